@@ -17,9 +17,7 @@ ORDERS_SCHEMA = pl.Schema(
         schema.EVAL_SET: pl.String,  # schema.PRIOR, TARGET or UNLABELLED
     }
 )
-ORDER_LINES_SCHEMA = pl.Schema(
-    {schema.ORDER_ID: pl.Int64, schema.PRODUCT_ID: pl.Int64, schema.CART_POSITION: pl.Int32}
-)
+ORDER_LINES_SCHEMA = pl.Schema({schema.ORDER_ID: pl.Int64, schema.PRODUCT_ID: pl.Int64, schema.CART_POSITION: pl.Int32})
 PRODUCTS_SCHEMA = pl.Schema(
     {schema.PRODUCT_ID: pl.Int64, schema.PRODUCT_NAME: pl.String, schema.AISLE: pl.String, schema.DEPARTMENT: pl.String}
 )

@@ -1,0 +1,277 @@
+"""What happens around the steps: retrieval metrics over the whole catalogue, curves, predictions."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+from lit_rec import schema
+from lit_rec.data.datamodule import NextOrderDataModule
+from lit_rec.metrics.ranking import top_k
+from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
+from lit_rec.metrics.spread import embedding_spread
+from lit_rec.plots import learning_curve
+from lit_rec.schema import Split
+
+logger = logging.getLogger(__name__)
+
+_PRODUCTS_LOADER, _QUERIES_LOADER = 0, 1
+
+# Q queries, N products, D embedding, K ranks
+
+
+class CatalogueSearch:
+    """Collects the catalogue's embeddings batch by batch, then ranks all of it for each batch of queries.
+
+    The evaluation loaders give the catalogue first; each process encodes a share of it, and all hold the whole
+    when the first query comes.
+
+    Args:
+        n_products: N.
+        n_batches: batches of products that this process will be given.
+    """
+
+    def __init__(self, n_products: int, n_batches: int) -> None:
+        self.n_products, self.n_batches = n_products, n_batches
+        self.embeddings = torch.empty(0)
+
+    def add_products(self, trainer: Trainer, batch_idx: int, index: Tensor, embeddings: Tensor) -> None:
+        """Keep a batch of products; after the last one, exchange them with the other processes.
+
+        Args:
+            trainer: whose processes.
+            batch_idx: number of this batch.
+            index: int64 ``(B,)``, catalogue positions.
+            embeddings: ``(B, D)``.
+        """
+        if batch_idx == 0:
+            self.embeddings = embeddings.new_zeros(self.n_products, embeddings.shape[1], dtype=torch.float32)
+        self.embeddings[index] = embeddings.float()
+        if batch_idx == self.n_batches - 1:
+            reduced = trainer.strategy.reduce(self.embeddings, reduce_op="sum")
+            assert isinstance(reduced, Tensor)
+            self.embeddings = reduced
+
+    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Scores ``(Q, K)`` and catalogue positions ``(Q, K)`` of the best products; K is at most N.
+
+        Args:
+            queries: ``(Q, D)``.
+            k: ranks wanted.
+        """
+        return top_k(queries.float() @ self.embeddings.T, min(k, self.n_products))
+
+
+class RetrievalEvaluation(Callback):
+    """Ranks the whole catalogue for each held-out query and logs what :mod:`lit_rec.metrics.retrieval` makes of it.
+
+    Before the first epoch it measures the untrained model, when the trainer's sanity check covers all batches
+    (``trainer.num_sanity_val_steps: -1``).
+
+    Args:
+        n_samples: recommendations of this many queries are logged as a table.
+    """
+
+    def __init__(self, n_samples: int = 5) -> None:
+        self.n_samples = n_samples
+        self.results: dict[str, dict[str, float]] = {}
+        self._samples: list[list[str]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """All evaluations so far."""
+        return {"results": self.results}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with a run."""
+        self.results = dict(state_dict["results"])
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin an evaluation."""
+        batches = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
+        self._begin(trainer, batches)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin an evaluation."""
+        self._begin(trainer, trainer.num_test_batches)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Take a batch of products, or rank the catalogue for a batch of queries."""
+        if dataloader_idx == _PRODUCTS_LOADER:
+            self._search.add_products(trainer, batch_idx, batch["index"], outputs)
+            return
+        _, ranked = self._search.search(outputs, MAX_RANK)
+        self._metrics.update(ranked, batch["relevant"], batch["history"])
+        self._keep_samples(trainer, batch, ranked)
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the metrics of the validation queries."""
+        values = self._finish()
+        if trainer.sanity_checking:
+            self.results["untrained"] = values
+            for run_logger in trainer.loggers:
+                run_logger.log_metrics({f"val/{name}": value for name, value in values.items()}, step=0)
+            return
+        self.results[f"epoch {trainer.current_epoch}"] = values
+        self.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=trainer.world_size > 1)
+        self._log_samples(trainer)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the metrics of the test queries."""
+        values = self._finish()
+        self.results["test"] = values
+        self.log_dict({f"test/{name}": value for name, value in values.items()}, sync_dist=trainer.world_size > 1)
+
+    def _begin(self, trainer: Trainer, n_batches: list[int | float]) -> None:
+        n_products = len(_data(trainer).product_ids)
+        self._search = CatalogueSearch(n_products, int(n_batches[_PRODUCTS_LOADER]))
+        self._metrics = RetrievalMetrics(n_products).to(trainer.strategy.root_device)
+        self._samples = []
+
+    def _finish(self) -> dict[str, float]:
+        values = {name: float(value) for name, value in self._metrics.compute().items()}
+        return {**values, **embedding_spread(self._search.embeddings)}
+
+    def _keep_samples(self, trainer: Trainer, batch: Any, ranked: Tensor) -> None:  # noqa: ANN401
+        data = _data(trainer)
+        ids = data.query_ids_of(Split.TEST if trainer.testing else Split.VAL)
+        for row, index in enumerate(batch["index"].tolist()):
+            if index < self.n_samples and len(self._samples) < self.n_samples:
+                bought = set(batch["relevant"][row].tolist()) - {-1}
+                names = [data.product_names[position] for position in ranked[row, :10].tolist()]
+                hits = [position in bought for position in ranked[row, :10].tolist()]
+                self._samples.append(
+                    [
+                        ids[index],
+                        data.query_text(ids[index]),
+                        "; ".join(f"{'* ' if hit else ''}{name}" for name, hit in zip(names, hits, strict=True)),
+                        "; ".join(data.product_names[position] for position in sorted(bought)),
+                    ]
+                )
+
+    def _log_samples(self, trainer: Trainer) -> None:
+        for run_logger in trainer.loggers:
+            if isinstance(run_logger, WandbLogger):
+                columns = ["query_id", "context", "recommended (* bought)", "bought"]
+                run_logger.log_table("samples", columns=columns, data=self._samples)
+
+
+class LearningCurve(Callback):
+    """Draws ``learning_curve.png`` into the run's folder after each evaluation."""
+
+    def __init__(self) -> None:
+        self.losses: list[tuple[int, float]] = []
+        self.metrics: list[tuple[int, dict[str, float]]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to draw the whole curve."""
+        return {"losses": self.losses, "metrics": self.metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with a curve."""
+        self.losses, self.metrics = list(state_dict["losses"]), list(state_dict["metrics"])
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Note the loss, as often as the loggers do."""
+        if trainer.global_step % trainer.log_every_n_steps == 0:
+            self.losses.append((trainer.global_step, float(outputs["loss"])))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw what is known so far."""
+        evaluations = [callback for callback in trainer.callbacks if isinstance(callback, RetrievalEvaluation)]
+        if not evaluations or not evaluations[0].results:
+            return
+        self.metrics.append((trainer.global_step, list(evaluations[0].results.values())[-1]))
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            learning_curve(Path(trainer.default_root_dir) / "learning_curve.png", self.losses, self.metrics)
+
+
+class PredictionWriter(Callback):
+    """Writes the best products of every query to ``predictions/part-*.parquet``, one file a process.
+
+    Columns: query_id, rank (1 is best), product_id, score. A prediction that is interrupted leaves no file.
+
+    Args:
+        top_k: products a query.
+    """
+
+    def __init__(self, top_k: int = 100) -> None:
+        self.top_k = top_k
+
+    def folder(self, trainer: Trainer) -> Path:
+        """Where the files go."""
+        return Path(trainer.default_root_dir) / "predictions"
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make room."""
+        if trainer.is_global_zero:
+            shutil.rmtree(self.folder(trainer), ignore_errors=True)
+            self.folder(trainer).mkdir(parents=True)
+        trainer.strategy.barrier()
+        data = _data(trainer)
+        self._product_ids = data.product_ids
+        self._query_ids = data.query_ids_of(None)
+        self._search = CatalogueSearch(len(self._product_ids), int(trainer.num_predict_batches[_PRODUCTS_LOADER]))
+        self._rows: list[pa.Table] = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Take a batch of products, or rank the catalogue for a batch of queries."""
+        if dataloader_idx == _PRODUCTS_LOADER:
+            self._search.add_products(trainer, batch_idx, batch["index"], outputs)
+            return
+        scores, ranked = (values.cpu() for values in self._search.search(outputs, self.top_k))
+        n_ranks = ranked.shape[1]
+        queries = [self._query_ids[index] for index in batch["index"].tolist() for _ in range(n_ranks)]
+        self._rows.append(
+            pa.table(
+                {
+                    schema.QUERY_ID: queries,
+                    "rank": list(range(1, n_ranks + 1)) * len(ranked),
+                    schema.PRODUCT_ID: [self._product_ids[position] for position in ranked.flatten().tolist()],
+                    "score": scores.flatten().numpy(),
+                }
+            )
+        )
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write this process's file, whole or not at all."""
+        file = self.folder(trainer) / f"part-{trainer.global_rank:05d}.parquet"
+        unfinished = file.with_suffix(".unfinished")
+        pq.write_table(pa.concat_tables(self._rows), unfinished)
+        unfinished.rename(file)
+
+
+def _data(trainer: Trainer) -> NextOrderDataModule:
+    data: NextOrderDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    return data

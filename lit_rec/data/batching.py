@@ -1,0 +1,110 @@
+"""Which orders or pairs make up each batch: seeded, bucketed by length, shared out between processes, and
+able to go on in mid-epoch.
+
+A global batch is what all processes train on in one step. It depends on the seed and the epoch alone, not on
+how many workers load it; the processes share it out, so no pair is trained on twice and none is lost.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+
+from lit_rec.errors import SettingError
+
+_BATCHES_PER_BUCKET = 64  # sorted by length among themselves; large enough to pad little, small enough to mix
+
+
+class BatchSampler(Sampler[NDArray[np.int64]]):
+    """Yields one process's share of each global batch of an epoch.
+
+    Args:
+        lengths: int ``(n,)``, tokens of each item's text.
+        batch_size: items a process and step.
+        seed: another seed gives another order.
+        rank: this process.
+        world_size: number of processes.
+        items: int64, the only items to draw; None for all ``n``.
+    """
+
+    def __init__(
+        self,
+        lengths: NDArray[np.int64],
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        items: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.items = np.arange(len(lengths)) if items is None else items
+        if batch_size < 1:
+            raise SettingError("batch_size must be at least 1", f"got {batch_size}")
+        if len(self.items) < world_size:
+            raise SettingError(f"{world_size} processes need as many items to train on", f"got {len(self.items)}")
+        self.lengths, self.seed, self.rank, self.world_size = lengths, seed, rank, world_size
+        self.global_batch_size = batch_size * world_size
+        self.epoch = 0
+        self.first_batch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch; a new epoch starts at its first batch."""
+        if epoch != self.epoch:
+            self.epoch, self.first_batch = epoch, 0
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, also when this one is entered in its middle."""
+        full, rest = divmod(len(self.items), self.global_batch_size)
+        # A rest too small to give each process an item joins the batch before it.
+        return full + (rest >= self.world_size or full == 0)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        for batch in self.global_batches()[self.first_batch :]:
+            yield np.array_split(batch, self.world_size)[self.rank]
+
+    def global_batches(self) -> list[NDArray[np.int64]]:
+        """All batches of the current epoch: a partition of the items."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        items = self._bucketed(rng.permutation(self.items))
+        batches = np.split(items, np.arange(1, len(self)) * self.global_batch_size)
+        return [batches[position] for position in rng.permutation(len(batches))]
+
+    def _bucketed(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        size = self.global_batch_size * _BATCHES_PER_BUCKET
+        buckets = np.split(items, np.arange(size, len(items), size))
+        return np.concatenate([bucket[np.argsort(self.lengths[bucket], kind="stable")] for bucket in buckets])
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader that tells the trainer's checkpoints how far into which epoch it is, and goes on from there.
+
+    The dataset is asked for a whole batch at a time: its ``__getitem__`` takes what the sampler yields.
+
+    Args:
+        dataset: answers an array of items with a ready batch.
+        batch_sampler: which items.
+        options: further arguments of ``torch.utils.data.DataLoader``.
+    """
+
+    def __init__(self, dataset: Any, batch_sampler: BatchSampler, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(dataset, sampler=batch_sampler, batch_size=None, **options)
+        self.batches = batch_sampler
+        self._n_yielded = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self._n_yielded = self.batches.first_batch
+        for batch in super().__iter__():
+            self._n_yielded += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The next batch to train on. The end of an epoch is the start of the one after it."""
+        if self._n_yielded >= len(self.batches):
+            return {"epoch": self.batches.epoch + 1, "batch": 0}
+        return {"epoch": self.batches.epoch, "batch": self._n_yielded}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self.batches.epoch, self.batches.first_batch = state["epoch"], state["batch"]

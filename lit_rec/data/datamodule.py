@@ -1,0 +1,248 @@
+"""The LightningDataModule: prepares raw data where needed, tokenises once, streams batches."""
+
+import logging
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from lit_rec.data.batching import BatchSampler, ResumableLoader
+from lit_rec.data.dataset import (
+    Batch,
+    EvaluationQueries,
+    OrderDataset,
+    PairDataset,
+    QueryDataset,
+    TextDataset,
+    TokenCache,
+)
+from lit_rec.data.prepare import prepare
+from lit_rec.data.settings import PrepareSettings, SourceName
+from lit_rec.data.split import seeded_fractions
+from lit_rec.data.tokens import Tokenizer
+from lit_rec.errors import SettingError
+from lit_rec.processed import ProcessedFolder, find_processed_folder
+from lit_rec.schema import Split
+from lit_rec.text import product_name
+
+logger = logging.getLogger(__name__)
+
+_CPU_ROWS_PER_FORWARD = 64
+
+
+class NextOrderDataModule(LightningDataModule):
+    """Orders to train on, the catalogue and the held-out queries.
+
+    Either name a prepared folder, or name a source: it is then prepared when that has not been done yet.
+    Validation, test and prediction each read the catalogue first and then the queries.
+
+    Args:
+        processed_dir: a prepared folder, or one that holds some (the newest is taken). With a source, this is not
+            needed.
+        source: raw data to prepare when needed: instacart, complete_journey or synthetic.
+        data_dir: where the raw files are; none for the source's default place.
+        output_dir: prepared folders are made inside.
+        prepare: how pairs and queries are made from raw data.
+        n_users: shoppers to generate, for the synthetic source.
+        n_products: products to generate, for the synthetic source.
+        batch_by: 'order' makes batches of whole orders, each context encoded once for all its products; 'pair'
+            makes batches of single pairs, as the reference has them.
+        batch_size: orders, or pairs, a device and step.
+        eval_batch_size: texts encoded at a time in evaluation.
+        eval_queries: evaluate on this many queries of each part only (seeded); none for all.
+        train_orders: train on this many orders only (seeded); none for all.
+        rows_per_forward: training texts of like length are padded and encoded this many at a time; none for 64 on
+            a CPU, and a whole batch on a GPU.
+        num_workers: processes that load batches; none for the accelerator's sound number.
+        pin_memory: page-locked batches; none for the accelerator's sound choice.
+        seed: seed of the order of training.
+    """
+
+    def __init__(
+        self,
+        processed_dir: Path | None = None,
+        source: SourceName | None = None,
+        data_dir: Path | None = None,
+        output_dir: Path = Path("processed"),
+        prepare: PrepareSettings = PrepareSettings(),  # noqa: B008 - frozen
+        n_users: int = 2_000,
+        n_products: int = 2_000,
+        batch_by: Literal["order", "pair"] = "order",
+        batch_size: int = 32,
+        eval_batch_size: int = 64,
+        eval_queries: int | None = None,
+        train_orders: int | None = None,
+        rows_per_forward: int | None = None,
+        num_workers: int | None = None,
+        pin_memory: bool | None = None,
+        seed: int = 42,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.settings = prepare
+        self.folder: ProcessedFolder | None = None
+        self.tokenizer: Tokenizer | None = None
+
+    def prepare_data(self) -> None:
+        """Prepare raw data where needed, and tokenise; done by one process."""
+        folder = self._locate(prepare_if_needed=True)
+        TokenCache(folder, self._tokenizer()).build(self._tokenizer())
+
+    def setup(self, stage: str) -> None:
+        """Open the arrays on disk; nothing is read whole."""
+        self.folder = self._locate(prepare_if_needed=False)
+        self.cache = TokenCache(self.folder, self._tokenizer())
+        self.queries = EvaluationQueries.read(self.folder)
+        if stage == "fit":
+            pairs = self.cache.training_pairs()
+            dataset = OrderDataset if self.hparams["batch_by"] == "order" else PairDataset
+            self.train_dataset = dataset(pairs, self._rows_per_forward())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint records of its data."""
+        folder = self._open_folder()
+        return {"processed_dir": str(folder.path), "sha256": folder.params.get("sha256", {})}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Warn where a run goes on with other data than it began with."""
+        if state_dict.get("sha256") != self._open_folder().params.get("sha256", {}):
+            logger.warning("The checkpoint was trained on %s, whose content differs", state_dict.get("processed_dir"))
+
+    @cached_property
+    def product_ids(self) -> list[str]:
+        """Product ids in catalogue order."""
+        return list(self._open_folder().corpus)
+
+    @cached_property
+    def product_names(self) -> list[str]:
+        """Product names in catalogue order."""
+        return [product_name(text) for text in self._open_folder().corpus.values()]
+
+    def query_ids_of(self, split: Split | None) -> list[str]:
+        """Ids of a split's queries, as the loaders count them in ``index``."""
+        return [self.queries.query_ids[row] for row in self._query_rows(split)]
+
+    def query_text(self, query_id: str) -> str:
+        """A query's context."""
+        return self._open_folder().query(query_id)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches to train on; see :mod:`lit_rec.data.batching`."""
+        dataset = self.train_dataset
+        lengths = dataset.lengths
+        sampler = BatchSampler(
+            lengths,
+            self.hparams["batch_size"],
+            seed=self.hparams["seed"],
+            rank=self._trainer_value("global_rank", 0),
+            world_size=self._trainer_value("world_size", 1),
+            items=self._training_items(len(lengths)),
+        )
+        return ResumableLoader(dataset, sampler, **self._loader_options())
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """The catalogue, then the validation queries."""
+        return self._evaluation_loaders(Split.VAL)
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """The catalogue, then the test queries."""
+        return self._evaluation_loaders(Split.TEST)
+
+    def predict_dataloader(self) -> list[DataLoader[Batch]]:
+        """The catalogue, then all queries."""
+        return self._evaluation_loaders(None)
+
+    def _evaluation_loaders(self, split: Split | None) -> list[DataLoader[Batch]]:
+        rows = self._query_rows(split)
+        if len(rows) == 0:
+            raise SettingError(
+                f"No {split or ''} queries in {self._open_folder().path}",
+                f"eval_frac {self._open_folder().params.get('eval_frac')}, "
+                f"val_frac {self._open_folder().params.get('val_frac')}",
+                "Prepare with a larger --eval_frac",
+            )
+        queries = QueryDataset(
+            self.cache.queries().select(rows),
+            [self.queries.relevant[row] for row in rows],
+            [self.queries.history[row] for row in rows],
+        )
+        return [self._text_loader(TextDataset(self.cache.products())), self._text_loader(queries)]
+
+    def _text_loader(self, dataset: TextDataset) -> DataLoader[Batch]:
+        """This process's share of the texts, longest first: memory that is enough for one batch is enough for all."""
+        share = slice(self._trainer_value("global_rank", 0), None, self._trainer_value("world_size", 1))
+        rows = np.argsort(-dataset.texts.lengths, kind="stable")[share]
+        size = self.hparams["eval_batch_size"]
+        batches = np.split(rows, np.arange(size, len(rows), size))
+        return DataLoader(dataset, sampler=batches, batch_size=None, **self._loader_options())
+
+    def _query_rows(self, split: Split | None) -> NDArray[np.int64]:
+        rows = self.queries.of_split(split)
+        limit = self.hparams["eval_queries"]
+        if limit is None or split is None or limit >= len(rows):
+            return rows
+        ids = np.array([int(self.queries.query_ids[row]) for row in rows])
+        lots = seeded_fractions(ids, seed=self.hparams["seed"], question="eval_queries")
+        return np.sort(rows[np.argsort(lots)[:limit]])
+
+    def _training_items(self, n_items: int) -> NDArray[np.int64] | None:
+        limit = self.hparams["train_orders"]
+        if limit is None or limit >= len(self.train_dataset.pairs.anchors):
+            return None
+        rng = np.random.default_rng(self.hparams["seed"])
+        orders = np.sort(rng.permutation(len(self.train_dataset.pairs.anchors))[:limit])
+        return orders if n_items == len(self.train_dataset.pairs.anchors) else self.train_dataset.pairs.pairs_of(orders)
+
+    def _locate(self, *, prepare_if_needed: bool) -> ProcessedFolder:
+        options = self.hparams
+        if options["processed_dir"] is not None or options["source"] is None:
+            return ProcessedFolder(find_processed_folder(options["processed_dir"] or options["output_dir"]))
+        if not prepare_if_needed:
+            return ProcessedFolder(options["output_dir"] / self.settings.folder_name(options["source"]))
+        made = prepare(
+            options["source"],
+            options["data_dir"],
+            options["output_dir"],
+            self.settings,
+            n_users=options["n_users"],
+            n_products=options["n_products"],
+        )
+        return ProcessedFolder(made)
+
+    def _open_folder(self) -> ProcessedFolder:
+        assert self.folder is not None, "setup() comes first"
+        return self.folder
+
+    def _tokenizer(self) -> Tokenizer:
+        if self.tokenizer is None:
+            if self.trainer is None:
+                raise SettingError(
+                    "A tokenizer is needed", "the data module has no trainer", "Set data_module.tokenizer first"
+                )
+            self.tokenizer = self.trainer.lightning_module.encoder
+        return self.tokenizer
+
+    def _trainer_value(self, name: str, default: int) -> int:
+        return default if self.trainer is None else int(getattr(self.trainer, name))
+
+    def _on_cuda(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def _rows_per_forward(self) -> int | None:
+        chosen: int | None = self.hparams["rows_per_forward"]
+        return chosen or (None if self._on_cuda() else _CPU_ROWS_PER_FORWARD)
+
+    def _loader_options(self) -> dict[str, int | bool]:
+        """Batches are slices of arrays, so a CPU needs no helpers (and MPS is best without); CUDA is fed by some."""
+        workers, pin = self.hparams["num_workers"], self.hparams["pin_memory"]
+        workers = workers if workers is not None else (min(4, os.cpu_count() or 1) if self._on_cuda() else 0)
+        return {
+            "num_workers": workers,
+            "pin_memory": pin if pin is not None else self._on_cuda(),
+            "persistent_workers": workers > 0,
+        }

@@ -1,0 +1,278 @@
+"""Raw orders to a processed folder: contexts, pairs, queries, corpus, relevance, history, parameters.
+
+The folder's files have the reference project's names and forms. It is written beside its place and renamed
+when it is complete, so that a killed run leaves nothing that looks finished.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, disable_progress_bars
+from numpy.typing import NDArray
+from rich.progress import track
+
+from lit_rec import __version__, schema
+from lit_rec.data.histories import Histories
+from lit_rec.data.settings import PrepareSettings, SourceName
+from lit_rec.data.sources import complete_journey, instacart, synthetic
+from lit_rec.data.tables import Tables
+from lit_rec.data.targets import Targets, choose_targets
+from lit_rec.errors import ProcessedFolderError
+from lit_rec.files import read_json, replaced_when_complete, sha256_of_file, write_json
+from lit_rec.schema import Split
+from lit_rec.text import context_string, product_text
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_DATA_DIRS: dict[SourceName, Path | None] = {
+    "instacart": Path("data"),
+    "complete_journey": None,  # inside the PyPI package
+    "synthetic": Path("data/synthetic"),
+}
+
+_ORDERS_PER_CHUNK = 8_192
+_PAIR_SCHEMA = pa.schema(
+    [
+        (schema.ANCHOR, pa.string()),
+        (schema.POSITIVE, pa.string()),
+        (schema.QUERY_ID, pa.int64()),
+        (schema.PRODUCT_ID, pa.int64()),
+    ]
+)
+_HISTORY_SCHEMA = pa.schema(
+    [
+        (schema.QUERY_ID, pa.int64()),
+        (schema.USER_ID, pa.int64()),
+        (schema.SPLIT, pa.string()),
+        (schema.DAYS_SINCE_PRIOR, pa.float32()),
+        (schema.ORDER_DOW, pa.int8()),
+        (schema.ORDER_HOUR, pa.int8()),
+        (schema.HISTORY_PRODUCT_IDS, pa.list_(pa.int64())),
+        (schema.HISTORY_ORDERS_AGO, pa.list_(pa.int32())),
+        (schema.HISTORY_DAYS_AGO, pa.list_(pa.float32())),
+        (schema.HISTORY_CART_POSITIONS, pa.list_(pa.int32())),
+    ]
+)
+
+
+def prepare(
+    source: SourceName,
+    data_dir: Path | None,
+    output_dir: Path,
+    settings: PrepareSettings,
+    *,
+    n_users: int = 2_000,
+    n_products: int = 2_000,
+    overwrite: bool = False,
+) -> Path:
+    """Raw files to a processed folder inside ``output_dir``; reuses it where it already holds what is asked.
+
+    Args:
+        source: what the raw files are.
+        data_dir: where they are; None for the source's default place. Synthetic data are generated there first.
+        output_dir: the processed folder is made inside.
+        settings: how pairs and queries are made.
+        n_users: how many shoppers to generate, for the synthetic source.
+        n_products: how many products to generate, for the synthetic source.
+        overwrite: replace a folder of the same name that was made from other input.
+
+    Returns:
+        The processed folder.
+
+    Raises:
+        InputError: the raw files cannot be used; every problem is reported.
+        ProcessedFolderError: a folder of that name was made from other input.
+    """
+    data_dir = data_dir or DEFAULT_DATA_DIRS[source]
+    if source == "synthetic":
+        assert data_dir is not None
+        if not data_dir.exists():
+            logger.info("Generating %s shoppers in %s", f"{n_users:,}", data_dir)
+            synthetic.generate(data_dir, n_users=n_users, n_products=n_products, seed=settings.seed)
+    reader = complete_journey if source == "complete_journey" else instacart
+    folder = output_dir / settings.folder_name(source)
+    fingerprint = {file.name: sha256_of_file(file) for file in reader.input_files(data_dir)}
+    if not overwrite and _reusable(folder, settings, source, fingerprint):
+        logger.info("%s already holds this; nothing to do (--overwrite true makes it anew)", folder)
+        return folder
+    tables = reader.load(data_dir, logger.info)
+    provenance = {
+        "source": source,
+        "data_dir": str(data_dir) if data_dir else None,
+        "output_dir": str(folder),
+        "input_sha256": fingerprint,
+    }
+    write_processed(tables, settings, folder, provenance)
+    return folder
+
+
+def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, provenance: dict[str, Any]) -> None:
+    """Write a whole processed folder, or nothing.
+
+    Args:
+        tables: validated tables.
+        settings: what was asked.
+        folder: where it goes; replaced if it exists.
+        provenance: what :data:`~lit_rec.schema.PARAMS` records besides settings, counts and hashes.
+    """
+    histories = Histories.from_tables(tables)
+    products = tables.products
+    del tables  # the flat arrays hold all that is needed of the order lines
+    targets = choose_targets(histories, settings)
+    counts = (len(histories.order_ids), len(histories.user_ids), len(targets.train), len(targets.eval))
+    logger.info("%s orders of %s users: %s targets to train on, %s to evaluate on", *(f"{n:,}" for n in counts))
+    with replaced_when_complete(folder) as unfinished:
+        writer = _Writer(products, histories, settings, unfinished)
+        record = {
+            **provenance,
+            **asdict(settings),
+            "lit_rec_version": __version__,
+            "n_users": len(histories.user_ids),
+            "n_train_orders": len(targets.train),
+            "n_train_pairs": writer.write_pairs(targets.train, schema.TRAIN_DATASET, with_next=settings.next_segment),
+            "n_eval_pairs": writer.write_pairs(targets.eval, schema.EVAL_DATASET, with_next=writer.queries_have_next),
+            "n_eval_queries": len(targets.eval),
+            "n_val_queries": int((targets.eval_split == Split.VAL).sum()),
+            "n_test_queries": int((targets.eval_split == Split.TEST).sum()),
+            "n_corpus": len(products),
+        }
+        writer.write_evaluation(targets)
+        write_json(unfinished / schema.PARAMS, {**record, "sha256": content_hashes(unfinished)}, indent=2)
+
+
+class _Writer:
+    """Writes the files of one folder; holds what they share."""
+
+    def __init__(self, products: Any, histories: Histories, settings: PrepareSettings, folder: Path) -> None:  # noqa: ANN401
+        self.histories, self.settings, self.folder = histories, settings, folder
+        self.queries_have_next = settings.next_segment and not settings.eval_serve_time
+        self.names: list[str] = products[schema.PRODUCT_NAME].to_list()
+        self.product_ids: NDArray[np.int64] = products[schema.PRODUCT_ID].to_numpy().astype(np.int64)
+        columns = (schema.PRODUCT_NAME, schema.AISLE, schema.DEPARTMENT)
+        self.product_texts = [product_text(*row) for row in products.select(columns).iter_rows()]
+
+    def context(self, order: int, *, with_next: bool) -> str:
+        """The context of a target order: strictly earlier orders of the same user, and nothing else."""
+        earlier = self.histories.earlier_orders(order)
+        shown = earlier[-self.settings.max_prior_orders :]
+        budget = self.settings.max_product_names
+        return context_string(
+            list(self.histories.as_text_orders(shown, self.names, budget)),
+            max_prior_orders=self.settings.max_prior_orders,
+            max_product_names=budget,
+            name_budget=self.settings.name_budget,
+            next_order=self.histories.request_of(order) if with_next else None,
+        )
+
+    def write_pairs(self, targets: NDArray[np.int64], name: str, *, with_next: bool) -> int:
+        """One row a pair; the rows of one order stand together. No target, no dataset.
+
+        Returns:
+            The number of pairs.
+        """
+        if len(targets) == 0:
+            return 0
+        _write_dataset(self._pair_tables(targets, name, with_next=with_next), _PAIR_SCHEMA, self.folder / name)
+        return int(self.histories.lines_per_order[targets].sum())
+
+    def _pair_tables(self, targets: NDArray[np.int64], name: str, *, with_next: bool) -> Iterator[pa.Table]:
+        texts = pa.array(self.product_texts)
+        for chunk in _chunks(targets, f"Writing {name}"):
+            contexts = pa.array([self.context(order, with_next=with_next) for order in chunk.tolist()])
+            products = np.concatenate([self.histories.products_of(order) for order in chunk.tolist()])
+            row_of_pair = np.repeat(np.arange(len(chunk)), self.histories.lines_per_order[chunk])
+            columns = [
+                contexts.take(pa.array(row_of_pair)),
+                texts.take(pa.array(products)),
+                pa.array(self.histories.order_ids[chunk][row_of_pair]),
+                pa.array(self.product_ids[products]),
+            ]
+            yield pa.Table.from_arrays(columns, schema=_PAIR_SCHEMA)
+
+    def write_evaluation(self, targets: Targets) -> None:
+        """Queries, corpus, relevance and history of the held-out orders."""
+        orders = targets.eval.tolist()
+        query_ids = [str(order_id) for order_id in self.histories.order_ids[targets.eval].tolist()]
+        contexts = [self.context(order, with_next=self.queries_have_next) for order in orders]
+        bought = [self.product_ids[self.histories.products_of(order)].tolist() for order in orders]
+        corpus_ids = [str(product_id) for product_id in self.product_ids.tolist()]
+        write_json(self.folder / schema.EVAL_QUERIES, dict(zip(query_ids, contexts, strict=True)))
+        write_json(self.folder / schema.EVAL_CORPUS, dict(zip(corpus_ids, self.product_texts, strict=True)))
+        relevant = {query: [str(product) for product in ids] for query, ids in zip(query_ids, bought, strict=True)}
+        write_json(self.folder / schema.EVAL_RELEVANT_DOCS, relevant)
+        _write_dataset(self._history_tables(targets), _HISTORY_SCHEMA, self.folder / schema.EVAL_HISTORY)
+
+    def _history_tables(self, targets: Targets) -> Iterator[pa.Table]:
+        split_of = dict(zip(targets.eval.tolist(), targets.eval_split.tolist(), strict=True))
+        for chunk in _chunks(targets.eval, f"Writing {schema.EVAL_HISTORY}"):
+            rows = [self._history_row(order, split_of[order]) for order in chunk.tolist()]
+            yield pa.Table.from_pylist(rows, schema=_HISTORY_SCHEMA)
+
+    def _history_row(self, order: int, split: Split) -> dict[str, Any]:
+        histories, earlier = self.histories, self.histories.earlier_orders(order)
+        lines = slice(histories.line_start[earlier.start], histories.line_start[earlier.stop])
+        sizes = histories.lines_per_order[earlier.start : earlier.stop]
+        # A gap is the time since the order before, so an order's age is the sum of all later gaps.
+        gaps = histories.days_since_prior[earlier.start + 1 : order + 1]
+        days_ago = np.nan_to_num(gaps)[::-1].cumsum()[::-1]
+        request = histories.request_of(order)
+        return {
+            schema.QUERY_ID: int(histories.order_ids[order]),
+            schema.USER_ID: int(histories.user_ids[histories.order_user[order]]),
+            schema.SPLIT: str(split),
+            schema.DAYS_SINCE_PRIOR: request.days_since_prior_order,
+            schema.ORDER_DOW: request.order_dow,
+            schema.ORDER_HOUR: request.order_hour_of_day,
+            schema.HISTORY_PRODUCT_IDS: self.product_ids[histories.line_product[lines]],
+            schema.HISTORY_ORDERS_AGO: np.repeat(np.arange(len(earlier), 0, -1), sizes),
+            schema.HISTORY_DAYS_AGO: np.repeat(days_ago, sizes),
+            schema.HISTORY_CART_POSITIONS: histories.line_cart_position[lines],
+        }
+
+
+def content_hashes(folder: Path) -> dict[str, str]:
+    """sha256 of every artefact of a processed folder, by its path within."""
+    artefacts = [*folder.glob("*.json"), *folder.glob("*/*.arrow")]
+    return {
+        file.relative_to(folder).as_posix(): sha256_of_file(file)
+        for file in sorted(artefacts)
+        if file.name != schema.PARAMS
+    }
+
+
+def _reusable(folder: Path, settings: PrepareSettings, source: SourceName, fingerprint: dict[str, str]) -> bool:
+    """Whether a finished folder already holds what was asked."""
+    record_file = folder / schema.PARAMS
+    if not record_file.exists():
+        return False
+    record = read_json(record_file)
+    asked = {**asdict(settings), "source": source, "input_sha256": fingerprint}
+    if differing := [key for key, value in asked.items() if record.get(key) != value]:
+        raise ProcessedFolderError(
+            f"{folder} was prepared from other input or settings",
+            f"{', '.join(differing)} differ",
+            "Pass --overwrite true to replace it, or another --output_dir to keep both",
+        )
+    return True
+
+
+def _chunks(targets: NDArray[np.int64], description: str) -> Iterator[NDArray[np.int64]]:
+    starts = range(0, len(targets), _ORDERS_PER_CHUNK)
+    for start in track(starts, description=description, disable=len(starts) < 3):
+        yield targets[start : start + _ORDERS_PER_CHUNK]
+
+
+def _write_dataset(tables: Iterator[pa.Table], arrow_schema: pa.Schema, folder: Path) -> None:
+    """Stream tables into a Hugging Face dataset on disk."""
+    disable_progress_bars()  # of the copy; the chunks above have one
+    stream_file = folder.with_name(f"{folder.name}.arrow")
+    with pa.OSFile(str(stream_file), "wb") as sink, pa.ipc.new_stream(sink, arrow_schema) as stream:
+        for table in tables:
+            stream.write_table(table)
+    Dataset.from_file(str(stream_file)).save_to_disk(folder, num_shards=1)
+    stream_file.unlink()

@@ -1,0 +1,46 @@
+"""Who is trained on and who is held out: a seeded hash of the user, the same on any machine and for any
+order of the rows.
+"""
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_rec.schema import Split
+
+# One hash per question, so that the answers are independent of each other.
+_EVAL, _VAL = "eval", "val"
+
+
+def seeded_fractions(ids: NDArray[np.int64], *, seed: int, question: str) -> NDArray[np.float64]:
+    """One number in [0, 1) per id, evenly spread, fixed by the id, the seed and the question.
+
+    Args:
+        ids: int64 ``(U,)``.
+        seed: another seed gives unrelated numbers.
+        question: what the numbers decide; another question gives unrelated numbers.
+
+    Returns:
+        float64 ``(U,)``.
+    """
+    key = f"{seed}:{question}".encode()
+    digests = (hashlib.blake2b(b"%d" % value, digest_size=8, key=key).digest() for value in ids.tolist())
+    return np.frombuffer(b"".join(digests), dtype="<u8") / 2.0**64
+
+
+def split_users(user_ids: NDArray[np.int64], *, eval_frac: float, val_frac: float, seed: int) -> NDArray[np.object_]:
+    """The side of each user.
+
+    Args:
+        user_ids: int64 ``(U,)``.
+        eval_frac: share of the users held out from training, 0 to 1.
+        val_frac: share of the held-out users that may choose a checkpoint; the others are the test part.
+        seed: seed of the hash.
+
+    Returns:
+        ``(U,)`` of :class:`~lit_rec.schema.Split`.
+    """
+    held_out = seeded_fractions(user_ids, seed=seed, question=_EVAL) < eval_frac
+    val = seeded_fractions(user_ids, seed=seed, question=_VAL) < val_frac
+    return np.where(held_out, np.where(val, Split.VAL, Split.TEST), Split.TRAIN)

@@ -1,0 +1,85 @@
+"""Which orders are to be predicted: a user's last one, and on demand some before it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_rec.data.histories import Histories
+from lit_rec.data.settings import PrepareSettings
+from lit_rec.data.split import seeded_fractions, split_users
+from lit_rec.errors import SettingError
+from lit_rec.schema import Split
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The orders to be predicted, as positions in :class:`Histories`.
+
+    Args:
+        train: int64, in time order within a user.
+        eval: int64, one a held-out user.
+        eval_split: :class:`~lit_rec.schema.Split` of each of ``eval``.
+    """
+
+    train: NDArray[np.int64]
+    eval: NDArray[np.int64]
+    eval_split: NDArray[np.object_]
+
+
+def choose_targets(histories: Histories, settings: PrepareSettings) -> Targets:
+    """Pick the orders to train on and the orders to evaluate on; no user is on both sides.
+
+    Args:
+        histories: all orders.
+        settings: what was asked.
+
+    Raises:
+        SettingError: the settings leave no order at all.
+    """
+    side = split_users(
+        histories.user_ids, eval_frac=settings.eval_frac, val_frac=settings.effective_val_frac, seed=settings.seed
+    )
+    last = np.flatnonzero(histories.is_target & (histories.lines_per_order > 0))
+    taking_part = _users_taking_part(histories, last, settings)
+    last = last[taking_part[histories.order_user[last]]]
+    side_of_last = side[histories.order_user[last]]
+    train = last[side_of_last == Split.TRAIN]
+    if settings.targets == "rolling":
+        rolling = _rolling_targets(histories, settings.rolling_targets)
+        rolling_user = histories.order_user[rolling]
+        train = np.union1d(train, rolling[(side[rolling_user] == Split.TRAIN) & taking_part[rolling_user]])
+    if settings.sample_frac is not None:
+        fractions = seeded_fractions(histories.order_ids[train], seed=settings.seed, question="sample")
+        train = train[fractions < settings.sample_frac]
+    held_out = side_of_last != Split.TRAIN
+    if len(train) + held_out.sum() == 0:
+        raise SettingError(
+            "No order is left to train or evaluate on",
+            f"{len(histories.user_ids):,} users, {int(histories.is_target.sum()):,} labelled last orders, "
+            f"eval_frac {settings.eval_frac}, sample_frac {settings.sample_frac}",
+            "Use more data, or a larger sample_frac",
+        )
+    return Targets(train=train, eval=last[held_out], eval_split=side_of_last[held_out])
+
+
+def _users_taking_part(histories: Histories, last: NDArray[np.int64], settings: PrepareSettings) -> NDArray[np.bool_]:
+    """Bool ``(U,)``: all users, or a seeded ``max_target_orders`` of those with a labelled last order."""
+    if settings.max_target_orders is None:
+        return np.ones(len(histories.user_ids), dtype=bool)
+    users = histories.order_user[last]
+    lots = seeded_fractions(histories.user_ids[users], seed=settings.seed, question="max_target_orders")
+    chosen = np.zeros(len(histories.user_ids), dtype=bool)
+    chosen[users[np.argsort(lots)[: settings.max_target_orders]]] = True
+    return chosen
+
+
+def _rolling_targets(histories: Histories, per_user: int) -> NDArray[np.int64]:
+    """Past orders with an order before them: each user's newest ``per_user``, or all where that is 0."""
+    is_past = ~histories.is_target & (histories.lines_per_order > 0)
+    candidates = np.flatnonzero(is_past & (histories.order_number >= 2))
+    if per_user == 0:
+        return candidates
+    user = histories.order_user[candidates]
+    candidates_until = np.searchsorted(user, user, side="right")  # sorted by user: the end of each one's run
+    return candidates[candidates_until - np.arange(len(candidates)) <= per_user]

@@ -1,0 +1,129 @@
+"""Texts tokenised once and kept on disk; read through memory maps, so that no process holds them whole."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Tokens = dict[str, Tensor]
+"""``input_ids`` and ``attention_mask``, each int64 ``(B, L)``: what a transformer takes."""
+
+
+class Tokenizer(Protocol):
+    """What is asked of an encoder to tokenise for it."""
+
+    @property
+    def pad_token_id(self) -> int:
+        """The id that fills up short rows."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the ids of any text would."""
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, special ones included, cut to the model's length."""
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """The token ids of T texts, flat.
+
+    Args:
+        ids: int32 ``(sum of lengths,)``.
+        starts: int64 ``(T + 1,)``; text ``t`` is ``ids[starts[t]:starts[t + 1]]``.
+        pad_token_id: fills up short rows.
+    """
+
+    ids: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    pad_token_id: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64 ``(T,)``: tokens of each text."""
+        return np.diff(self.starts)
+
+    def select(self, rows: NDArray[np.int64]) -> "TokenTable":
+        """A table of these texts alone.
+
+        Args:
+            rows: int64 ``(S,)``.
+        """
+        texts = [self.ids[start:end] for start, end in zip(self.starts[rows], self.starts[rows + 1], strict=True)]
+        lengths = self.lengths[rows]
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        return TokenTable(np.concatenate([*texts, self.ids[:0]]), starts, self.pad_token_id)
+
+    def padded(self, rows: NDArray[np.int64]) -> Tokens:
+        """The texts at ``rows`` as one batch, padded to its longest.
+
+        Args:
+            rows: int64 ``(B,)``.
+        """
+        starts, ends = self.starts[rows], self.starts[rows + 1]
+        lengths = ends - starts
+        mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
+        input_ids = np.full(mask.shape, self.pad_token_id, dtype=np.int64)
+        input_ids[mask] = np.concatenate(
+            [self.ids[start:end] for start, end in zip(starts, ends, strict=True)] or [self.ids[:0]]
+        )
+        return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
+
+
+def write_tokens(folder: Path, name: str, texts: Iterable[Sequence[str]], tokenizer: Tokenizer) -> None:
+    """Tokenise chunks of texts one after another into ``folder``.
+
+    Args:
+        folder: an existing folder.
+        name: what the texts are; the files are called after it.
+        texts: chunks of texts, so that the whole need not be in memory.
+        tokenizer: whose ids.
+    """
+    lengths: list[int] = []
+    with (folder / f"{name}.ids").open("wb") as stream:
+        for chunk in texts:
+            rows = tokenizer.token_ids(chunk)
+            lengths.extend(map(len, rows))
+            stream.write(np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]).tobytes())
+    np.save(folder / f"{name}.starts.npy", np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+    (folder / f"{name}.json").write_text(json.dumps({"pad_token_id": tokenizer.pad_token_id}), encoding="utf-8")
+
+
+def read_tokens(folder: Path, name: str) -> TokenTable:
+    """Open what :func:`write_tokens` wrote."""
+    starts = np.load(folder / f"{name}.starts.npy", mmap_mode="r")
+    ids_file = folder / f"{name}.ids"
+    ids: NDArray[np.int32] = (
+        np.memmap(ids_file, dtype=np.int32, mode="r") if ids_file.stat().st_size else np.empty(0, np.int32)
+    )
+    record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return TokenTable(ids, starts, record["pad_token_id"])
+
+
+def chunked(
+    n_rows: int, rows_to_texts: Callable[[slice], Sequence[str]], rows_per_chunk: int
+) -> Iterable[Sequence[str]]:
+    """The texts of ``n_rows`` rows, some at a time."""
+    for start in range(0, n_rows, rows_per_chunk):
+        yield rows_to_texts(slice(start, min(start + rows_per_chunk, n_rows)))
+
+
+def length_sorted_chunks(table: TokenTable, rows: NDArray[np.int64], rows_per_chunk: int | None) -> list[Tokens]:
+    """Rows that are sorted by length already, padded in chunks of their own: short texts stay short.
+
+    Args:
+        table: whose texts.
+        rows: int64 ``(B,)``.
+        rows_per_chunk: None for one chunk, which suits a GPU.
+    """
+    size = rows_per_chunk or max(len(rows), 1)
+    return [table.padded(rows[start : start + size]) for start in range(0, len(rows), size)]

@@ -1,0 +1,54 @@
+"""A checkpoint to a model folder that plain SentenceTransformer loads; safetensors only."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lit_rec import __version__, schema
+from lit_rec.errors import ModelFolderError
+from lit_rec.files import replaced_when_complete, write_json
+from lit_rec.models.two_tower import TwoTower
+
+_RECORDED_PACKAGES = ("torch", "lightning", "sentence-transformers", "transformers", "tokenizers")
+
+
+def export_model(ckpt_path: Path, output_dir: Path) -> Path:
+    """Write the encoder of a checkpoint with a record of how it came about.
+
+    Args:
+        ckpt_path: a checkpoint that ``fit`` wrote.
+        output_dir: the model folder; replaced if it exists.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        ModelFolderError: there is no such checkpoint, or it is none of this project's.
+    """
+    if not ckpt_path.is_file():
+        raise ModelFolderError(
+            f"No checkpoint at {ckpt_path}", "there is no such file", "fit writes checkpoints/best.ckpt and last.ckpt"
+        )
+    try:
+        content: dict[str, Any] = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+        model = TwoTower.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+    except (KeyError, RuntimeError, TypeError, EOFError) as error:
+        raise ModelFolderError(
+            f"{ckpt_path} is no checkpoint of this project", str(error).splitlines()[0], "Name one that fit wrote"
+        ) from error
+    record = {
+        "lit_rec_version": __version__,
+        "packages": {name: version(name) for name in _RECORDED_PACKAGES},
+        "checkpoint": str(ckpt_path),
+        "epoch": content["epoch"],
+        "global_step": content["global_step"],
+        "model": dict(content["hyper_parameters"]),
+        "data": content.get("NextOrderDataModule", {}),
+        "metrics": content.get("callbacks", {}).get("RetrievalEvaluation", {}).get("results", {}),
+    }
+    with replaced_when_complete(output_dir) as unfinished:
+        model.encoder.save(unfinished)
+        write_json(unfinished / schema.MODEL_RECORD, record, indent=2)
+    return output_dir

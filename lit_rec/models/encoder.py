@@ -1,0 +1,79 @@
+"""The shared encoder: one SentenceTransformer for contexts and products alike."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lit_rec.pretrained import load_sentence_transformer
+
+# B texts, L tokens, D embedding
+
+
+class TextEncoder(nn.Module):
+    """Token ids to unit vectors.
+
+    Args:
+        base_model: a folder or a hub id that ``SentenceTransformer`` can load.
+        max_seq_length: texts are cut to this many tokens.
+        gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time.
+
+    Raises:
+        ModelFolderError: the model cannot be loaded.
+    """
+
+    def __init__(self, base_model: str, *, max_seq_length: int = 256, gradient_checkpointing: bool = False) -> None:
+        super().__init__()
+        self.sentence_transformer = load_sentence_transformer(base_model)
+        self.sentence_transformer.max_seq_length = max_seq_length
+        if gradient_checkpointing:
+            self.sentence_transformer.gradient_checkpointing_enable()
+
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return int(self.sentence_transformer.get_embedding_dimension() or 0)
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens that texts are cut to."""
+        return int(self.sentence_transformer.max_seq_length or 0)
+
+    @property
+    def pad_token_id(self) -> int:
+        """The id that fills up short rows."""
+        return int(self.sentence_transformer.tokenizer.pad_token_id)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the token ids of any text would."""
+        backend = self.sentence_transformer.tokenizer.backend_tokenizer.to_str()
+        return hashlib.sha256(json.dumps([backend, self.max_seq_length]).encode()).hexdigest()
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, special ones included, cut to ``max_seq_length``."""
+        encoded = self.sentence_transformer.tokenizer(
+            list(texts), truncation=True, max_length=self.max_seq_length, return_attention_mask=False
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def forward(self, chunks: Sequence[dict[str, Tensor]]) -> Tensor:
+        """Encode texts that are padded in chunks.
+
+        Args:
+            chunks: each with ``input_ids`` and ``attention_mask``, int64 ``(B_i, L_i)``.
+
+        Returns:
+            float32 ``(sum of B_i, D)``, of length 1.
+        """
+        embeddings = [self.sentence_transformer(dict(chunk))["sentence_embedding"] for chunk in chunks]
+        return F.normalize(torch.cat(embeddings).float(), dim=-1)
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that plain ``SentenceTransformer(folder)`` loads."""
+        self.sentence_transformer.save(str(folder), create_model_card=False, safe_serialization=True)

@@ -1,0 +1,111 @@
+"""The two-tower model as a LightningModule: steps and optimizer only."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from transformers import get_scheduler
+
+from lit_rec.errors import SettingError
+from lit_rec.models.encoder import TextEncoder
+from lit_rec.models.losses import gather_candidates, global_mean, mean_over_anchors, multi_positive_loss, pair_loss
+from lit_rec.pretrained import DEFAULT_BASE_MODEL
+
+
+class TwoTower(LightningModule):
+    """Contexts and products in one space, by one shared encoder, trained against in-batch negatives.
+
+    Args:
+        base_model: a folder or a hub id that SentenceTransformer can load.
+        max_seq_length: texts are cut to this many tokens.
+        loss: 'multi_positive' takes all products of an order as positives and none of them as a negative, each
+            order weighing the same; 'pair' is sentence-transformers' MultipleNegativesRankingLoss.
+        temperature: similarities are divided by it; the reference's scale of 30 is a temperature of 1/30.
+        log_frequency_correction: subtract this times the log of a product's share of the training pairs from its
+            score in training. In-batch negatives are drawn by popularity; 1 undoes that, 0 leaves it.
+        learning_rate: peak of the schedule.
+        weight_decay: of AdamW.
+        warmup_frac: share of all steps over which the learning rate rises.
+        schedule: what the learning rate does after that.
+        gradient_checkpointing: less memory, more time.
+    """
+
+    def __init__(
+        self,
+        base_model: str = DEFAULT_BASE_MODEL,
+        max_seq_length: int = 256,
+        loss: Literal["multi_positive", "pair"] = "multi_positive",
+        temperature: float = 1 / 30,
+        log_frequency_correction: float = 0.0,
+        learning_rate: float = 1e-4,
+        weight_decay: float = 0.0,
+        warmup_frac: float = 0.1,
+        schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise SettingError("temperature must be above 0", f"got {temperature}")
+        if not 0 <= warmup_frac <= 1:
+            raise SettingError("warmup_frac must be a share between 0 and 1", f"got {warmup_frac}")
+        self.save_hyperparameters()
+        self.encoder = TextEncoder(
+            base_model, max_seq_length=max_seq_length, gradient_checkpointing=gradient_checkpointing
+        )
+
+    def forward(self, chunks: Sequence[dict[str, Tensor]]) -> Tensor:
+        """Encode texts; see :class:`~lit_rec.models.encoder.TextEncoder`."""
+        embeddings: Tensor = self.encoder(chunks)
+        return embeddings
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """The loss of one batch of orders or pairs."""
+        losses = self.batch_losses(batch)
+        loss = global_mean(losses)
+        n_anchors = len(batch["product_index"])
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=n_anchors)
+        return loss
+
+    def batch_losses(self, batch: dict[str, Any]) -> Tensor:
+        """Losses whose mean over all processes is to be made small: one an order, or one a pair.
+
+        Args:
+            batch: what :class:`~lit_rec.data.dataset.OrderDataset` answers.
+        """
+        anchors = self(batch["anchor"])
+        products, positions, log_frequency = gather_candidates(
+            self(batch["product"]), batch["product_position"], batch["log_frequency"]
+        )
+        scores = anchors @ products.T / self.hparams["temperature"]
+        scores = scores - self.hparams["log_frequency_correction"] * log_frequency
+        anchor_index = batch["anchor_index"]
+        column = torch.searchsorted(positions, batch["product_position"][batch["product_index"]])
+        if self.hparams["loss"] == "pair":
+            return pair_loss(scores, anchor_index, column)
+        return mean_over_anchors(multi_positive_loss(scores, anchor_index, column), anchor_index, len(anchors))
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Embeddings of a batch of products or queries; callbacks make metrics of them."""
+        embeddings: Tensor = self(batch["tokens"])
+        return embeddings
+
+    test_step = validation_step
+    predict_step = validation_step
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, a warm-up and a schedule over all steps of the fit."""
+        options = self.hparams
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=options["learning_rate"], weight_decay=options["weight_decay"]
+        )
+        n_steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = get_scheduler(
+            options["schedule"],
+            optimizer,
+            num_warmup_steps=int(options["warmup_frac"] * n_steps),
+            num_training_steps=n_steps,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

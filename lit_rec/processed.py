@@ -1,0 +1,94 @@
+"""A processed folder as its readers see it; light enough for the serving path."""
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lit_rec import schema
+from lit_rec.errors import NotPreparedError, ProcessedFolderError, UnknownQueryError
+from lit_rec.files import read_json
+
+logger = logging.getLogger(__name__)
+
+
+def find_processed_folder(path: Path) -> Path:
+    """The processed folder at ``path``, or the newest one inside it.
+
+    Args:
+        path: a processed folder, or a folder that holds some.
+
+    Raises:
+        NotPreparedError: there is none.
+    """
+    if (path / schema.PARAMS).is_file():
+        return path
+    found = [record.parent for record in path.glob(f"*/{schema.PARAMS}") if not record.parent.name.startswith(".")]
+    if not found:
+        raise NotPreparedError(
+            f"No prepared data at {path}",
+            f"neither it nor a folder in it holds {schema.PARAMS}",
+            "Run: python -m lit_rec prepare --source complete_journey   (or name another --processed_dir)",
+        )
+    newest = max(found, key=lambda folder: (folder / schema.PARAMS).stat().st_mtime_ns)
+    logger.info("Using %s%s", newest, f", the newest of {len(found)} prepared folders" if len(found) > 1 else "")
+    return newest
+
+
+@dataclass(frozen=True)
+class ProcessedFolder:
+    """Reads the JSON artefacts of a finished processed folder, each when it is first asked for.
+
+    Args:
+        path: the folder.
+    """
+
+    path: Path
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """Arguments, counts and content hashes."""
+        return self._read(schema.PARAMS)
+
+    @cached_property
+    def corpus(self) -> dict[str, str]:
+        """Product id to product text, in catalogue order."""
+        return self._read(schema.EVAL_CORPUS)
+
+    @cached_property
+    def queries(self) -> dict[str, str]:
+        """Query id to context string."""
+        return self._read(schema.EVAL_QUERIES)
+
+    @cached_property
+    def relevant_docs(self) -> dict[str, list[str]]:
+        """Query id to the ids of the products that were really bought."""
+        return self._read(schema.EVAL_RELEVANT_DOCS)
+
+    def query(self, query_id: str) -> str:
+        """The context string of one evaluation query.
+
+        Raises:
+            UnknownQueryError: the folder holds no such query.
+        """
+        if query_id not in self.queries:
+            examples = ", ".join(list(self.queries)[:3])
+            raise UnknownQueryError(
+                f"No evaluation query {query_id!r} in {self.path / schema.EVAL_QUERIES}",
+                f"it holds {len(self.queries):,} order ids" + (f" such as {examples}" if examples else ""),
+                "Pass one of those as --eval_query_id",
+            )
+        return self.queries[query_id]
+
+    def _read(self, name: str) -> dict[str, Any]:
+        file = self.path / name
+        if not file.is_file():
+            raise NotPreparedError(
+                f"{file} is missing", f"{self.path} is not a whole processed folder", "Run prepare again"
+            )
+        try:
+            content: dict[str, Any] = read_json(file)
+        except ValueError as error:
+            raise ProcessedFolderError(f"{file} cannot be read", str(error), "Run prepare again") from error
+        return content

@@ -1,0 +1,90 @@
+"""What a verb prints at its end: a table, and what to run next."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lit_rec.recommender import Recommendation
+from lit_rec.text import product_name
+
+_SHOWN = (
+    "ndcg@10",
+    "recall@10",
+    "accuracy@10",
+    "mrr@10",
+    "map@100",
+    "repeat_recall@10",
+    "explore_recall@100",
+    "mean_cosine",
+    "n_queries",
+)
+
+
+def metrics_table(results: Mapping[str, Mapping[str, float]], title: str) -> Table:
+    """One row a result, the chief metrics as columns; the best of each is bold.
+
+    Args:
+        results: what was measured, to metric name, to value.
+        title: stands above.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("", overflow="fold")
+    names = [name for name in _SHOWN if any(name in values for values in results.values())]
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=False)
+    best = {name: max(values.get(name, float("-inf")) for values in results.values()) for name in names}
+    for label, values in results.items():
+        table.add_row(label, *(_cell(name, values.get(name), best[name]) for name in names))
+    return table
+
+
+def print_recommendations(
+    title: str,
+    context: str,
+    recommendations: Sequence[Recommendation],
+    corpus: Mapping[str, str],
+    bought: Collection[str] = (),
+) -> None:
+    """Print a context, its recommendations, and beside them what was really bought.
+
+    Args:
+        title: stands above.
+        context: the query.
+        recommendations: best first.
+        corpus: product id to text.
+        bought: ids of the products of the held-out order; hits are marked.
+    """
+    console = Console()
+    console.rule(title, align="left")
+    console.print(context, markup=False, highlight=False)
+    table = Table(box=None, padding=(0, 1))
+    for name in ("", "product_id", "score", "recommended"):
+        table.add_column(name, justify="right" if name in {"", "score"} else "left")
+    for rank, item in enumerate(recommendations, 1):
+        mark = " [green]✓ bought[/green]" if item.product_id in bought else ""
+        table.add_row(str(rank), item.product_id, f"{item.score:.4f}", escape(item.product_text) + mark)
+    console.print(table)
+    if bought:
+        recommended = {item.product_id for item in recommendations}
+        names = [f"{'✓ ' if i in recommended else ''}{product_name(corpus[i])}" for i in bought if i in corpus]
+        console.print(f"Really bought ({len(bought)}): {', '.join(names)}", markup=False, highlight=False)
+    console.print()
+
+
+def next_steps(*lines: str) -> None:
+    """Print what to run next, each on a line of its own that can be copied."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print("\n[bold]Next[/bold]")
+    for line in lines:
+        console.print(f"  {line}", markup=False)
+
+
+def _cell(name: str, value: float | None, best: float) -> str:
+    if value is None:
+        return ""
+    if name == "n_queries":
+        return f"{value:,.0f}"
+    shown = f"{value:.4f}"
+    return f"[bold]{shown}[/bold]" if value == best and name != "mean_cosine" else shown

@@ -1,0 +1,226 @@
+"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with this project's callbacks and loggers."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from rich.console import Console
+
+from lit_rec.callbacks import LearningCurve, PredictionWriter, RetrievalEvaluation
+from lit_rec.data.datamodule import NextOrderDataModule
+from lit_rec.devices import sound_precision
+from lit_rec.errors import ModelFolderError
+from lit_rec.files import read_json, write_json
+from lit_rec.models.two_tower import TwoTower
+from lit_rec.reports import metrics_table, next_steps
+
+logger = logging.getLogger(__name__)
+
+MONITOR = "val/ndcg@10"
+_CHECKPOINTS = "checkpoints"
+_TEST_METRICS = "test_metrics.json"
+
+_TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": 1,
+    "gradient_clip_val": 1.0,
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": -1,  # a whole evaluation before the first step: the untrained model, for comparison
+    "use_distributed_sampler": False,  # the samplers share out orders themselves, none twice and none lost
+}
+
+
+class SavedConfig(SaveConfigCallback):
+    """Keeps the whole configuration beside the logs, and hands it to the loggers."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Hand it to the loggers, once a run."""
+        config = self.parser.dump(self.config, skip_none=False)
+        for run_logger in trainer.loggers:
+            run_logger.log_hyperparams({"config": config})
+
+
+class TrainingCLI(LightningCLI):
+    """The four verbs of training; ``--help`` of each shows every setting."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Settings of a run that belong to neither model, data nor trainer."""
+        parser.add_argument(
+            "--output_dir", type=Path, default=Path("models/run"), help="Everything that the run makes goes here."
+        )
+        parser.add_argument(
+            "--wandb",
+            type=Literal["auto", "online", "offline", "off"],
+            default="auto",
+            help="Weights & Biases: auto is online with an API key and offline without; off switches it off.",
+        )
+        parser.add_argument(
+            "--early_stopping",
+            type=int | None,
+            default=None,
+            help=f"Stop after this many evaluations without a better {MONITOR}; none never stops early.",
+        )
+        parser.add_argument(
+            "--checkpoint_every_n_steps",
+            type=int,
+            default=500,
+            help="How often checkpoints/last.ckpt is written, to resume a killed run from.",
+        )
+        parser.add_argument("--predict_top_k", type=int, default=100, help="Products a query that predict writes.")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401 - Lightning's signature
+        """Build the trainer with what the run needs and what this machine does well."""
+        asked = self._get(self.config_init, "trainer")
+        if asked["precision"] is None:
+            kwargs["precision"] = sound_precision(asked["accelerator"])
+        kwargs["enable_progress_bar"] = asked["enable_progress_bar"] is not False and sys.stderr.isatty()
+        kwargs["default_root_dir"] = asked["default_root_dir"] or self.output_dir
+        if asked["logger"] in (None, True):
+            kwargs["logger"] = self._loggers()
+        given = asked["callbacks"] or []
+        kwargs["callbacks"] = [*(given if isinstance(given, list) else [given]), *self._callbacks(kwargs)]
+        return super().instantiate_trainer(**kwargs)
+
+    @property
+    def output_dir(self) -> Path:
+        """Where the run goes."""
+        folder: Path = self._get(self.config_init, "output_dir")
+        return folder
+
+    def _loggers(self) -> list[Logger]:
+        if self.subcommand != "fit":
+            return []
+        loggers: list[Logger] = [CSVLogger(self.output_dir, name="logs")]
+        if (mode := self._wandb_mode()) != "off":
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            name = self.output_dir.name
+            loggers.append(
+                WandbLogger(project="lit_rec", name=name, save_dir=self.output_dir, offline=mode == "offline")
+            )
+        return loggers
+
+    def _wandb_mode(self) -> str:
+        asked: str = self._get(self.config_init, "wandb")
+        if asked != "auto":
+            return asked
+        if (mode := os.environ.get("WANDB_MODE")) is not None:
+            return {"disabled": "off"}.get(mode, mode)
+        import wandb
+
+        return "online" if wandb.Api.api_key else "offline"
+
+    def _callbacks(self, trainer_options: dict[str, Any]) -> list[Callback]:
+        folder = self.output_dir / _CHECKPOINTS
+        options = {"dirpath": folder, "auto_insert_metric_name": False, "enable_version_counter": False}
+        # The last one comes first: what it holds is then also in the best.
+        every = self._get(self.config_init, "checkpoint_every_n_steps")
+        callbacks: list[Callback] = [
+            RetrievalEvaluation(),
+            LearningCurve(),
+            PredictionWriter(self._get(self.config_init, "predict_top_k")),
+        ]
+        if self.subcommand != "fit":
+            return callbacks
+        callbacks += [
+            ModelCheckpoint(filename="best", monitor=MONITOR, mode="max", **options),
+            ModelCheckpoint(filename="last", every_n_train_steps=every, **options),
+            ModelCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **options),
+        ]
+        if trainer_options.get("logger"):
+            callbacks.append(LearningRateMonitor())
+        if (patience := self._get(self.config_init, "early_stopping")) is not None:
+            callbacks.append(EarlyStopping(MONITOR, mode="max", patience=patience))
+        return callbacks
+
+    def before_fit(self) -> None:
+        """Say what is about to happen, and where an earlier run could go on."""
+        last = self.output_dir / _CHECKPOINTS / "last.ckpt"
+        if self._checkpoint is None and last.exists():
+            logger.info("A run was here before; to go on with it: --ckpt_path %s", last)
+
+    def after_fit(self) -> None:
+        """Print the curve as a table, and what to do next."""
+        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
+            return
+        Console().print(metrics_table(self._evaluation.results, "Validation queries, whole catalogue"))
+        best = self.output_dir / _CHECKPOINTS / "best.ckpt"
+        next_steps(
+            f"python -m lit_rec export --ckpt_path {best} --output_dir {self.output_dir / 'final'}",
+            f"Learning curve: {self.output_dir / 'learning_curve.png'}",
+        )
+
+    def after_validate(self) -> None:
+        """Print the metrics."""
+        self._print_table("Validation queries, whole catalogue")
+
+    def after_test(self) -> None:
+        """Print the metrics beside those of earlier tests into the same folder, and keep them."""
+        if not self.trainer.is_global_zero:
+            return
+        file = self.output_dir / _TEST_METRICS
+        results: dict[str, dict[str, float]] = read_json(file) if file.exists() else {}
+        tested = str(self._checkpoint or f"untrained {self.model.hparams['base_model']}")
+        results[tested] = self._evaluation.results["test"]
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        write_json(file, results, indent=2)
+        Console().print(metrics_table(results, "Test queries, whole catalogue"))
+        next_steps(f"The figures are in {file}")
+
+    def after_predict(self) -> None:
+        """Say where the predictions are."""
+        next_steps(f"Predictions: {self.output_dir / 'predictions'}/part-*.parquet")
+
+    def _print_table(self, title: str) -> None:
+        if self.trainer.is_global_zero:
+            Console().print(metrics_table(self._evaluation.results, title))
+
+    @property
+    def _evaluation(self) -> RetrievalEvaluation:
+        return next(c for c in self.trainer.callbacks if isinstance(c, RetrievalEvaluation))  # type: ignore[attr-defined]
+
+    @property
+    def _checkpoint(self) -> str | None:
+        path: str | None = self._get(self.config_init, "ckpt_path")
+        return path
+
+
+def run(args: ArgsType = None) -> TrainingCLI:
+    """Parse and run one of the four verbs.
+
+    Args:
+        args: command line after the program's name; None for the process's own.
+
+    Raises:
+        ModelFolderError: the checkpoint named is not there.
+    """
+    words = sys.argv[1:] if args is None else args
+    if isinstance(words, list):
+        _check_checkpoint(words)
+    return TrainingCLI(
+        TwoTower,
+        NextOrderDataModule,
+        save_config_callback=SavedConfig,
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=42,
+        trainer_defaults=_TRAINER_DEFAULTS,
+        parser_kwargs={"prog": "python -m lit_rec"},
+        args=args,
+    )
+
+
+def _check_checkpoint(words: list[str]) -> None:
+    """A path that is not there is an error; one that is there brings its own model settings along."""
+    joined = [word.partition("=") for word in words]
+    paths = [value or words[at + 1 : at + 2][0] for at, (name, _, value) in enumerate(joined) if name == "--ckpt_path"]
+    for path in paths:
+        if path not in {"best", "last", "hpc", "registry", "null"} and not Path(path).is_file():
+            raise ModelFolderError(
+                f"No checkpoint at {path}", "there is no such file", "fit writes checkpoints/best.ckpt and last.ckpt"
+            )
+    if paths and (overruled := [name for name, _, _ in joined if name.startswith("--model.")]):
+        logger.warning("The checkpoint's own model settings are used; these are ignored: %s", " ".join(overruled))
