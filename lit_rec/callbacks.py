@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from lit_rec import schema
@@ -22,7 +23,10 @@ from lit_rec.schema import Split
 
 logger = logging.getLogger(__name__)
 
-_PRODUCTS_LOADER, _QUERIES_LOADER = 0, 1
+UNTRAINED = "untrained"
+
+_PRODUCTS_LOADER = 0
+_STEPS_PER_POINT = 10
 
 # Q queries, N products, D embedding, K ranks
 
@@ -124,19 +128,19 @@ class RetrievalEvaluation(Callback):
         """Log the metrics of the validation queries."""
         values = self._finish()
         if trainer.sanity_checking:
-            self.results["untrained"] = values
+            self.results[UNTRAINED] = {"step": 0, **values}
             for run_logger in trainer.loggers:
                 run_logger.log_metrics({f"val/{name}": value for name, value in values.items()}, step=0)
             return
-        self.results[f"epoch {trainer.current_epoch}"] = values
-        self.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=trainer.world_size > 1)
+        self.results[f"epoch {trainer.current_epoch}"] = {"step": trainer.global_step, **values}
+        pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=trainer.world_size > 1)
         self._log_samples(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics of the test queries."""
         values = self._finish()
         self.results["test"] = values
-        self.log_dict({f"test/{name}": value for name, value in values.items()}, sync_dist=trainer.world_size > 1)
+        pl_module.log_dict({f"test/{name}": value for name, value in values.items()}, sync_dist=trainer.world_size > 1)
 
     def _begin(self, trainer: Trainer, n_batches: list[int | float]) -> None:
         n_products = len(_data(trainer).product_ids)
@@ -173,19 +177,23 @@ class RetrievalEvaluation(Callback):
 
 
 class LearningCurve(Callback):
-    """Draws ``learning_curve.png`` into the run's folder after each evaluation."""
+    """Draws ``learning_curve.png`` into the run's folder after each evaluation.
 
-    def __init__(self) -> None:
+    Args:
+        evaluation: whose results to draw.
+    """
+
+    def __init__(self, evaluation: RetrievalEvaluation) -> None:
+        self.evaluation = evaluation
         self.losses: list[tuple[int, float]] = []
-        self.metrics: list[tuple[int, dict[str, float]]] = []
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to draw the whole curve."""
-        return {"losses": self.losses, "metrics": self.metrics}
+        return {"losses": self.losses}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with a curve."""
-        self.losses, self.metrics = list(state_dict["losses"]), list(state_dict["metrics"])
+        self.losses = list(state_dict["losses"])
 
     def on_train_batch_end(
         self,
@@ -195,18 +203,15 @@ class LearningCurve(Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        """Note the loss, as often as the loggers do."""
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        """Note the loss now and then."""
+        if trainer.global_step % _STEPS_PER_POINT == 0:
             self.losses.append((trainer.global_step, float(outputs["loss"])))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what is known so far."""
-        evaluations = [callback for callback in trainer.callbacks if isinstance(callback, RetrievalEvaluation)]
-        if not evaluations or not evaluations[0].results:
-            return
-        self.metrics.append((trainer.global_step, list(evaluations[0].results.values())[-1]))
-        if trainer.is_global_zero and not trainer.fast_dev_run:
-            learning_curve(Path(trainer.default_root_dir) / "learning_curve.png", self.losses, self.metrics)
+        if trainer.is_global_zero and trainer.state.fn == TrainerFn.FITTING:
+            file = Path(trainer.default_root_dir) / "learning_curve.png"
+            learning_curve(file, self.losses, list(self.evaluation.results.values()))
 
 
 class PredictionWriter(Callback):

@@ -7,7 +7,7 @@ import logging
 import random
 import sys
 from argparse import RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -32,9 +32,8 @@ From a shopper's past orders, rank the whole catalogue so that the next order co
 The usual way:
   python -m lit_rec prepare --source complete_journey
   python -m lit_rec fit --config configs/complete_journey.yaml
-  python -m lit_rec test --config configs/complete_journey.yaml --ckpt_path models/complete_journey/checkpoints/best.ckpt
-  python -m lit_rec export --ckpt_path models/complete_journey/checkpoints/best.ckpt --output_dir models/complete_journey/final
-  python -m lit_rec recommend --model_dir models/complete_journey/final
+  python -m lit_rec export --ckpt_path models/complete_journey/checkpoints/best.ckpt --output_dir models/mine/final
+  python -m lit_rec recommend --model_dir models/mine/final
 """
 
 
@@ -138,7 +137,7 @@ def export(ckpt_path: Path, output_dir: Path) -> Path:
     return folder
 
 
-_VERBS = {"prepare": prepare, "recommend": recommend, "export": export}
+_VERBS: dict[str, Callable[..., object]] = {"prepare": prepare, "recommend": recommend, "export": export}
 
 
 def main(args: Sequence[str] | None = None) -> object:
@@ -150,11 +149,13 @@ def main(args: Sequence[str] | None = None) -> object:
     """
     if args is not None:
         return _run(list(args))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in ("httpx", "httpcore", "huggingface_hub", "urllib3", "datasets", "sentence_transformers"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    own = logging.getLogger("lit_rec")  # the libraries' own information stays out of the way
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
     try:
-        _run(sys.argv[1:])
+        _run(sys.argv[1:], of_process=True)
     except LitRecError as error:
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
@@ -162,11 +163,11 @@ def main(args: Sequence[str] | None = None) -> object:
     return None
 
 
-def _run(words: list[str]) -> object:
+def _run(words: list[str], *, of_process: bool = False) -> object:
     if words and words[0] in _TRAINING_VERBS:
         from lit_rec.training import run
 
-        return run(words)
+        return run(None if of_process else words)
     parser = _parser()
     chosen = parser.parse_args(words)
     verb: str = chosen.subcommand

@@ -50,5 +50,5 @@ def _found() -> dict[str, bool]:
 
 
 def _cpu_has_bfloat16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.9 and later
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not there in older torch
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

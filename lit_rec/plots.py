@@ -8,15 +8,13 @@ from matplotlib.figure import Figure
 _METRICS = ("ndcg@10", "recall@10", "repeat_recall@10", "explore_recall@100")
 
 
-def learning_curve(
-    file: Path, losses: Sequence[tuple[int, float]], metrics: Sequence[tuple[int, dict[str, float]]]
-) -> None:
+def learning_curve(file: Path, losses: Sequence[tuple[int, float]], evaluations: Sequence[dict[str, float]]) -> None:
     """Training loss and validation metrics over steps, side by side.
 
     Args:
         file: the PNG to write.
         losses: step and training loss.
-        metrics: step and validation metrics.
+        evaluations: validation metrics, each with its ``step``.
     """
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -27,9 +25,7 @@ def learning_curve(
         left.legend(frameon=False)
     left.set(title="Training loss", xlabel="step")
     for name in _METRICS:
-        points = [(step, values[name]) for step, values in metrics if name in values]
-        if points:
-            right.plot(*zip(*points, strict=True), marker="o", label=name)
+        right.plot([e["step"] for e in evaluations], [e[name] for e in evaluations], marker="o", label=name)
     right.set(title="Validation, whole catalogue", xlabel="step", ylim=(0, None))
     right.legend(frameon=False)
     for axes in (left, right):

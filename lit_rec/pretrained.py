@@ -46,7 +46,9 @@ def load_sentence_transformer(base_model: str, device: str = "cpu") -> "Sentence
         ModelFolderError: it cannot be loaded; says what to do next.
     """
     from sentence_transformers import SentenceTransformer  # seconds to import; help must not wait for it
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call] # of a load that takes a tenth of a second
     resolved = resolve_model(base_model)
     try:
         return SentenceTransformer(resolved, device=device)

@@ -9,6 +9,7 @@ from rich.table import Table
 from lit_rec.recommender import Recommendation
 from lit_rec.text import product_name
 
+_MAX_COLUMNS = 6
 _SHOWN = (
     "ndcg@10",
     "recall@10",
@@ -23,20 +24,23 @@ _SHOWN = (
 
 
 def metrics_table(results: Mapping[str, Mapping[str, float]], title: str) -> Table:
-    """One row a result, the chief metrics as columns; the best of each is bold.
+    """One row a metric, one column a result; the best of each row is bold.
 
     Args:
-        results: what was measured, to metric name, to value.
+        results: what was measured, to metric name, to value. Of many, the first and the last are shown.
         title: stands above.
     """
+    labels = list(results)
+    labels = labels if len(labels) <= _MAX_COLUMNS else [labels[0], *labels[1 - _MAX_COLUMNS :]]
     table = Table(title=title, title_justify="left")
-    table.add_column("", overflow="fold")
-    names = [name for name in _SHOWN if any(name in values for values in results.values())]
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right", no_wrap=False)
-    best = {name: max(values.get(name, float("-inf")) for values in results.values()) for name in names}
-    for label, values in results.items():
-        table.add_row(label, *(_cell(name, values.get(name), best[name]) for name in names))
+    table.add_column("")
+    for label in labels:
+        table.add_column(label, justify="right", overflow="fold")
+    for name in _SHOWN:
+        values = [results[label].get(name) for label in labels]
+        known = [value for value in values if value is not None]
+        if known:
+            table.add_row(name, *(_cell(name, value, max(known)) for value in values))
     return table
 
 

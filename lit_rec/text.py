@@ -1,5 +1,4 @@
-"""Order history to context string, product to product text: the one template for training,
-evaluation and serving.
+"""Order history to context string, product to product text: the one template for training and serving.
 
 Pure functions of plain values. The format is the reference project's, so that its artefacts and ours
 can be swapped:

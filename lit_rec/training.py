@@ -112,16 +112,16 @@ class TrainingCLI(LightningCLI):
             return {"disabled": "off"}.get(mode, mode)
         import wandb
 
-        return "online" if wandb.Api.api_key else "offline"
+        return "online" if wandb.setup().settings.api_key else "offline"
 
     def _callbacks(self, trainer_options: dict[str, Any]) -> list[Callback]:
         folder = self.output_dir / _CHECKPOINTS
-        options = {"dirpath": folder, "auto_insert_metric_name": False, "enable_version_counter": False}
-        # The last one comes first: what it holds is then also in the best.
+        options: dict[str, Any] = {"dirpath": folder, "auto_insert_metric_name": False, "enable_version_counter": False}
+        self.evaluation = RetrievalEvaluation()
         every = self._get(self.config_init, "checkpoint_every_n_steps")
         callbacks: list[Callback] = [
-            RetrievalEvaluation(),
-            LearningCurve(),
+            self.evaluation,
+            LearningCurve(self.evaluation),
             PredictionWriter(self._get(self.config_init, "predict_top_k")),
         ]
         if self.subcommand != "fit":
@@ -139,15 +139,20 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Say what is about to happen, and where an earlier run could go on."""
+        trainer = self.trainer
+        device = trainer.strategy.root_device
+        logger.info(
+            "Training on %s x %s in %s, into %s", trainer.world_size, device, trainer.precision, self.output_dir
+        )
         last = self.output_dir / _CHECKPOINTS / "last.ckpt"
         if self._checkpoint is None and last.exists():
             logger.info("A run was here before; to go on with it: --ckpt_path %s", last)
 
     def after_fit(self) -> None:
         """Print the curve as a table, and what to do next."""
-        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
-            return
-        Console().print(metrics_table(self._evaluation.results, "Validation queries, whole catalogue"))
+        if not self.trainer.is_global_zero or not self.trainer.checkpoint_callbacks:
+            return  # in a fast_dev_run there is nothing to go on with
+        Console().print(metrics_table(self.evaluation.results, "Validation queries, whole catalogue"))
         best = self.output_dir / _CHECKPOINTS / "best.ckpt"
         next_steps(
             f"python -m lit_rec export --ckpt_path {best} --output_dir {self.output_dir / 'final'}",
@@ -165,7 +170,7 @@ class TrainingCLI(LightningCLI):
         file = self.output_dir / _TEST_METRICS
         results: dict[str, dict[str, float]] = read_json(file) if file.exists() else {}
         tested = str(self._checkpoint or f"untrained {self.model.hparams['base_model']}")
-        results[tested] = self._evaluation.results["test"]
+        results[tested] = self.evaluation.results["test"]
         self.output_dir.mkdir(parents=True, exist_ok=True)
         write_json(file, results, indent=2)
         Console().print(metrics_table(results, "Test queries, whole catalogue"))
@@ -177,11 +182,7 @@ class TrainingCLI(LightningCLI):
 
     def _print_table(self, title: str) -> None:
         if self.trainer.is_global_zero:
-            Console().print(metrics_table(self._evaluation.results, title))
-
-    @property
-    def _evaluation(self) -> RetrievalEvaluation:
-        return next(c for c in self.trainer.callbacks if isinstance(c, RetrievalEvaluation))  # type: ignore[attr-defined]
+            Console().print(metrics_table(self.evaluation.results, title))
 
     @property
     def _checkpoint(self) -> str | None:
@@ -198,6 +199,8 @@ def run(args: ArgsType = None) -> TrainingCLI:
     Raises:
         ModelFolderError: the checkpoint named is not there.
     """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     words = sys.argv[1:] if args is None else args
     if isinstance(words, list):
         _check_checkpoint(words)

@@ -1,5 +1,4 @@
-"""Which orders or pairs make up each batch: seeded, bucketed by length, shared out between processes, and
-able to go on in mid-epoch.
+"""Which orders or pairs make up each batch: seeded, bucketed by length, shared out, resumable in mid-epoch.
 
 A global batch is what all processes train on in one step. It depends on the seed and the epoch alone, not on
 how many workers load it; the processes share it out, so no pair is trained on twice and none is lost.
@@ -93,7 +92,7 @@ class ResumableLoader(DataLoader[Any]):
         self.batches = batch_sampler
         self._n_yielded = 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Any:  # noqa: ANN401 - a generator, where torch promises a class of its own
         self._n_yielded = self.batches.first_batch
         for batch in super().__iter__():
             self._n_yielded += 1

@@ -4,7 +4,7 @@ import logging
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -83,8 +83,12 @@ class NextOrderDataModule(LightningDataModule):
         seed: int = 42,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
-        self.settings = prepare
+        self.processed_dir, self.source, self.data_dir, self.output_dir = processed_dir, source, data_dir, output_dir
+        self.settings, self.n_users, self.n_products = prepare, n_users, n_products
+        self.batch_by, self.batch_size, self.eval_batch_size = batch_by, batch_size, eval_batch_size
+        self.eval_queries, self.train_orders = eval_queries, train_orders
+        self.rows_per_forward, self.num_workers, self.pin_memory = rows_per_forward, num_workers, pin_memory
+        self.seed = seed
         self.folder: ProcessedFolder | None = None
         self.tokenizer: Tokenizer | None = None
 
@@ -100,7 +104,7 @@ class NextOrderDataModule(LightningDataModule):
         self.queries = EvaluationQueries.read(self.folder)
         if stage == "fit":
             pairs = self.cache.training_pairs()
-            dataset = OrderDataset if self.hparams["batch_by"] == "order" else PairDataset
+            dataset = OrderDataset if self.batch_by == "order" else PairDataset
             self.train_dataset = dataset(pairs, self._rows_per_forward())
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,8 +141,8 @@ class NextOrderDataModule(LightningDataModule):
         lengths = dataset.lengths
         sampler = BatchSampler(
             lengths,
-            self.hparams["batch_size"],
-            seed=self.hparams["seed"],
+            self.batch_size,
+            seed=self.seed,
             rank=self._trainer_value("global_rank", 0),
             world_size=self._trainer_value("world_size", 1),
             items=self._training_items(len(lengths)),
@@ -177,40 +181,39 @@ class NextOrderDataModule(LightningDataModule):
         """This process's share of the texts, longest first: memory that is enough for one batch is enough for all."""
         share = slice(self._trainer_value("global_rank", 0), None, self._trainer_value("world_size", 1))
         rows = np.argsort(-dataset.texts.lengths, kind="stable")[share]
-        size = self.hparams["eval_batch_size"]
+        size = self.eval_batch_size
         batches = np.split(rows, np.arange(size, len(rows), size))
         return DataLoader(dataset, sampler=batches, batch_size=None, **self._loader_options())
 
     def _query_rows(self, split: Split | None) -> NDArray[np.int64]:
         rows = self.queries.of_split(split)
-        limit = self.hparams["eval_queries"]
+        limit = self.eval_queries
         if limit is None or split is None or limit >= len(rows):
             return rows
         ids = np.array([int(self.queries.query_ids[row]) for row in rows])
-        lots = seeded_fractions(ids, seed=self.hparams["seed"], question="eval_queries")
+        lots = seeded_fractions(ids, seed=self.seed, question="eval_queries")
         return np.sort(rows[np.argsort(lots)[:limit]])
 
     def _training_items(self, n_items: int) -> NDArray[np.int64] | None:
-        limit = self.hparams["train_orders"]
+        limit = self.train_orders
         if limit is None or limit >= len(self.train_dataset.pairs.anchors):
             return None
-        rng = np.random.default_rng(self.hparams["seed"])
+        rng = np.random.default_rng(self.seed)
         orders = np.sort(rng.permutation(len(self.train_dataset.pairs.anchors))[:limit])
         return orders if n_items == len(self.train_dataset.pairs.anchors) else self.train_dataset.pairs.pairs_of(orders)
 
     def _locate(self, *, prepare_if_needed: bool) -> ProcessedFolder:
-        options = self.hparams
-        if options["processed_dir"] is not None or options["source"] is None:
-            return ProcessedFolder(find_processed_folder(options["processed_dir"] or options["output_dir"]))
+        if self.processed_dir is not None or self.source is None:
+            return ProcessedFolder(find_processed_folder(self.processed_dir or self.output_dir))
         if not prepare_if_needed:
-            return ProcessedFolder(options["output_dir"] / self.settings.folder_name(options["source"]))
+            return ProcessedFolder(self.output_dir / self.settings.folder_name(self.source))
         made = prepare(
-            options["source"],
-            options["data_dir"],
-            options["output_dir"],
+            self.source,
+            self.data_dir,
+            self.output_dir,
             self.settings,
-            n_users=options["n_users"],
-            n_products=options["n_products"],
+            n_users=self.n_users,
+            n_products=self.n_products,
         )
         return ProcessedFolder(made)
 
@@ -224,7 +227,7 @@ class NextOrderDataModule(LightningDataModule):
                 raise SettingError(
                     "A tokenizer is needed", "the data module has no trainer", "Set data_module.tokenizer first"
                 )
-            self.tokenizer = self.trainer.lightning_module.encoder
+            self.tokenizer = cast(Tokenizer, self.trainer.lightning_module.encoder)
         return self.tokenizer
 
     def _trainer_value(self, name: str, default: int) -> int:
@@ -234,12 +237,11 @@ class NextOrderDataModule(LightningDataModule):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _rows_per_forward(self) -> int | None:
-        chosen: int | None = self.hparams["rows_per_forward"]
-        return chosen or (None if self._on_cuda() else _CPU_ROWS_PER_FORWARD)
+        return self.rows_per_forward or (None if self._on_cuda() else _CPU_ROWS_PER_FORWARD)
 
-    def _loader_options(self) -> dict[str, int | bool]:
+    def _loader_options(self) -> dict[str, Any]:
         """Batches are slices of arrays, so a CPU needs no helpers (and MPS is best without); CUDA is fed by some."""
-        workers, pin = self.hparams["num_workers"], self.hparams["pin_memory"]
+        workers, pin = self.num_workers, self.pin_memory
         workers = workers if workers is not None else (min(4, os.cpu_count() or 1) if self._on_cuda() else 0)
         return {
             "num_workers": workers,

@@ -57,7 +57,8 @@ class TrainingPairs:
     def log_frequency(self) -> NDArray[np.float32]:
         """float32 ``(N,)``: log of each product's share of all pairs, counted once more than seen."""
         counts = np.bincount(self.pair_product, minlength=len(self.products)) + 1.0
-        return np.log(counts / counts.sum()).astype(np.float32)
+        frequency: NDArray[np.float32] = np.log(counts / counts.sum()).astype(np.float32)
+        return frequency
 
 
 class OrderDataset(Dataset[Batch]):

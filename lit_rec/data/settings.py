@@ -75,7 +75,7 @@ class PrepareSettings:
         'complete_journey_p5_mp20_ef0.1_oldest_roll4'
         """
         default = PrepareSettings()
-        parts = [] if source == "instacart" else [source]
+        parts: list[str] = [] if source == "instacart" else [source]
         parts += [f"p{self.max_prior_orders}", f"mp{self.max_product_names}", f"ef{float(self.eval_frac)}"]
         parts += ["no_serve"] if not self.eval_serve_time else []
         parts += [f"sf{float(self.sample_frac)}"] if self.sample_frac is not None else []

@@ -1,5 +1,6 @@
-"""Who is trained on and who is held out: a seeded hash of the user, the same on any machine and for any
-order of the rows.
+"""Who is trained on and who is held out, by a seeded hash of the user.
+
+The same on any machine and for any order of the rows.
 """
 
 import hashlib

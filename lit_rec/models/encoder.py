@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,16 +21,31 @@ class TextEncoder(nn.Module):
     Args:
         base_model: a folder or a hub id that ``SentenceTransformer`` can load.
         max_seq_length: texts are cut to this many tokens.
+        truncation_side: where longer texts are cut. A context ends in its newest order, so 'left' keeps that.
+        dropout: replaces the base model's own, in training; None leaves it.
         gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time.
 
     Raises:
         ModelFolderError: the model cannot be loaded.
     """
 
-    def __init__(self, base_model: str, *, max_seq_length: int = 256, gradient_checkpointing: bool = False) -> None:
+    def __init__(
+        self,
+        base_model: str,
+        *,
+        max_seq_length: int = 256,
+        truncation_side: Literal["left", "right"] = "left",
+        dropout: float | None = None,
+        gradient_checkpointing: bool = False,
+    ) -> None:
         super().__init__()
         self.sentence_transformer = load_sentence_transformer(base_model)
         self.sentence_transformer.max_seq_length = max_seq_length
+        self.sentence_transformer.tokenizer.truncation_side = truncation_side  # saved with the model
+        if dropout is not None:
+            for module in self.modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = dropout
         if gradient_checkpointing:
             self.sentence_transformer.gradient_checkpointing_enable()
 
@@ -51,8 +67,13 @@ class TextEncoder(nn.Module):
     @property
     def fingerprint(self) -> str:
         """Changes when the token ids of any text would."""
-        backend = self.sentence_transformer.tokenizer.backend_tokenizer.to_str()
-        return hashlib.sha256(json.dumps([backend, self.max_seq_length]).encode()).hexdigest()
+        tokenizer = self.sentence_transformer.tokenizer
+        backend = json.loads(tokenizer.backend_tokenizer.to_str())
+        for of_last_call in ("truncation", "padding"):
+            del backend[of_last_call]
+        return hashlib.sha256(
+            json.dumps([backend, self.max_seq_length, tokenizer.truncation_side]).encode()
+        ).hexdigest()
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, special ones included, cut to ``max_seq_length``."""

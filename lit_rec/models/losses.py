@@ -120,7 +120,7 @@ def _gather_rows(rows: Tensor, counts: list[int]) -> Tensor:
     """All processes' rows; they hold different numbers of them, so each is filled up to the largest and cut."""
     filled = torch.cat([rows, rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])])
     if rows.requires_grad:
-        parts = list(all_gather_with_gradient(filled))
+        parts: list[Tensor] = list(all_gather_with_gradient(filled))  # type: ignore[no-untyped-call]
     else:
         parts = [torch.empty_like(filled) for _ in counts]
         torch.distributed.all_gather(parts, filled)

@@ -21,6 +21,7 @@ class TwoTower(LightningModule):
     Args:
         base_model: a folder or a hub id that SentenceTransformer can load.
         max_seq_length: texts are cut to this many tokens.
+        truncation_side: where they are cut; a context ends in its newest order, so 'left' keeps that.
         loss: 'multi_positive' takes all products of an order as positives and none of them as a negative, each
             order weighing the same; 'pair' is sentence-transformers' MultipleNegativesRankingLoss.
         temperature: similarities are divided by it; the reference's scale of 30 is a temperature of 1/30.
@@ -30,6 +31,7 @@ class TwoTower(LightningModule):
         weight_decay: of AdamW.
         warmup_frac: share of all steps over which the learning rate rises.
         schedule: what the learning rate does after that.
+        dropout: replaces the base model's own; none leaves it.
         gradient_checkpointing: less memory, more time.
     """
 
@@ -37,6 +39,7 @@ class TwoTower(LightningModule):
         self,
         base_model: str = DEFAULT_BASE_MODEL,
         max_seq_length: int = 256,
+        truncation_side: Literal["left", "right"] = "left",
         loss: Literal["multi_positive", "pair"] = "multi_positive",
         temperature: float = 1 / 30,
         log_frequency_correction: float = 0.0,
@@ -44,6 +47,7 @@ class TwoTower(LightningModule):
         weight_decay: float = 0.0,
         warmup_frac: float = 0.1,
         schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
+        dropout: float | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -53,8 +57,13 @@ class TwoTower(LightningModule):
             raise SettingError("warmup_frac must be a share between 0 and 1", f"got {warmup_frac}")
         self.save_hyperparameters()
         self.encoder = TextEncoder(
-            base_model, max_seq_length=max_seq_length, gradient_checkpointing=gradient_checkpointing
+            base_model,
+            max_seq_length=max_seq_length,
+            truncation_side=truncation_side,
+            dropout=dropout,
+            gradient_checkpointing=gradient_checkpointing,
         )
+        self.encoder.train()  # it is loaded for inference, without its dropout
 
     def forward(self, chunks: Sequence[dict[str, Tensor]]) -> Tensor:
         """Encode texts; see :class:`~lit_rec.models.encoder.TextEncoder`."""
