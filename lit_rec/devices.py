@@ -20,7 +20,7 @@ def best_device(asked: str | None = None) -> str:
         SettingError: the device asked for is not on this machine.
     """
     name = asked or os.environ.get("INFERENCE_DEVICE") or ""
-    available = [kind for kind, found in _found().items() if found]
+    available = _available()
     if not name:
         return available[0]
     if name.partition(":")[0] not in available:
@@ -37,7 +37,7 @@ def sound_precision(accelerator: str = "auto") -> Precision:
     Args:
         accelerator: Lightning's name: ``auto``, ``cuda``, ``gpu``, ``mps`` or ``cpu``.
     """
-    kind = best_device() if accelerator == "auto" else {"gpu": "cuda"}.get(accelerator, accelerator)
+    kind = _available()[0] if accelerator == "auto" else {"gpu": "cuda"}.get(accelerator, accelerator)
     if kind == "cuda" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     if kind == "cpu" and _cpu_has_bfloat16():
@@ -45,8 +45,10 @@ def sound_precision(accelerator: str = "auto") -> Precision:
     return "32-true"
 
 
-def _found() -> dict[str, bool]:
-    return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+def _available() -> list[str]:
+    """Best first."""
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [kind for kind, is_there in found.items() if is_there]
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -1,5 +1,6 @@
 """A checkpoint to a model folder that plain SentenceTransformer loads; safetensors only."""
 
+import pickle
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,10 @@ def export_model(ckpt_path: Path, output_dir: Path) -> Path:
     try:
         content: dict[str, Any] = torch.load(ckpt_path, map_location="cpu", weights_only=True)
         model = TwoTower.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
-    except (KeyError, RuntimeError, TypeError, EOFError) as error:
+    except (KeyError, RuntimeError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        found = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise ModelFolderError(
-            f"{ckpt_path} is no checkpoint of this project", str(error).splitlines()[0], "Name one that fit wrote"
+            f"{ckpt_path} is no checkpoint of this project", found, "Name one that fit wrote"
         ) from error
     record = {
         "lit_rec_version": __version__,

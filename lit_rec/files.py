@@ -1,5 +1,6 @@
 """Files that are whole or not there: folders replaced in one step, JSON, content hashes."""
 
+import glob
 import hashlib
 import json
 import os
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_IN_USE: set[Path] = set()  # unfinished folders of this process
+
 
 @contextmanager
 def replaced_when_complete(folder: Path) -> Iterator[Path]:
@@ -17,23 +20,28 @@ def replaced_when_complete(folder: Path) -> Iterator[Path]:
     Siblings left behind by killed runs are removed on the way.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.parent.glob(f".{folder.name}.unfinished-*"):
-        if not _is_running(int(leftover.name.rpartition("-")[2])):
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.unfinished-*"):
+        if leftover not in _IN_USE and not _is_another_process(leftover.name.rpartition("-")[2]):
             shutil.rmtree(leftover, ignore_errors=True)
     unfinished = folder.with_name(f".{folder.name}.unfinished-{os.getpid()}")
     unfinished.mkdir()
+    _IN_USE.add(unfinished)
     try:
         yield unfinished
         if folder.exists():
             shutil.rmtree(folder)
         unfinished.rename(folder)
     finally:
+        _IN_USE.discard(unfinished)
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _is_running(pid: int) -> bool:
+def _is_another_process(pid: str) -> bool:
+    # A container starts anew with the number it was killed with, so our own number is no other process.
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
     try:
-        os.kill(pid, 0)
+        os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     except PermissionError:

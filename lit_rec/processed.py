@@ -8,7 +8,7 @@ from typing import Any
 
 from lit_rec import schema
 from lit_rec.errors import NotPreparedError, ProcessedFolderError, UnknownQueryError
-from lit_rec.files import read_json
+from lit_rec.files import read_json, sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,16 @@ def find_processed_folder(path: Path) -> Path:
     newest = max(found, key=lambda folder: (folder / schema.PARAMS).stat().st_mtime_ns)
     logger.info("Using %s%s", newest, f", the newest of {len(found)} prepared folders" if len(found) > 1 else "")
     return newest
+
+
+def content_hashes(folder: Path) -> dict[str, str]:
+    """sha256 of every artefact of a processed folder, by its path within."""
+    artefacts = [*folder.glob("*.json"), *folder.glob("*/*.arrow")]
+    return {
+        file.relative_to(folder).as_posix(): sha256_of_file(file)
+        for file in sorted(artefacts)
+        if file.name != schema.PARAMS
+    }
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,16 @@ class ProcessedFolder:
         """Query id to the ids of the products that were really bought."""
         return self._read(schema.EVAL_RELEVANT_DOCS)
 
+    @cached_property
+    def sha256(self) -> dict[str, str]:
+        """Content hashes of the artefacts: as recorded, or computed where the reference project made the folder."""
+        return self.params.get("sha256") or content_hashes(self.path)
+
+    @property
+    def is_of_reference(self) -> bool:
+        """Whether the reference project made the folder: it then has no history, no splits and no recorded hashes."""
+        return "lit_rec_version" not in self.params
+
     def query(self, query_id: str) -> str:
         """The context string of one evaluation query.
 
@@ -88,7 +108,10 @@ class ProcessedFolder:
                 f"{file} is missing", f"{self.path} is not a whole processed folder", "Run prepare again"
             )
         try:
-            content: dict[str, Any] = read_json(file)
+            content = read_json(file)
         except ValueError as error:
             raise ProcessedFolderError(f"{file} cannot be read", str(error), "Run prepare again") from error
+        if not isinstance(content, dict):
+            found = f"it holds a {type(content).__name__}, not an object"
+            raise ProcessedFolderError(f"{file} cannot be read", found, "Run prepare again")
         return content

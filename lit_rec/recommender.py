@@ -7,6 +7,7 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
@@ -91,6 +92,8 @@ class Recommender:
         """The best products for each of several contexts; see :meth:`recommend`."""
         if top_k < 1:
             raise SettingError("top_k must be at least 1", f"got {top_k}")
+        if not queries:
+            return []
         excluded = frozenset(exclude_product_ids)
         scores, ranked = self.index.search(self._encode(queries), top_k + len(excluded))
         answers = []
@@ -135,20 +138,40 @@ def read_corpus(file: Path) -> dict[str, str]:
     except ValueError as error:
         raise ProcessedFolderError(f"{file} is no JSON", str(error), "Run prepare again") from error
     if not isinstance(content, dict) or not content or not all(isinstance(text, str) for text in content.values()):
-        raise ProcessedFolderError(f"{file} must map product ids to texts", f"found {type(content).__name__}")
+        found = type(content).__name__ if content else "nothing"
+        raise ProcessedFolderError(f"{file} must map product ids to texts", f"found {found}", "Run prepare again")
     return content
 
 
 def model_fingerprint(model: SentenceTransformer) -> str:
-    """Changes when any embedding would: a hash of weights, modules and length."""
-    digest = hashlib.sha256(json.dumps([str(model), model.max_seq_length]).encode())
+    """Changes when any embedding would: a hash of weights, configuration, tokenizer and prompt; never of a path."""
+    settings: list[object] = [str(model), model.max_seq_length, model.truncate_dim]
+    settings += [model.prompts.get(model.default_prompt_name or ""), _tokenizer_content(model)]
+    settings += [_config_content(module) for module in model]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
     return digest.hexdigest()
 
 
-_loaded: dict[tuple[str, str, bool, str], Recommender] = {}
+def _config_content(module: Any) -> dict[str, Any] | None:  # noqa: ANN401 - modules share no type
+    transformer = getattr(module, "auto_model", None)
+    if transformer is None:
+        return None
+    config: dict[str, Any] = json.loads(transformer.config.to_json_string(use_diff=False))
+    return {name: value for name, value in config.items() if name not in {"_name_or_path", "transformers_version"}}
+
+
+def _tokenizer_content(model: SentenceTransformer) -> dict[str, Any] | None:
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    content: dict[str, Any] = json.loads(backend.to_str())
+    return {name: value for name, value in content.items() if name not in {"truncation", "padding"}}  # of its last call
+
+
+_loaded: dict[tuple[str, str, bool, str], tuple[object, Recommender]] = {}
 _loading = threading.Lock()
 
 
@@ -156,6 +179,8 @@ def load_recommender(
     model_dir: str | Path, corpus: str | Path, *, use_index: bool = True, device: str | None = None
 ) -> Recommender:
     """The one :class:`Recommender` of a model and corpus in this process, made when first asked for.
+
+    A model folder or corpus that was written anew since, as by retraining, is loaded anew.
 
     Args:
         model_dir: a model folder, or a hub id.
@@ -166,11 +191,18 @@ def load_recommender(
     model = str(Path(model_dir).resolve()) if Path(model_dir).is_dir() else str(model_dir)
     key = (model, str(Path(corpus).resolve()), use_index, best_device(device))
     with _loading:
-        if key not in _loaded:
-            _loaded[key] = Recommender(model, corpus, use_index=use_index, device=device)
-        else:
+        written = _written(Path(model)), _written(Path(key[1]))
+        if key in _loaded and _loaded[key][0] == written:
             logger.info("Reusing the recommender of model %s and corpus %s", model, corpus)
-        return _loaded[key]
+        else:
+            _loaded[key] = written, Recommender(model, corpus, use_index=use_index, device=device)
+        return _loaded[key][1]
+
+
+def _written(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of every file at or below a path; empty for a hub id."""
+    files = ((file, file.stat()) for file in sorted([path, *path.rglob("*")]) if file.is_file())
+    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in files]
 
 
 def recommend(

@@ -1,13 +1,22 @@
 """What a verb prints at its end: a table, and what to run next."""
 
 from collections.abc import Collection, Mapping, Sequence
+from math import isnan, nan
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lit_rec.recommender import Recommendation
+from lit_rec.files import read_json
 from lit_rec.text import product_name
+
+if TYPE_CHECKING:
+    from lit_rec.recommender import Recommendation  # seconds to import
+
+VALIDATION_TITLE = "Validation queries, whole catalogue"
+TEST_TITLE = "Test queries, whole catalogue"
 
 _MAX_COLUMNS = 6
 _SHOWN = (
@@ -27,27 +36,33 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], title: str) -> Tab
     """One row a metric, one column a result; the best of each row is bold.
 
     Args:
-        results: what was measured, to metric name, to value. Of many, the first and the last are shown.
+        results: what was measured, to metric name, to value. Of many, the first and the last are shown;
+            a metric that is not there, or NaN because it does not apply, leaves its cell empty.
         title: stands above.
     """
     labels = list(results)
     labels = labels if len(labels) <= _MAX_COLUMNS else [labels[0], *labels[1 - _MAX_COLUMNS :]]
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("")
     for label in labels:
-        table.add_column(label, justify="right", overflow="fold")
+        table.add_column(escape(label), justify="right", overflow="fold")
     for name in _SHOWN:
-        values = [results[label].get(name) for label in labels]
-        known = [value for value in values if value is not None]
+        values = [results[label].get(name, nan) for label in labels]
+        known = [value for value in values if not isnan(value)]
         if known:
             table.add_row(name, *(_cell(name, value, max(known)) for value in values))
     return table
 
 
+def print_metrics_file(file: str) -> None:
+    """Print what ``test`` wrote into a run's folder."""
+    Console().print(metrics_table(read_json(Path(file)), TEST_TITLE))
+
+
 def print_recommendations(
     title: str,
     context: str,
-    recommendations: Sequence[Recommendation],
+    recommendations: "Sequence[Recommendation]",
     corpus: Mapping[str, str],
     bought: Collection[str] = (),
 ) -> None:
@@ -60,15 +75,15 @@ def print_recommendations(
         corpus: product id to text.
         bought: ids of the products of the held-out order; hits are marked.
     """
-    console = Console()
-    console.rule(title, align="left")
+    console = Console(emoji=False)  # names are printed as they are
+    console.rule(escape(title), align="left")
     console.print(context, markup=False, highlight=False)
     table = Table(box=None, padding=(0, 1))
     for name in ("", "product_id", "score", "recommended"):
         table.add_column(name, justify="right" if name in {"", "score"} else "left")
     for rank, item in enumerate(recommendations, 1):
         mark = " [green]✓ bought[/green]" if item.product_id in bought else ""
-        table.add_row(str(rank), item.product_id, f"{item.score:.4f}", escape(item.product_text) + mark)
+        table.add_row(str(rank), escape(item.product_id), f"{item.score:.4f}", escape(item.product_text) + mark)
     console.print(table)
     if bought:
         recommended = {item.product_id for item in recommendations}
@@ -85,8 +100,8 @@ def next_steps(*lines: str) -> None:
         console.print(f"  {line}", markup=False)
 
 
-def _cell(name: str, value: float | None, best: float) -> str:
-    if value is None:
+def _cell(name: str, value: float, best: float) -> str:
+    if isnan(value):
         return ""
     if name == "n_queries":
         return f"{value:,.0f}"

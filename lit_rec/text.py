@@ -14,6 +14,7 @@ can be swapped:
 'Product: Organic Milk. Aisle: milk. Department: dairy eggs.'
 """
 
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -24,6 +25,7 @@ NameBudget = Literal["newest", "oldest"]
 _NAME_PREFIX = "Product: "
 _AISLE_INFIX = ". Aisle: "
 _NEXT_INFIX = " Next: "
+_NEXT_SEGMENT = re.compile(rf"(?<=\.){_NEXT_INFIX}(\+\d+d )?w\d+h\d+$")
 
 
 class Order(NamedTuple):
@@ -86,7 +88,7 @@ def without_next(context: str) -> str:
     >>> without_next("[w3h22] A, B. Next: +23d w6h6")
     '[w3h22] A, B.'
     """
-    return context.partition(_NEXT_INFIX)[0]
+    return _NEXT_SEGMENT.sub("", context)
 
 
 def product_text(name: str, aisle: str, department: str) -> str:

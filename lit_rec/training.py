@@ -18,7 +18,7 @@ from lit_rec.devices import sound_precision
 from lit_rec.errors import ModelFolderError
 from lit_rec.files import read_json, write_json
 from lit_rec.models.two_tower import TwoTower
-from lit_rec.reports import metrics_table, next_steps
+from lit_rec.reports import TEST_TITLE, VALIDATION_TITLE, metrics_table, next_steps
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class TrainingCLI(LightningCLI):
         """Print the curve as a table, and what to do next."""
         if not self.trainer.is_global_zero or not self.trainer.checkpoint_callbacks:
             return  # in a fast_dev_run there is nothing to go on with
-        Console().print(metrics_table(self.evaluation.results, "Validation queries, whole catalogue"))
+        Console().print(metrics_table(self.evaluation.results, VALIDATION_TITLE))
         best = self.output_dir / _CHECKPOINTS / "best.ckpt"
         next_steps(
             f"python -m lit_rec export --ckpt_path {best} --output_dir {self.output_dir / 'final'}",
@@ -161,7 +161,7 @@ class TrainingCLI(LightningCLI):
 
     def after_validate(self) -> None:
         """Print the metrics."""
-        self._print_table("Validation queries, whole catalogue")
+        self._print_table(VALIDATION_TITLE)
 
     def after_test(self) -> None:
         """Print the metrics beside those of earlier tests into the same folder, and keep them."""
@@ -173,7 +173,7 @@ class TrainingCLI(LightningCLI):
         results[tested] = self.evaluation.results["test"]
         self.output_dir.mkdir(parents=True, exist_ok=True)
         write_json(file, results, indent=2)
-        Console().print(metrics_table(results, "Test queries, whole catalogue"))
+        Console().print(metrics_table(results, TEST_TITLE))
         next_steps(f"The figures are in {file}")
 
     def after_predict(self) -> None:

@@ -13,7 +13,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from lit_rec.errors import SettingError
 
-_BATCHES_PER_BUCKET = 64  # sorted by length among themselves; large enough to pad little, small enough to mix
+# Batches of a bucket are sorted by length among themselves: many pad little, few mix well. With fewer buckets than
+# this, an item would meet the same others in every epoch.
+_MAX_BATCHES_PER_BUCKET, _MIN_BUCKETS = 64, 4
 
 
 class BatchSampler(Sampler[NDArray[np.int64]]):
@@ -71,7 +73,8 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
         return [batches[position] for position in rng.permutation(len(batches))]
 
     def _bucketed(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
-        size = self.global_batch_size * _BATCHES_PER_BUCKET
+        batches = min(max(len(self) // _MIN_BUCKETS, 1), _MAX_BATCHES_PER_BUCKET)
+        size = self.global_batch_size * batches
         buckets = np.split(items, np.arange(size, len(items), size))
         return np.concatenate([bucket[np.argsort(self.lengths[bucket], kind="stable")] for bucket in buckets])
 
@@ -90,20 +93,23 @@ class ResumableLoader(DataLoader[Any]):
     def __init__(self, dataset: Any, batch_sampler: BatchSampler, **options: Any) -> None:  # noqa: ANN401
         super().__init__(dataset, sampler=batch_sampler, batch_size=None, **options)
         self.batches = batch_sampler
-        self._n_yielded = 0
+        self._reached: tuple[int, int] | None = None  # epoch, and batches yielded of it
 
     def __iter__(self) -> Any:  # noqa: ANN401 - a generator, where torch promises a class of its own
-        self._n_yielded = self.batches.first_batch
-        for batch in super().__iter__():
-            self._n_yielded += 1
+        epoch, first_batch = self.batches.epoch, self.batches.first_batch
+        self._reached = epoch, first_batch
+        for n_yielded, batch in enumerate(super().__iter__(), first_batch + 1):
+            self._reached = epoch, n_yielded
             yield batch
 
     def state_dict(self) -> dict[str, int]:
         """The next batch to train on. The end of an epoch is the start of the one after it."""
-        if self._n_yielded >= len(self.batches):
-            return {"epoch": self.batches.epoch + 1, "batch": 0}
-        return {"epoch": self.batches.epoch, "batch": self._n_yielded}
+        epoch, batch = self.batches.epoch, self.batches.first_batch
+        if self._reached is not None and self._reached[0] == epoch:  # else nothing of this epoch was read yet
+            batch = self._reached[1]
+        return {"epoch": epoch + 1, "batch": 0} if batch >= len(self.batches) else {"epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on where :meth:`state_dict` was taken."""
         self.batches.epoch, self.batches.first_batch = state["epoch"], state["batch"]
+        self._reached = None

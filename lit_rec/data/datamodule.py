@@ -110,11 +110,11 @@ class NextOrderDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint records of its data."""
         folder = self._open_folder()
-        return {"processed_dir": str(folder.path), "sha256": folder.params.get("sha256", {})}
+        return {"processed_dir": str(folder.path), "sha256": folder.sha256}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Warn where a run goes on with other data than it began with."""
-        if state_dict.get("sha256") != self._open_folder().params.get("sha256", {}):
+        if state_dict.get("sha256") != self._open_folder().sha256:
             logger.warning("The checkpoint was trained on %s, whose content differs", state_dict.get("processed_dir"))
 
     @cached_property

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset as ArrowDataset
 from datasets import load_from_disk
@@ -18,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lit_rec import schema
+from lit_rec.data.split import split_users
 from lit_rec.data.tokens import Tokenizer, TokenTable, chunked, length_sorted_chunks, read_tokens, write_tokens
 from lit_rec.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.files import replaced_when_complete, sha256_of_texts
@@ -28,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _TEXTS_PER_CHUNK = 4_096
 _PRODUCTS, _QUERIES, _ANCHORS = "products", "queries", "anchors"
+_REFERENCE_SPLIT_SEED = 42
 _PAIR_PRODUCT, _ORDER_START = "pair_product.npy", "order_start.npy"
 
 Batch = dict[str, Any]
@@ -188,30 +192,15 @@ class EvaluationQueries:
             ProcessedFolderError: the folder's parts do not fit together.
         """
         position = {product_id: row for row, product_id in enumerate(folder.corpus)}
-        history_path = folder.path / schema.EVAL_HISTORY
-        if not history_path.is_dir():
-            raise NotPreparedError(f"{history_path} is missing", "the folder has no history", "Run prepare again")
-        rows = load_from_disk(history_path).select_columns([schema.QUERY_ID, schema.SPLIT, schema.HISTORY_PRODUCT_IDS])
-        history_of = {
-            str(row[schema.QUERY_ID]): (row[schema.SPLIT], {position[str(i)] for i in row[schema.HISTORY_PRODUCT_IDS]})
-            for row in rows
-        }
-        if missing := set(folder.queries) - set(history_of):
-            raise ProcessedFolderError(
-                f"{history_path} does not fit {schema.EVAL_QUERIES}",
-                f"{len(missing):,} queries have no history, such as {min(missing)}",
-                "Run prepare again",
-            )
+        query_ids = list(folder.queries)
+        splits, history = _splits_and_histories(folder, query_ids, position)
+        if missing := set(query_ids) - set(folder.relevant_docs):
+            raise _does_not_fit(schema.EVAL_RELEVANT_DOCS, "relevant products", missing, folder)
         relevant = [
             np.array(sorted({position[i] for i in folder.relevant_docs[query] if i in position}), dtype=np.int64)
-            for query in folder.queries
+            for query in query_ids
         ]
-        return cls(
-            query_ids=list(folder.queries),
-            splits=np.array([history_of[query][0] for query in folder.queries], dtype=np.str_),
-            relevant=relevant,
-            history=[np.array(sorted(history_of[query][1]), dtype=np.int64) for query in folder.queries],
-        )
+        return cls(query_ids, splits, relevant, history)
 
     def of_split(self, split: Split | None) -> NDArray[np.int64]:
         """Positions of the queries of a split; of all, where it is None."""
@@ -229,8 +218,7 @@ class TokenCache:
 
     def __init__(self, folder: ProcessedFolder, tokenizer: Tokenizer) -> None:
         self.folder = folder
-        content = sorted(folder.params.get("sha256", {}).values())
-        key = sha256_of_texts([*content, tokenizer.fingerprint])[:16]
+        key = sha256_of_texts([*sorted(folder.sha256.values()), tokenizer.fingerprint])[:16]
         self.path = folder.path / schema.TOKEN_CACHE / key
 
     def build(self, tokenizer: Tokenizer) -> None:
@@ -247,12 +235,24 @@ class TokenCache:
                 self._write_pairs(load_from_disk(train), unfinished, tokenizer)
 
     def _write_pairs(self, pairs: ArrowDataset, unfinished: Path, tokenizer: Tokenizer) -> None:
-        position = {int(product_id): row for row, product_id in enumerate(self.folder.corpus)}
-        query_id = pairs.data.column(schema.QUERY_ID).to_numpy()
-        order_start = np.concatenate(([0], np.flatnonzero(np.diff(query_id)) + 1, [len(query_id)]))
-        product_ids, inverse = np.unique(pairs.data.column(schema.PRODUCT_ID).to_numpy(), return_inverse=True)
+        """The reference's pairs are texts alone: an order is then a run of one anchor, a product is its text."""
+        has_ids = {schema.QUERY_ID, schema.PRODUCT_ID} <= set(pairs.column_names)
+        order = pairs.data.column(schema.QUERY_ID if has_ids else schema.ANCHOR)
+        product = pairs.data.column(schema.PRODUCT_ID if has_ids else schema.POSITIVE)
+        catalogue = map(int, self.folder.corpus) if has_ids else self.folder.corpus.values()
+        position = pc.index_in(product, value_set=pa.array(catalogue, product.type))
+        if position.null_count:
+            unknown = product.filter(position.is_null())[0].as_py()
+            raise ProcessedFolderError(
+                f"{self.folder.path / schema.TRAIN_DATASET} does not fit {schema.EVAL_CORPUS}",
+                f"{position.null_count:,} of its {len(pairs):,} pairs are of a product that is not there, "
+                f"such as {unknown!r}",
+                "Run prepare again, or take both from one run",
+            )
+        changes = pc.not_equal(order.slice(1), order.slice(0, len(order) - 1)).to_numpy()
+        order_start = np.concatenate(([0], np.flatnonzero(changes) + 1, [len(order)]))
         np.save(unfinished / _ORDER_START, order_start)
-        np.save(unfinished / _PAIR_PRODUCT, np.array([position[i] for i in product_ids.tolist()], np.int32)[inverse])
+        np.save(unfinished / _PAIR_PRODUCT, position.to_numpy().astype(np.int32))
         first_rows = order_start[:-1]
         texts = chunked(len(first_rows), lambda some: pairs[first_rows[some]][schema.ANCHOR], _TEXTS_PER_CHUNK)
         write_tokens(unfinished, _ANCHORS, texts, tokenizer)
@@ -283,6 +283,42 @@ class TokenCache:
             pair_product=np.load(self.path / _PAIR_PRODUCT, mmap_mode="r"),
             order_start=np.load(self.path / _ORDER_START, mmap_mode="r"),
         )
+
+
+def _splits_and_histories(
+    folder: ProcessedFolder, query_ids: list[str], position: dict[str, int]
+) -> tuple[NDArray[np.str_], list[NDArray[np.int64]]]:
+    """The split of each query, and catalogue positions of what had been bought before it."""
+    path = folder.path / schema.EVAL_HISTORY
+    if not path.is_dir():
+        if not folder.is_of_reference:
+            raise NotPreparedError(f"{path} is missing", "the folder has no history", "Run prepare again")
+        logger.warning(
+            "%s is the reference project's: without %s, queries have empty histories, and a seeded hash of the query "
+            "id makes half of them val and half test",
+            folder.path,
+            schema.EVAL_HISTORY,
+        )
+        ids = np.array([int(query_id) for query_id in query_ids], dtype=np.int64)
+        splits = split_users(ids, eval_frac=1.0, val_frac=0.5, seed=_REFERENCE_SPLIT_SEED)
+        return splits, [np.empty(0, dtype=np.int64)] * len(query_ids)
+    rows = load_from_disk(path).select_columns([schema.QUERY_ID, schema.SPLIT, schema.HISTORY_PRODUCT_IDS])
+    found = {
+        str(row[schema.QUERY_ID]): (row[schema.SPLIT], {position[str(i)] for i in row[schema.HISTORY_PRODUCT_IDS]})
+        for row in rows
+    }
+    if missing := set(query_ids) - set(found):
+        raise _does_not_fit(schema.EVAL_HISTORY, "history", missing, folder)
+    splits = np.array([found[query][0] for query in query_ids], dtype=np.str_)
+    return splits, [np.array(sorted(found[query][1]), dtype=np.int64) for query in query_ids]
+
+
+def _does_not_fit(name: str, what: str, missing: set[str], folder: ProcessedFolder) -> ProcessedFolderError:
+    return ProcessedFolderError(
+        f"{folder.path / name} does not fit {schema.EVAL_QUERIES}",
+        f"{len(missing):,} queries have no {what}, such as {min(missing)}",
+        "Run prepare again",
+    )
 
 
 def _unique_by_length(rows: NDArray[Any], table: TokenTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

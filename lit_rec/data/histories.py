@@ -108,7 +108,7 @@ def _sorted_lines(orders: pl.DataFrame, tables: Tables) -> pl.DataFrame:
             pl.col("product").cast(pl.Int32),
             pl.col(schema.CART_POSITION).cast(pl.Int16),
         )
-        .sort("order", schema.CART_POSITION)
+        .sort("order", schema.CART_POSITION, "product")  # by product too: no source forbids equal cart positions
         .collect()
     )
 

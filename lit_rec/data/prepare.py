@@ -23,7 +23,8 @@ from lit_rec.data.sources import complete_journey, instacart, synthetic
 from lit_rec.data.tables import Tables
 from lit_rec.data.targets import Targets, choose_targets
 from lit_rec.errors import ProcessedFolderError
-from lit_rec.files import read_json, replaced_when_complete, sha256_of_file, write_json
+from lit_rec.files import replaced_when_complete, sha256_of_file, write_json
+from lit_rec.processed import ProcessedFolder, content_hashes
 from lit_rec.schema import Split
 from lit_rec.text import context_string, product_text
 
@@ -216,7 +217,7 @@ class _Writer:
     def _history_row(self, order: int, split: Split) -> dict[str, Any]:
         histories, earlier = self.histories, self.histories.earlier_orders(order)
         lines = slice(histories.line_start[earlier.start], histories.line_start[earlier.stop])
-        sizes = histories.lines_per_order[earlier.start : earlier.stop]
+        sizes = np.diff(histories.line_start[earlier.start : earlier.stop + 1])
         # A gap is the time since the order before, so an order's age is the sum of all later gaps.
         gaps = histories.days_since_prior[earlier.start + 1 : order + 1]
         days_ago = np.nan_to_num(gaps)[::-1].cumsum()[::-1]
@@ -235,22 +236,11 @@ class _Writer:
         }
 
 
-def content_hashes(folder: Path) -> dict[str, str]:
-    """sha256 of every artefact of a processed folder, by its path within."""
-    artefacts = [*folder.glob("*.json"), *folder.glob("*/*.arrow")]
-    return {
-        file.relative_to(folder).as_posix(): sha256_of_file(file)
-        for file in sorted(artefacts)
-        if file.name != schema.PARAMS
-    }
-
-
 def _reusable(folder: Path, settings: PrepareSettings, source: SourceName, fingerprint: dict[str, str]) -> bool:
     """Whether a finished folder already holds what was asked."""
-    record_file = folder / schema.PARAMS
-    if not record_file.exists():
+    if not (folder / schema.PARAMS).exists():
         return False
-    record = read_json(record_file)
+    record = ProcessedFolder(folder).params
     asked = {**asdict(settings), "source": source, "input_sha256": fingerprint}
     if differing := [key for key, value in asked.items() if record.get(key) != value]:
         raise ProcessedFolderError(
@@ -269,10 +259,12 @@ def _chunks(targets: NDArray[np.int64], description: str) -> Iterator[NDArray[np
 
 def _write_dataset(tables: Iterator[pa.Table], arrow_schema: pa.Schema, folder: Path) -> None:
     """Stream tables into a Hugging Face dataset on disk."""
-    disable_progress_bars()  # of the copy; the chunks above have one
+    disable_progress_bars()  # of the empty cut; the chunks above have one
     stream_file = folder.with_name(f"{folder.name}.arrow")
     with pa.OSFile(str(stream_file), "wb") as sink, pa.ipc.new_stream(sink, arrow_schema) as stream:
         for table in tables:
             stream.write_table(table)
-    Dataset.from_file(str(stream_file)).save_to_disk(folder, num_shards=1)
-    stream_file.unlink()
+    # The records of a dataset from an empty cut of it; the stream is its file already, and need not be copied.
+    Dataset.from_file(str(stream_file)).select(range(0)).save_to_disk(folder, num_shards=1)
+    (data_file,) = folder.glob("*.arrow")
+    stream_file.replace(data_file)

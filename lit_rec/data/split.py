@@ -27,10 +27,11 @@ def seeded_fractions(ids: NDArray[np.int64], *, seed: int, question: str) -> NDA
     """
     key = f"{seed}:{question}".encode()
     digests = (hashlib.blake2b(b"%d" % value, digest_size=8, key=key).digest() for value in ids.tolist())
-    return np.frombuffer(b"".join(digests), dtype="<u8") / 2.0**64
+    # 53 bits are what a float64 holds; all 64 would round up to 1 at times.
+    return (np.frombuffer(b"".join(digests), dtype="<u8") >> np.uint64(11)) / 2.0**53
 
 
-def split_users(user_ids: NDArray[np.int64], *, eval_frac: float, val_frac: float, seed: int) -> NDArray[np.object_]:
+def split_users(user_ids: NDArray[np.int64], *, eval_frac: float, val_frac: float, seed: int) -> NDArray[np.str_]:
     """The side of each user.
 
     Args:
@@ -40,7 +41,7 @@ def split_users(user_ids: NDArray[np.int64], *, eval_frac: float, val_frac: floa
         seed: seed of the hash.
 
     Returns:
-        ``(U,)`` of :class:`~lit_rec.schema.Split`.
+        str ``(U,)``, values of :class:`~lit_rec.schema.Split`.
     """
     held_out = seeded_fractions(user_ids, seed=seed, question=_EVAL) < eval_frac
     val = seeded_fractions(user_ids, seed=seed, question=_VAL) < val_frac

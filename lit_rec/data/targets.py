@@ -24,7 +24,7 @@ class Targets:
 
     train: NDArray[np.int64]
     eval: NDArray[np.int64]
-    eval_split: NDArray[np.object_]
+    eval_split: NDArray[np.str_]
 
 
 def choose_targets(histories: Histories, settings: PrepareSettings) -> Targets:

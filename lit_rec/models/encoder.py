@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lit_rec.errors import SettingError
 from lit_rec.pretrained import load_sentence_transformer
 
 # B texts, L tokens, D embedding
@@ -27,6 +28,7 @@ class TextEncoder(nn.Module):
 
     Raises:
         ModelFolderError: the model cannot be loaded.
+        SettingError: the model has fewer positions than ``max_seq_length``.
     """
 
     def __init__(
@@ -40,14 +42,23 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.sentence_transformer = load_sentence_transformer(base_model)
+        config = getattr(self.sentence_transformer.transformers_model, "config", None)
+        positions = getattr(config, "max_position_embeddings", None) or max_seq_length
+        if not 1 <= max_seq_length <= positions:
+            raise SettingError(f"max_seq_length must be from 1 to {base_model}'s {positions}", f"got {max_seq_length}")
         self.sentence_transformer.max_seq_length = max_seq_length
-        self.sentence_transformer.tokenizer.truncation_side = truncation_side  # saved with the model
+        tokenizer = self.sentence_transformer.tokenizer
+        tokenizer.truncation_side = truncation_side
+        tokenizer.init_kwargs["truncation_side"] = truncation_side  # else saved only by a tokenizer that has cut a text
+        for name, parameter in self.named_parameters():
+            if ".pooler." in name:  # BERT's, which a mean over tokens leaves unused: DDP would wait for its gradient
+                parameter.requires_grad_(requires_grad=False)
         if dropout is not None:
             for module in self.modules():
                 if isinstance(module, nn.Dropout):
                     module.p = dropout
         if gradient_checkpointing:
-            self.sentence_transformer.gradient_checkpointing_enable()
+            self.sentence_transformer.gradient_checkpointing_enable({"use_reentrant": False})  # as DDP needs it
 
     @property
     def embedding_size(self) -> int:

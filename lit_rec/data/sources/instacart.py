@@ -1,9 +1,9 @@
 """Kaggle's six Instacart files as validated tables.
 
-Each file is found under its own name as CSV, gzip, zip or parquet, or in Kaggle's one outer zip. The way in
-is: find, unpack, look at header and end (cheap), read with a fixed schema, compare the files with each
-other. Every step adds to one list of problems and goes on with what is left, so that one run tells all
-that is wrong. Only a file whose fast read fails is read a second time, as text, to find the line to blame.
+The way in is: find, unpack, look at header and end (cheap; :mod:`lit_rec.data.sources.kaggle_files`), read
+with a fixed schema, compare the files with each other. Every step adds to one list of problems and goes on
+with what is left, so that one run tells all that is wrong. Only a file whose fast read fails is read a
+second time, as text, to find the line to blame.
 
 Left as Kaggle has it: ``days_since_prior_order`` is empty for a first order and ``10.0`` otherwise, hours
 are ``08`` or ``8``, orders of eval_set ``test`` have no lines, further columns do not matter. An order
@@ -11,35 +11,23 @@ without lines is let through, since a file of lines cut between two orders canno
 the progress messages count them.
 """
 
-import csv
-import gzip
-import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
 from lit_rec import schema
+from lit_rec.data.sources.kaggle_files import DOWNLOAD, OUTER_ZIP, RawFile, find_file, ready_files, unreadable
 from lit_rec.data.tables import ORDER_LINES_SCHEMA, ORDERS_SCHEMA, PRODUCTS_SCHEMA, Tables
 from lit_rec.errors import InputError, Problem
 
 ORDERS, PRODUCTS, AISLES, DEPARTMENTS = "orders", "products", "aisles", "departments"
 PRIOR_LINES, TRAIN_LINES = "order_products__prior", "order_products__train"
-OUTER_ZIP = "instacart-market-basket-analysis.zip"
-ENDINGS = (".csv", ".csv.gz", ".csv.zip", ".zip", ".parquet")
 AISLE_ID, DEPARTMENT_ID = "aisle_id", "department_id"
 
-_DOWNLOAD = "Download it again from https://www.kaggle.com/c/instacart-market-basket-analysis/data"
 _ROW = "row"
-_REORDERED = "reordered"  # Kaggle's own column that is not needed, so no misspelling of another
-_CHUNK = 1 << 24
-_TAIL = 1 << 16  # bytes, more than any line
-_OPEN_QUOTE = "a quote is opened and never closed"
 
 
 @dataclass(frozen=True)
@@ -117,33 +105,10 @@ _LINES_OF = {TRAIN_LINES: schema.TARGET, PRIOR_LINES: schema.PRIOR}
 
 
 @dataclass(frozen=True)
-class _File:
-    """A file ready to be read.
-
-    Args:
-        stem: which of the six it is.
-        path: a plain CSV or a parquet file, perhaps unpacked to a temporary folder.
-        name: what the user calls it.
-        columns: those of its header that are used.
-        quoted: it holds quotes, so that a row may span lines.
-    """
-
-    stem: str
-    path: Path
-    name: str
-    columns: tuple[str, ...] = ()
-    quoted: bool = False
-
-    @property
-    def is_csv(self) -> bool:
-        return self.path.suffix == ".csv"
-
-
-@dataclass(frozen=True)
 class _Table:
     """A file and its rows; a value that broke its column's rule is null."""
 
-    file: _File
+    file: RawFile
     rows: pl.DataFrame
 
     def has(self, *columns: str) -> bool:
@@ -165,7 +130,7 @@ def load(data_dir: Path, progress: Callable[[str], None] = lambda message: None)
         InputError: with all that is wrong, by file, column and line.
     """
     with tempfile.TemporaryDirectory(prefix="lit_rec_instacart_") as scratch:
-        files, problems = _ready_files(data_dir, Path(scratch), progress)
+        files, problems = ready_files(data_dir, FILES, Path(scratch), progress)
         tables: dict[str, _Table] = {}
         for file in files:
             progress(f"reading {file.name}")
@@ -183,166 +148,16 @@ def load(data_dir: Path, progress: Callable[[str], None] = lambda message: None)
 
 def input_files(data_dir: Path) -> list[Path]:
     """The files in ``data_dir`` that :func:`load` reads, for a fingerprint of the input."""
-    found = [_find(data_dir, stem) for stem in FILES]
+    found = [find_file(data_dir, stem) for stem in FILES]
     outer = data_dir / OUTER_ZIP
     paths = [path for path in found if path is not None]
     return sorted([*paths, outer] if None in found and outer.is_file() else paths)
 
 
-# Find, unpack, look at header and end.
-
-
-def _find(folder: Path, stem: str) -> Path | None:
-    # A case-blind file system would find Orders.csv, and the same folder would fail on the next machine.
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    return next((folder / f"{stem}{ending}" for ending in ENDINGS if f"{stem}{ending}" in names), None)
-
-
-def _ready_files(data_dir: Path, scratch: Path, progress: Callable[[str], None]) -> tuple[list[_File], list[Problem]]:
-    """Those of the six files whose columns can be read, and what is wrong with the others."""
-    files: list[_File] = []
-    problems: list[Problem] = []
-    for stem in FILES:
-        progress(f"looking at {stem}")
-        file, found = _ready_file(data_dir, stem, scratch)
-        files += [file] if file is not None and file.columns else []
-        problems += found
-    return files, problems
-
-
-def _ready_file(data_dir: Path, stem: str, scratch: Path) -> tuple[_File | None, list[Problem]]:
-    path, outer = _find(data_dir, stem), data_dir / OUTER_ZIP
-    name = path.name if path is not None else OUTER_ZIP
-    try:
-        if path is None and outer.is_file():
-            path = _from_outer_zip(outer, stem, scratch)
-            name = f"{OUTER_ZIP}/{path.name}" if path is not None else name
-        if path is None:
-            return None, [_missing_file(data_dir, stem)]
-        return _with_columns(_File(stem, _plain(path, stem, scratch), name))
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
-        return None, [Problem(name, f"cannot be unpacked ({error})", _DOWNLOAD)]
-
-
-def _missing_file(data_dir: Path, stem: str) -> Problem:
-    """Name the file that looks most like the one that is not there."""
-    if not data_dir.is_dir():
-        return Problem(f"{stem}.csv", f"is missing: there is no folder {data_dir}", "Pass the folder of the six files")
-    # A near name counts where it is nearer to this file than to any of the other five.
-    names = sorted(path.name for path in data_dir.iterdir())
-    near = [name for name in names if get_close_matches(_stem(name).lower(), FILES, 1, 0.75) == [stem]]
-    what = f"is missing from {data_dir}"
-    if not near:
-        return Problem(f"{stem}.csv", what, f"Put {stem}.csv (or .csv.gz, .csv.zip, .zip, .parquet) there")
-    ending = near[0][len(_stem(near[0])) :].lower()
-    do = f"If that is it, save it as {stem}{ending if ending in ENDINGS else '.csv'}"
-    return Problem(f"{stem}.csv", f"{what}, which has {near[0]}", do)
-
-
-def _stem(name: str) -> str:
-    """``orders`` of ``orders.csv.gz``."""
-    return name.split(".")[0]
-
-
-def _from_outer_zip(outer: Path, stem: str, scratch: Path) -> Path | None:
-    with zipfile.ZipFile(outer) as archive:
-        members = {PurePosixPath(member).name: member for member in archive.namelist()}
-        name = next((f"{stem}{ending}" for ending in ENDINGS if f"{stem}{ending}" in members), None)
-        if name is None:
-            return None
-        with archive.open(members[name]) as source, (scratch / name).open("wb") as target:
-            shutil.copyfileobj(source, target, _CHUNK)
-    return scratch / name
-
-
-def _plain(path: Path, stem: str, scratch: Path) -> Path:
-    """The file itself, or what a gzip or a zip holds, written to a CSV in the scratch folder."""
-    if path.suffix not in (".gz", ".zip"):
-        return path
-    plain = scratch / f"{stem}.csv"
-    with plain.open("wb") as target:
-        if path.suffix == ".gz":
-            with gzip.open(path) as source:
-                shutil.copyfileobj(source, target, _CHUNK)
-            return plain
-        with zipfile.ZipFile(path) as archive:
-            inside = [m for m in archive.namelist() if m.endswith(".csv") and not m.startswith("__MACOSX/")]
-            if len(inside) != 1:
-                raise zipfile.BadZipFile(f"it holds {len(inside)} CSV files instead of one")
-            with archive.open(inside[0]) as member:
-                shutil.copyfileobj(member, target, _CHUNK)
-    return plain
-
-
-def _with_columns(file: _File) -> tuple[_File, list[Problem]]:
-    """The file with the columns that can be read (none of a broken file), and what is wrong with it."""
-    if file.path.stat().st_size == 0:
-        return file, [Problem(file.name, "the file is empty (0 bytes)", _DOWNLOAD)]
-    if not file.is_csv:
-        try:
-            header = pl.read_parquet_schema(file.path)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            return file, [_unreadable(file, error)]
-        return _used(file, list(header), [])
-    with file.path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
-        header_line = next(csv.reader(text), [])
-        if not next(text, ""):
-            what = "the file has a header and no rows" if header_line else "the file is empty"
-            return _used(file, header_line, [Problem(file.name, what, _DOWNLOAD)], empty=True)
-    quoted, problem = _end_problem(file, len(header_line))
-    if problem is not None and problem.what.startswith(_OPEN_QUOTE):
-        return _used(file, header_line, [problem], empty=True)  # every row after the quote would be misread
-    return _used(replace(file, quoted=quoted), header_line, [problem] if problem else [])
-
-
-def _used(
-    file: _File, header: Sequence[str], problems: list[Problem], *, empty: bool = False
-) -> tuple[_File, list[Problem]]:
-    """Take the columns that are needed out of a header; each that is not there is a problem."""
-    for column in FILES[file.stem]:
-        if column not in header:
-            unused = [name for name in header if name not in (*FILES[file.stem], _REORDERED)]
-            lower = {name.lower(): name for name in reversed(unused)}
-            near = (
-                get_close_matches(column, lower, 1, 0.5) if len(header) > 1 else []
-            )  # one name: not separated by commas
-            do = f"Rename {lower[near[0]]!r} to {column!r}" if near else f"Add it; the header has {', '.join(header)}"
-            problems.append(Problem(file.name, "this column is missing", do, column))
-    columns = () if empty else tuple(column for column in FILES[file.stem] if column in header)
-    return replace(file, columns=columns), problems
-
-
-def _end_problem(file: _File, width: int) -> tuple[bool, Problem | None]:
-    """Whether a CSV holds quotes, and what shows that it was cut: looks at bytes, parses one line."""
-    quotes, tail = 0, b""
-    with file.path.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            quotes += chunk.count(b'"')
-            tail = (tail + chunk[-_TAIL:])[-_TAIL:]
-    if quotes % 2:
-        with file.path.open("rb") as source:
-            row = max(number for number, line in enumerate(source, 1) if line.count(b'"') % 2)
-        return True, Problem(file.name, _OPEN_QUOTE, f"Close it; if the file was cut there: {_DOWNLOAD}", row=row)
-    last = tail.rstrip(b"\r\n").rpartition(b"\n")[2].decode(errors="replace")
-    fields = len(next(csv.reader([last]), []))
-    what = ""
-    if not tail.endswith((b"\n", b"\r")):
-        what = f"the last line has no newline at its end, as in a file that was cut: {last[-80:]!r}"
-    elif fields < width and last.count('"') % 2 == 0:  # else it is the tail of a row of several lines
-        what = f"the last line is cut: {last[-80:]!r} has {fields} of {width} fields"
-    do = f"If the line is whole, end it with a newline; if not: {_DOWNLOAD}"
-    return quotes > 0, Problem(file.name, what, do, row=_line_count(file.path)) if what else None
-
-
-def _line_count(path: Path) -> int:
-    with path.open("rb") as source:
-        return sum(1 for _ in source)
-
-
 # Read one file.
 
 
-def _read(file: _File) -> tuple[_Table | None, list[Problem]]:
+def _read(file: RawFile) -> tuple[_Table | None, list[Problem]]:
     """Read the used columns of a file, fast if it is sound and a second time as text if it is not."""
     columns = {name: FILES[file.stem][name] for name in file.columns}
     try:
@@ -351,14 +166,14 @@ def _read(file: _File) -> tuple[_Table | None, list[Problem]]:
             return _Table(file, rows), [] if rows.height else [_no_rows(file)]
         return _slow(file, columns)
     except (OSError, pl.exceptions.PolarsError) as error:
-        return None, [_unreadable(file, error)]
+        return None, [unreadable(file, error)]
 
 
-def _no_rows(file: _File) -> Problem:
-    return Problem(file.name, "the file has columns and no rows", _DOWNLOAD)
+def _no_rows(file: RawFile) -> Problem:
+    return Problem(file.name, "the file has columns and no rows", DOWNLOAD)
 
 
-def _fast(file: _File, columns: Mapping[str, _Column]) -> pl.DataFrame | None:
+def _fast(file: RawFile, columns: Mapping[str, _Column]) -> pl.DataFrame | None:
     """All rows, or None where any value breaks a rule."""
     source = _scan(file, {name: column.dtype for name, column in columns.items()})
     types = source.collect_schema()
@@ -377,7 +192,7 @@ def _fast(file: _File, columns: Mapping[str, _Column]) -> pl.DataFrame | None:
     return None if broken.item() else rows
 
 
-def _slow(file: _File, columns: Mapping[str, _Column]) -> tuple[_Table, list[Problem]]:
+def _slow(file: RawFile, columns: Mapping[str, _Column]) -> tuple[_Table, list[Problem]]:
     """All rows with null for each broken value, and the first broken value of each column."""
     source = _scan(file, None)
     types = source.collect_schema()
@@ -411,7 +226,7 @@ def _slow(file: _File, columns: Mapping[str, _Column]) -> tuple[_Table, list[Pro
     return _Table(file, both.select(*columns).collect(engine="streaming")), problems
 
 
-def _scan(file: _File, dtypes: Mapping[str, type[pl.DataType]] | None) -> pl.LazyFrame:
+def _scan(file: RawFile, dtypes: Mapping[str, type[pl.DataType]] | None) -> pl.LazyFrame:
     """The file with the given types, or with a CSV's values as text; no escape character (it breaks rows)."""
     if not file.is_csv:
         return pl.scan_parquet(file.path)
@@ -545,7 +360,7 @@ def _among(count: int) -> str:
     return f" (the first of {count:,})" if count > 1 else ""
 
 
-def _at(file: _File, what: str, do: str, column: str, row: int) -> Problem:
+def _at(file: RawFile, what: str, do: str, column: str, row: int) -> Problem:
     """A problem at a row, counted from 0, as the line of the file that the row starts on."""
     line = row + 1
     if file.is_csv:
@@ -554,20 +369,6 @@ def _at(file: _File, what: str, do: str, column: str, row: int) -> Problem:
         before = _scan(file, None).head(row)
         line += int(before.select(pl.sum_horizontal(pl.all().str.count_matches("\n").sum())).collect().item())
     return Problem(file.name, what, do, column, line)
-
-
-def _unreadable(file: _File, error: Exception) -> Problem:
-    """A file that the reader gives up on; the line where it is bytes that are no text."""
-    reason = str(error).splitlines()[0]
-    if not file.is_csv or "utf-8" not in reason:
-        return Problem(file.name, f"cannot be read ({reason})", f"Mend the file, or: {_DOWNLOAD}")
-    with file.path.open(encoding="utf-8", errors="surrogateescape") as text:
-        odd = (
-            (number, line) for number, line in enumerate(text, 1) if any("\udc80" <= sign <= "\udcff" for sign in line)
-        )
-        row, line = next(odd, (None, ""))
-    what = f"is not UTF-8 text: {line.strip()[:80]!a}"
-    return Problem(file.name, what, "Save the file as UTF-8", row=row)
 
 
 # Build the tables.

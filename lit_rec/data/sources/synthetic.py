@@ -15,11 +15,7 @@ depend on the arguments of :func:`generate` and on nothing else. The names are o
 dataset is in here.
 """
 
-import functools
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -30,10 +26,10 @@ import numpy.typing as npt
 import polars as pl
 
 from lit_rec import schema
+from lit_rec.data.sources.synthetic_catalogue import Catalogue, Floats, Ints, make_catalogue
 from lit_rec.errors import SettingError
+from lit_rec.files import replaced_when_complete
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 KAGGLE_UNLABELLED_SHARE = 75_000 / 206_209
@@ -48,7 +44,9 @@ _MAX_GAP, _MAX_DAYS = 70, 8192  # days; no timeline of _MAX_ORDERS gaps is longe
 _N_FAVOURITES = 14  # aisles a user
 _LOYALTY = 0.7  # share of draws from the favourite aisles; the others follow popularity alone
 _ABANDON = 0.03  # chance that a staple is dropped after a purchase
-_PRODUCTS_AN_AISLE = 8  # at least, on average: small catalogues have fewer aisles
+
+_WEEKDAY_SHARES = (0.22, 0.23, 0.12, 0.09, 0.09, 0.12, 0.13)
+_HOUR_SHARES = (6, 3, 2, 1, 2, 3, 9, 27, 56, 80, 88, 86, 81, 80, 82, 80, 75, 65, 51, 41, 31, 23, 18, 10)
 
 # Purposes of the random streams.
 _CATALOGUE, _POPULATION, _SHOPPING = range(3)
@@ -81,8 +79,9 @@ def generate(
         SettingError: an argument is out of its range, or the folder holds something already.
     """
     _check(data_dir, n_users=n_users, n_products=n_products, seed=seed, unlabelled_share=unlabelled_share)
-    with _finished_or_absent(data_dir) as folder:
-        catalogue = _make_catalogue(n_products, seed)
+    target = data_dir.resolve()  # a link to an empty folder stays a link
+    with replaced_when_complete(target) as folder:
+        catalogue = make_catalogue(n_products, [seed, _CATALOGUE])
         _write_catalogue(folder, catalogue)
         population = _make_population(n_users, unlabelled_share, seed)
         baskets: list[_Baskets] = []
@@ -94,6 +93,7 @@ def generate(
         for step, _ in enumerate(steps, 1):
             if progress:
                 progress(step, n_steps)
+        _refuse_used(target)  # others may have written there meanwhile, and it is about to be replaced
 
 
 def _check(data_dir: Path, *, n_users: int, n_products: int, seed: int, unlabelled_share: float) -> None:
@@ -108,23 +108,13 @@ def _check(data_dir: Path, *, n_users: int, n_products: int, seed: int, unlabell
     if not 0 <= unlabelled_share <= 1:
         found = f"got {unlabelled_share}"
         raise SettingError("unlabelled_share must be 0 to 1", found, f"Kaggle's is {KAGGLE_UNLABELLED_SHARE:.2f}")
+    _refuse_used(data_dir)
+
+
+def _refuse_used(data_dir: Path) -> None:
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         do = "name a new folder, or delete this one if nothing in it is needed"
         raise SettingError("made-up data goes into a new folder", f"{data_dir} is there and not empty", do)
-
-
-@contextmanager
-def _finished_or_absent(data_dir: Path) -> Iterator[Path]:
-    """Yield a hidden sibling folder that becomes ``data_dir`` on success and goes away on any failure."""
-    target = data_dir.resolve()  # a link to an empty folder stays a link
-    folder = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    shutil.rmtree(folder, ignore_errors=True)  # of a killed process that had our number
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-        folder.replace(target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _append(file: BinaryIO, frame: pl.DataFrame) -> None:
@@ -132,134 +122,7 @@ def _append(file: BinaryIO, frame: pl.DataFrame) -> None:
     frame.write_csv(file, include_header=file.tell() == 0)
 
 
-# --- catalogue ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Department:
-    """Words of a department, see :data:`_WORDS`."""
-
-    name: str
-    pull: float
-    variants: tuple[str, ...]
-    sizes: tuple[str, ...]
-    aisles: dict[str, tuple[str, ...]]  # aisle to the kinds of product in it
-
-
-@dataclass(frozen=True)
-class _Catalogue:
-    """Products in slots sorted by aisle, so that a draw within an aisle is a draw from one interval.
-
-    Args:
-        departments: names; the id of each is its place, from 1.
-        aisles: names; the id of each is its place, from 1.
-        names: product name by slot.
-        product_ids: product id by slot.
-        slot_aisle: place of the aisle by slot.
-        aisle_department: place of the department by place of the aisle.
-        cumulative: share of popularity of all slots up to and with this one.
-        edges: cumulative popularity where each aisle begins, and 1.
-        aisle_pace: factor on the purchase intervals of an aisle's products; 1 on (geometric) average of sales.
-    """
-
-    departments: list[str]
-    aisles: list[str]
-    names: list[str]
-    product_ids: Ints
-    slot_aisle: Ints
-    aisle_department: Ints
-    cumulative: Floats
-    edges: Floats
-    aisle_pace: Floats
-
-
-def _make_catalogue(n_products: int, seed: int) -> _Catalogue:
-    """Draw names, aisles and popularity of the products."""
-    rng = np.random.default_rng([seed, _CATALOGUE])
-    places = _chosen_aisles(n_products // _PRODUCTS_AN_AISLE)
-    departments = list(dict.fromkeys(department.name for department, _ in places))
-    n_aisles = len(places)
-    shares = rng.lognormal(0, 0.65, n_aisles)
-    sizes = 1 + rng.multinomial(n_products - n_aisles, shares / shares.sum())
-    names: dict[str, None] = {}
-    for (department, aisle), size in zip(places, sizes.tolist(), strict=True):
-        _add_names(rng, department, department.aisles[aisle], size, names)
-    slot_aisle = np.repeat(np.arange(n_aisles), sizes)
-    pulls = np.array([department.pull for department, _ in places]) + rng.normal(0, 0.5, n_aisles)
-    n_kinds = np.array([len(department.aisles[aisle]) for department, aisle in places])
-    plain = np.arange(n_products) - _starts(sizes)[slot_aisle] < n_kinds[slot_aisle]  # "Bananas" leads, as there
-    cumulative = np.cumsum(_popularity(pulls[slot_aisle] + 1.5 * plain + rng.normal(0, 1, n_products)))
-    cumulative /= cumulative[-1]
-    edges = np.concatenate([[0.0], cumulative[np.cumsum(sizes) - 1]])
-    pace = rng.normal(0, 0.35, n_aisles)
-    return _Catalogue(
-        departments=departments,
-        aisles=[aisle for _, aisle in places],
-        names=list(names),
-        product_ids=1 + rng.permutation(n_products),
-        slot_aisle=slot_aisle,
-        aisle_department=np.array([departments.index(department.name) for department, _ in places]),
-        cumulative=cumulative,
-        edges=edges,
-        aisle_pace=np.exp(pace - np.average(pace, weights=np.diff(edges))),
-    )
-
-
-def _chosen_aisles(at_most: int) -> list[tuple[_Department, str]]:
-    """The aisles of a catalogue: the first of every department, then the second of every one, and so on."""
-    ranked = [(rank, department, aisle) for department in _vocabulary() for rank, aisle in enumerate(department.aisles)]
-    ranked.sort(key=lambda place: place[0])
-    return [(department, aisle) for _, department, aisle in ranked[:at_most]]
-
-
-def _add_names(
-    rng: np.random.Generator, department: _Department, kinds: tuple[str, ...], count: int, names: dict[str, None]
-) -> None:
-    """Add ``count`` names that are not there yet: the aisle's plain kinds first, then embellished ones."""
-    wanted = len(names) + count
-    fresh = list(kinds)
-    while True:
-        for name in fresh:
-            if len(names) == wanted:
-                return
-            names.setdefault(name)
-        fresh = _embellished(rng, department, kinds, count)
-
-
-def _embellished(rng: np.random.Generator, department: _Department, kinds: tuple[str, ...], count: int) -> list[str]:
-    """Draw ``count`` names, some of them equal, with brand, adjective, variant and size each at times."""
-    parts = zip(
-        _words_at_times(rng, _BRANDS, 0.6, count),
-        _words_at_times(rng, _ADJECTIVES, 0.45, count),
-        _words_at_times(rng, department.variants, 0.55, count),
-        rng.choice(kinds, count).tolist(),
-        _words_at_times(rng, department.sizes, 0.3, count),
-        (rng.random(count) < 0.06).tolist(),
-        strict=True,
-    )
-    return [
-        f"{kind}, {' '.join(filter(None, (adjective, variant)))}"  # as in "Pancake Mix, Organic"
-        if inverted and (adjective or variant)
-        else " ".join(filter(None, (brand, adjective, variant, kind, size)))
-        for brand, adjective, variant, kind, size, inverted in parts
-    ]
-
-
-def _words_at_times(rng: np.random.Generator, words: tuple[str, ...], chance: float, count: int) -> list[str]:
-    """Draw a word with the given chance, else an empty one; the first words of the list are the most used."""
-    places = (len(words) * rng.random(count) ** 2).astype(np.int64)
-    return [words[place] if used else "" for place, used in zip(places, rng.random(count) < chance, strict=True)]
-
-
-def _popularity(score: Floats) -> Floats:
-    """Weights by rank of the score: a power law, steeper beyond a bend, fitted to Kaggle's counts by product."""
-    rank = np.empty(score.size)
-    rank[np.argsort(-score, kind="stable")] = np.arange(1, score.size + 1)
-    weights: Floats = rank**-0.6 * (1 + 25 * rank / score.size) ** -1.1
-    return weights
-
-
-def _write_catalogue(folder: Path, catalogue: _Catalogue) -> None:
+def _write_catalogue(folder: Path, catalogue: Catalogue) -> None:
     """Write products.csv in the order of the ids, aisles.csv and departments.csv."""
     by_id = np.argsort(catalogue.product_ids)
     aisles = catalogue.slot_aisle[by_id]
@@ -383,7 +246,7 @@ def _starts(sizes: npt.NDArray[np.integer]) -> Ints:
 
 
 def _shop_and_write_orders(
-    folder: Path, catalogue: _Catalogue, population: _Population, seed: int, baskets: list[_Baskets]
+    folder: Path, catalogue: Catalogue, population: _Population, seed: int, baskets: list[_Baskets]
 ) -> Iterator[None]:
     """Write orders.csv and collect what was bought, block by block of users; yields after each."""
     with (folder / "orders.csv").open("wb") as file:
@@ -392,7 +255,7 @@ def _shop_and_write_orders(
             yield
 
 
-def _shop(file: BinaryIO, catalogue: _Catalogue, population: _Population, block: int, seed: int) -> _Baskets:
+def _shop(file: BinaryIO, catalogue: Catalogue, population: _Population, block: int, seed: int) -> _Baskets:
     """Let the users of one block shop: append their orders to the file, return what they bought."""
     rng = np.random.default_rng([seed, _SHOPPING, block])
     begin = block * _BLOCK_USERS
@@ -407,7 +270,7 @@ def _shop(file: BinaryIO, catalogue: _Catalogue, population: _Population, block:
     return _fill_carts(rng, timeline, bought, explored, len(catalogue.names))
 
 
-def _draw_habits(rng: np.random.Generator, catalogue: _Catalogue, n_orders: Ints) -> _Habits:
+def _draw_habits(rng: np.random.Generator, catalogue: Catalogue, n_orders: Ints) -> _Habits:
     """Draw each user's habits; who has many orders has short gaps, since all happens within a year."""
     n_users = n_orders.size
     return _Habits(
@@ -479,7 +342,7 @@ def _orders_table(timeline: _Timeline, order_ids: Ints, begin: int, unlabelled: 
 # --- baskets -----------------------------------------------------------------------------------------
 
 
-def _draw_slots(rng: np.random.Generator, catalogue: _Catalogue, habits: _Habits, owner: Ints) -> Ints:
+def _draw_slots(rng: np.random.Generator, catalogue: Catalogue, habits: _Habits, owner: Ints) -> Ints:
     """Draw one product for each given user: by popularity, mostly within a favourite aisle."""
     dearest = _draw_places(rng, tuple(1 / (2 + rank) for rank in range(_N_FAVOURITES)), owner.size)
     aisle = habits.favourites[owner, dearest]
@@ -490,7 +353,7 @@ def _draw_slots(rng: np.random.Generator, catalogue: _Catalogue, habits: _Habits
 
 
 def _buy_staples(
-    rng: np.random.Generator, catalogue: _Catalogue, habits: _Habits, timeline: _Timeline
+    rng: np.random.Generator, catalogue: Catalogue, habits: _Habits, timeline: _Timeline
 ) -> tuple[Ints, Ints]:
     """Buy every staple again at the first order after its interval has passed since the last purchase.
 
@@ -520,7 +383,7 @@ def _buy_staples(
     return np.concatenate(orders), np.concatenate(slots)
 
 
-def _draw_staples(rng: np.random.Generator, catalogue: _Catalogue, habits: _Habits) -> tuple[Ints, Ints, Floats]:
+def _draw_staples(rng: np.random.Generator, catalogue: Catalogue, habits: _Habits) -> tuple[Ints, Ints, Floats]:
     """Draw each user's staples: user, slot and usual interval in days; a user's staples are distinct."""
     n_products = len(catalogue.names)
     count = rng.poisson(2.35 * habits.repeat * habits.basket)
@@ -532,7 +395,7 @@ def _draw_staples(rng: np.random.Generator, catalogue: _Catalogue, habits: _Habi
 
 
 def _explore(
-    rng: np.random.Generator, catalogue: _Catalogue, habits: _Habits, timeline: _Timeline, staple_orders: Ints
+    rng: np.random.Generator, catalogue: Catalogue, habits: _Habits, timeline: _Timeline, staple_orders: Ints
 ) -> tuple[Ints, Ints]:
     """Fill each order up to the size of this trip with products off the user's list; no order stays empty.
 
@@ -569,7 +432,7 @@ def _fill_carts(
     )
 
 
-def _write_lines(folder: Path, catalogue: _Catalogue, population: _Population, parts: list[_Baskets]) -> Iterator[None]:
+def _write_lines(folder: Path, catalogue: Catalogue, population: _Population, parts: list[_Baskets]) -> Iterator[None]:
     """Write both files of order lines sorted by order id, as Kaggle's are; yields after each part."""
     baskets = _Baskets.joined(parts)
     is_prior = np.ones(baskets.size.size, dtype=np.bool_)
@@ -590,7 +453,7 @@ def _write_lines(folder: Path, catalogue: _Catalogue, population: _Population, p
 
 
 def _lines_table(
-    catalogue: _Catalogue, population: _Population, baskets: _Baskets, first_line: Ints, orders: Ints
+    catalogue: Catalogue, population: _Population, baskets: _Baskets, first_line: Ints, orders: Ints
 ) -> pl.DataFrame:
     """The lines of the given orders, in their order."""
     size = baskets.size[orders]
@@ -604,262 +467,3 @@ def _lines_table(
             "reordered": baskets.reordered[line],
         }
     )
-
-
-# --- words and shares --------------------------------------------------------------------------------
-
-_WEEKDAY_SHARES = (0.22, 0.23, 0.12, 0.09, 0.09, 0.12, 0.13)
-_HOUR_SHARES = (6, 3, 2, 1, 2, 3, 9, 27, 56, 80, 88, 86, 81, 80, 82, 80, 75, 65, 51, 41, 31, 23, 18, 10)
-
-
-def _split(text: str, separator: str = ", ") -> tuple[str, ...]:
-    """The items of a written list."""
-    return tuple(text.split(separator))
-
-
-_BRANDS = _split(
-    "Green Valley, Simple Farm, Sunny Acre, Old Mill, Blue Harbor, Daily Basket, Golden Hearth, Nature Lane, "
-    "Maple Ridge, Happy Hen, Bella Tavola, True North, Little Sprout, Stone Creek, Casa Rosa, Wild Meadow, Silver "
-    "Spoon, Morning Dew, Honest Pantry, River Bend, Two Sisters, Cedar House, Uncle Theo's, Grandma Ida's, Lucky "
-    "Clover, Open Field, Red Barn, Pacific Crest, Kind Kitchen, Pure Spring, Corner Store, High Plains, Amber "
-    "Glen, Fresh Start, Mountain Top, Sea Breeze, Urban Garden, Royal Oak, Tiny Bites, Good Neighbor"
-)
-_ADJECTIVES = _split(
-    "Organic, Natural, Original, Classic, Gluten Free, Premium, Low Sodium, Fat Free, Sugar Free, Large, Extra, "
-    "Fresh, Mini, Reduced Fat, Light, Vegan, Family Size, Homestyle, Unsweetened, Value"
-)
-
-# A department a paragraph: name and pull on popularity, variants, sizes, then a line an aisle with its kinds of
-# product (semicolons between them, for a name may hold a comma).
-# The first words of a list are the most used ones; a catalogue begins with the first aisle of each department.
-_WORDS = r"""
-dairy eggs | 1.3
-Vanilla, Plain, Whole, Strawberry, Nonfat, Blueberry, Sharp, Honey, Peach, Mild
-32 oz, 1 Gallon, 6 Pack
-milk: 2.5% Lowfat Milk; Whole Milk; Skim Milk; Half & Half; Lactose Free Milk
-yogurt: Greek Yogurt; Yogurt; Yogurt Cup; Kefir; Yogurt Tube
-eggs: Large Brown Eggs; Cage Free Eggs; Egg Whites; Grade A Eggs
-block cheese: Cheddar Cheese; Gouda; Monterey Jack; Swiss Cheese
-sliced and shredded cheese: String Cheese; Shredded Mozzarella; Cheese Slices; Parmesan
-butter and spreads: Salted Butter; Unsalted Butter; Margarine; Ghee
-plant milk: Almond Milk; Oat Milk; Soy Milk; Coconut Milk Drink
-cream and sour cream: Heavy Cream; Sour Cream; Cream Cheese; Cottage Cheese; Whipped Cream
-
-bakery | 0.5
-Whole Wheat, White, Sourdough, Multigrain, Cinnamon, Chocolate, Raisin, Seeded, Lemon
-4 Count, 20 oz, 6 Count
-celebration cakes: 8\" Celebration Cake; Carrot Cake; Cheesecake; Layer Cake; Cupcakes
-sliced bread: Sandwich Bread; Loaf; Rye Bread; Toast Bread
-rolls and buns: Hamburger Buns; Dinner Rolls; Baguette; Ciabatta
-tortillas and flatbread: Flour Tortillas; Corn Tortillas; Pita; Naan; Wraps
-bagels and muffins: Bagels; English Muffins; Blueberry Muffins; Scones
-pastries: Croissants; Danish; Donuts; Apple Turnover; Brownies
-
-pantry | 0
-Garlic, Basil, Smoked, Sweet, Hot, Herb, Roasted, Lemon, Chipotle, Ranch, Italian
-16 oz, 12 oz, 5 lb, 2 Pack
-flour and baking mixes: Flour, Self Rising; Cake Mix; Baking Powder; Corn Starch; Yeast
-spices: Black Pepper; Paprika; Ground Cumin; Sea Salt; Cinnamon Sticks
-oil and vinegar: Olive Oil; Canola Oil; Balsamic Vinegar; Cider Vinegar
-ketchup and mustard: Ketchup; Dijon Mustard; Mayonnaise; Relish
-dressings: Salad Dressing; Vinaigrette; Croutons; Caesar Dressing
-nut butters: Peanut Butter; Almond Butter; Hazelnut Spread; Tahini
-jams and honey: Strawberry Jam; Honey; Blackberry Preserves; Maple Syrup
-sugar and sweeteners: Cane Sugar; Brown Sugar; Stevia; Powdered Sugar
-pickles and olives: Dill Pickles; Green Olives; Capers; Roasted Peppers
-marinades and sauces: Barbecue Sauce; Hot Sauce; Steak Marinade; Worcestershire Sauce
-baking decorations: Chocolate Chips; Sprinkles; Vanilla Extract; Frosting
-
-produce | 1.7
-Red, Baby, Green, Yellow, Sweet, Large, Seedless, Golden, Ripe, Heirloom
-Bag, Bunch, 1 lb, 16 oz, 2 Count
-fruit: Bananas; Apples; Avocados; Strawberries; Lemons; Blueberries; Grapes
-vegetables: Carrots; Tomatoes; Cucumbers; Bell Peppers; Onions; Broccoli; Zucchini
-packed salads: Spinach; Salad Mix; Arugula; Kale; Romaine Hearts
-herbs: Cilantro; Parsley; Basil Leaves; Mint; Ginger Root
-cut fruit and vegetables: Cut Melon; Carrot Sticks; Pineapple Chunks; Stir Fry Vegetables
-mushrooms and roots: Mushrooms; Potatoes; Sweet Potatoes; Beets; Garlic
-
-frozen | 0.2
-Cheese, Chicken, Vegetable, Pepperoni, Vanilla, Chocolate, Beef, Mixed, Spinach, Mango
-12 oz, 4 Count, 1 Pint
-ice cream: Ice Cream; Ice Cream Bars; Sorbet; Frozen Yogurt; Gelato
-frozen pizza: Thin Crust Pizza; Pizza Pockets; Rising Crust Pizza; French Bread Pizza
-frozen meals: Burrito Bowl; Lasagna; Pot Pie; Macaroni Dinner; Enchiladas
-frozen vegetables: Peas; Sweet Corn; Frozen Broccoli; Green Beans; Edamame
-frozen fruit: Frozen Berries; Frozen Mango; Smoothie Blend; Frozen Cherries
-frozen breakfast: Waffles; Pancakes; Breakfast Sandwich; Hash Browns
-frozen snacks: Egg Rolls; Mozzarella Sticks; Potstickers; Taquitos
-frozen potatoes: French Fries; Tater Bites; Potato Wedges
-frozen fish: Fish Sticks; Frozen Shrimp; Salmon Burger; Cod Fillets
-frozen meat: Chicken Nuggets; Frozen Meatballs; Turkey Burgers
-frozen dough and desserts: Pie Crust; Cookie Dough; Fruit Pie; Puff Pastry
-
-beverages | 0.6
-Lemon, Lime, Orange, Cherry, Diet, Peach, Ginger, Grapefruit, Berry, Mint, Mango
-12 Pack, 1 Liter, 64 fl oz
-sparkling water: Sparkling Water; Seltzer; Mineral Water; Club Soda
-soft drinks: Cola; Ginger Ale; Root Beer; Lemon Soda
-juice: Orange Juice; Apple Juice; Lemonade; Cranberry Juice; Green Juice
-coffee: Ground Coffee; Coffee Beans; Coffee Pods; Cold Brew; Instant Coffee
-tea: Green Tea; Black Tea; Herbal Tea; Iced Tea; Chai Concentrate
-still water: Spring Water; Purified Water; Alkaline Water
-sports and energy drinks: Sports Drink; Energy Drink; Coconut Water; Electrolyte Mix
-cocoa and drink mixes: Hot Cocoa; Drink Mix; Chocolate Syrup
-refrigerated drinks: Kombucha; Smoothie; Probiotic Drink; Protein Shake
-
-snacks | 0.7
-Sea Salt, Chocolate, Cheddar, Barbecue, Peanut, Sour Cream, Almond, Honey, Caramel, Dark
-8 oz, 6 Pack, 1 oz
-chips: Potato Chips; Tortilla Chips; Kettle Chips; Pita Chips; Veggie Straws
-crackers: Crackers; Rice Crackers; Wheat Thins; Snack Crackers
-cookies: Sandwich Cookies; Chocolate Chip Cookies; Shortbread; Wafers
-chocolate and candy: Chocolate Bar; Gummy Bears; Caramels; Peanut Butter Cups; Licorice
-nuts and trail mix: Almonds; Cashews; Trail Mix; Pistachios; Mixed Nuts
-granola and energy bars: Granola Bar; Protein Bar; Fruit & Nut Bar; Oat Bar
-popcorn and pretzels: Popcorn; Pretzels; Pretzel Crisps; Microwave Popcorn
-dried fruit: Raisins; Dried Mango; Apricots; Fruit Leather; Dates
-dips: Salsa; Hummus Cup; Guacamole; Bean Dip
-jerky and gum: Beef Jerky; Turkey Jerky; Mint Gum; Breath Mints
-
-meat seafood | 0.4
-Boneless, Skinless, Lean, Smoked, Wild, Thick Cut, Grass Fed, Peppered, Honey
-1 lb, 12 oz, Family Pack
-poultry: Chicken Breast; Chicken Thighs; Ground Turkey; Whole Chicken
-beef: Ground Beef; Sirloin Steak; Beef Roast; Stew Beef
-pork and bacon: Bacon; Pork Chops; Pork Loin; Ham Steak
-sausages: Italian Sausage; Bratwurst; Breakfast Links; Beef Franks
-fresh fish: Salmon Fillet; Tilapia; Tuna Steak; Trout
-shellfish: Shrimp; Scallops; Crab Cakes; Mussels
-meat alternatives: Tofu; Tempeh; Veggie Burger; Seitan
-
-deli | 0.4
-Roasted, Garlic, Spicy, Mediterranean, Black Forest, Honey, Red Pepper, Italian
-8 oz, 10 oz, 1 lb
-lunch meat: Sliced Turkey; Sliced Ham; Salami; Roast Beef Slices
-hummus and fresh dips: Hummus; Tzatziki; Spinach Dip; Olive Tapenade
-prepared salads and soups: Potato Salad; Chicken Soup; Coleslaw; Pasta Salad
-prepared dishes: Rotisserie Chicken; Sushi Roll; Quiche; Spring Rolls
-fine cheese: Brie; Feta; Goat Cheese; Blue Cheese; Fresh Mozzarella
-
-breakfast | 0.2
-Honey, Cinnamon, Maple, Apple, Frosted, Berry, Chocolate, Brown Sugar, Almond
-12 oz, 18 oz, 10 Count
-cereal: Corn Flakes; Oat Rings; Bran Flakes; Rice Puffs; Wheat Squares
-granola: Granola; Muesli; Granola Clusters
-oatmeal: Rolled Oats; Instant Oatmeal; Steel Cut Oats; Overnight Oats
-breakfast bars and pastries: Toaster Pastries; Breakfast Bar; Breakfast Biscuits; Pancake Mix
-
-canned goods | 0.1
-Diced, No Salt Added, Whole, Fire Roasted, Chicken, Tomato, Black, Creamy, Spicy
-15 oz, 28 oz, 4 Pack
-canned beans: Black Beans; Garbanzo Beans; Kidney Beans; Refried Beans
-canned tomatoes and vegetables: Crushed Tomatoes; Tomato Paste; Canned Corn; Pumpkin Puree
-soup and broth: Chicken Broth; Tomato Soup; Vegetable Broth; Noodle Soup; Chili
-canned fish and meat: Albacore Tuna; Sardines; Canned Salmon; Canned Chicken
-canned fruit and applesauce: Applesauce; Canned Peaches; Fruit Cocktail; Pineapple Rings
-
-pasta and grains | 0.1
-Whole Wheat, Brown, White, Tomato, Basil, Three Cheese, Long Grain, Red, Egg
-16 oz, 2 lb, 12 oz
-dry pasta: Spaghetti; Penne; Rotini; Fusilli; Linguine
-pasta sauce: Marinara Sauce; Alfredo Sauce; Pesto; Arrabbiata Sauce
-rice: Jasmine Rice; Basmati Rice; Arborio Rice; Wild Rice
-grains and beans: Quinoa; Lentils; Couscous; Split Peas; Farro
-boxed dinners: Macaroni & Cheese; Rice Pilaf; Stuffing Mix; Mashed Potato Mix
-fresh pasta: Ravioli; Tortellini; Gnocchi; Fettuccine
-
-international | -0.2
-Spicy, Red, Green, Sweet, Thai, Mild, Sesame, Teriyaki, Coconut, Hot
-12 oz, 15 fl oz, 4 Pack
-asian cooking: Soy Sauce; Rice Noodles; Curry Paste; Ramen; Sriracha
-latin cooking: Taco Shells; Enchilada Sauce; Taco Seasoning; Green Chiles
-indian cooking: Simmer Sauce; Papadums; Mango Chutney; Dal
-european imports: Rye Crispbread; Stroopwafels; Lingonberry Jam; Spaetzle
-middle eastern and kosher: Matzo; Grape Leaves; Halva; Falafel Mix
-
-household | -0.3
-Lavender, Lemon, Unscented, Fresh Linen, Clear, Heavy Duty, Ultra, Mountain Rain
-12 Rolls, 50 Count, 32 fl oz
-paper goods: Paper Towels; Toilet Paper; Facial Tissues; Napkins
-laundry: Laundry Detergent; Fabric Softener; Dryer Sheets; Stain Remover
-dish care: Dish Soap; Dishwasher Tablets; Sponges; Scrub Brush
-cleaning products: All Purpose Cleaner; Glass Cleaner; Bleach; Disinfecting Wipes
-trash bags and liners: Trash Bags; Kitchen Bags; Compost Bags
-food storage: Sandwich Bags; Aluminum Foil; Plastic Wrap; Parchment Paper
-kitchen tools: 9\" Pie Pan; 10\" Skewers; Can Opener; Measuring Cups; Muffin Tin
-candles and air care: Scented Candle; Air Freshener; Room Spray
-bulbs batteries and hardware: AA Batteries; Light Bulbs; Duct Tape; Extension Cord
-party and picnic goods: Paper Plates; Plastic Cups; Birthday Candles; Charcoal
-
-personal care | -0.4
-Coconut, Lavender, Mint, Unscented, Aloe, Sensitive, Citrus, Tea Tree, Shea, Rose
-12 fl oz, 2 Pack, 60 Count
-hand and body soap: Hand Soap; Body Wash; Bar Soap; Hand Sanitizer
-shampoo and conditioner: Shampoo; Conditioner; Dry Shampoo; Hair Mask
-hair styling: Hair Gel; Hair Spray; Styling Cream; Hair Color
-oral care: Toothpaste; Mouthwash; Toothbrush; Dental Floss
-deodorant: Deodorant; Antiperspirant; Body Spray
-shaving: Razor; Shave Gel; Aftershave; Razor Refills
-facial care: Face Wash; Face Cream; Toner; Lip Balm
-lotion and sun care: Body Lotion; Sunscreen; Hand Cream; Aloe Gel
-feminine care: Tampons; Pads; Liners
-vitamins: Multivitamin; Vitamin C; Fish Oil; Probiotic Capsules
-pain and cold relief: Pain Reliever; Cough Syrup; Throat Lozenges; Nasal Spray
-digestion: Antacid; Fiber Powder; Laxative
-first aid: Bandages; Antiseptic; Cotton Balls; Cold Pack
-eye and ear care: Contact Lens Solution; Eye Drops; Cotton Swabs
-protein and diet: Protein Powder; Meal Replacement; Collagen Powder
-
-babies | 0
-Apple, Banana, Sweet Potato, Pear, Sensitive, Stage 2, Overnight, Carrot, Mango
-4 oz, 72 Count, 12 Pack
-baby food: Baby Food Pouch; Baby Cereal; Teething Biscuits; Toddler Meal
-diapers and wipes: Diapers; Baby Wipes; Training Pants; Diaper Cream
-baby formula: Infant Formula; Toddler Formula; Pediatric Drink
-baby bath and care: Baby Shampoo; Baby Lotion; Baby Sunscreen; Pacifier
-
-pets | -0.3
-Chicken, Salmon, Beef, Turkey, Grain Free, Tuna, Lamb, Senior, Indoor
-5 lb, 3 oz, 12 Pack, 20 lb
-cat food and litter: Cat Food; Cat Litter; Cat Treats; Dry Cat Food
-dog food: Dog Food; Dog Treats; Dry Dog Food; Rawhide
-small pets and birds: Bird Seed; Hamster Bedding; Fish Flakes
-
-alcohol | -0.2
-Red, White, Dry, Pale, Amber, Reserve, Sparkling, Brut, Dark
-750 ml, 6 Pack, 12 Pack
-beer and cider: Lager; India Pale Ale; Hard Cider; Stout
-red wine: Cabernet Sauvignon; Pinot Noir; Merlot; Malbec
-white wine: Chardonnay; Sauvignon Blanc; Pinot Grigio; Riesling
-sparkling and dessert wine: Prosecco; Champagne; Port
-spirits: Vodka; Bourbon Whiskey; Gin; Tequila
-
-bulk | -0.4
-Raw, Roasted, Salted, Unsalted, Dark, Dried, Sliced
-per lb, Scoop
-bulk nuts and dried fruit: Bulk Almonds; Bulk Cranberries; Bulk Walnuts; Bulk Dates
-bulk grains and seeds: Bulk Oats; Bulk Chia Seeds; Bulk Rice; Bulk Lentils
-
-other | -0.6
-Assorted, Seasonal, Gift, Holiday, Blue, Paper
-Each, Set
-flowers and sundries: Bouquet; Greeting Card; Gift Bag; Notebook; Magazine
-
-missing | -0.6
-Assorted, Vanilla, Spicy, Blueberry, Chicken, Lemon
-12 oz, 4 Pack
-missing: Snack Box; Drink; Fruit Snack; Sauce; Bread; Soup; Bar
-"""
-
-
-@functools.cache
-def _vocabulary() -> tuple[_Department, ...]:
-    """The departments of :data:`_WORDS`, read when first needed, for importing is free."""
-    departments = []
-    for paragraph in _WORDS.strip().split("\n\n"):
-        head, variants, sizes, *lines = paragraph.splitlines()
-        name, pull = head.split(" | ")
-        aisles = {aisle: _split(kinds, "; ") for aisle, kinds in (line.split(": ") for line in lines)}
-        departments.append(_Department(name, float(pull), _split(variants), _split(sizes), aisles))
-    return tuple(departments)

@@ -1,0 +1,374 @@
+"""The processed folder: nothing lost, nothing leaked, nothing half done, and in the reference's forms."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from datasets import load_from_disk
+
+from lit_rec import schema
+from lit_rec.data.prepare import prepare, write_processed
+from lit_rec.data.settings import PrepareSettings
+from lit_rec.data.tables import Tables
+from lit_rec.errors import InputError, NotPreparedError, ProcessedFolderError
+from lit_rec.files import read_json
+from lit_rec.processed import ProcessedFolder, find_processed_folder
+
+ROLLING = PrepareSettings(eval_frac=0.4, targets="rolling")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes a processed folder and opens it."""
+
+    def write(tables: Tables, settings: PrepareSettings = ROLLING, name: str = "made") -> ProcessedFolder:
+        write_processed(tables, settings, tmp_path / name, {"source": "instacart"})
+        return ProcessedFolder(tmp_path / name)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def tables(make_random_tables):
+    return make_random_tables()
+
+
+@pytest.fixture(scope="module")
+def made(tables, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processed") / "made"
+    write_processed(tables, ROLLING, folder, {"source": "instacart"})
+    return ProcessedFolder(folder)
+
+
+def rows(folder: ProcessedFolder, name: str) -> list[dict]:
+    return load_from_disk(folder.path / name).to_list()
+
+
+def baskets(tables: Tables) -> dict[int, list[int]]:
+    """Order id to its products in cart order."""
+    lines = tables.order_lines.sort(schema.ORDER_ID, schema.CART_POSITION)
+    grouped = lines.group_by(schema.ORDER_ID, maintain_order=True).agg(schema.PRODUCT_ID)
+    return dict(grouped.iter_rows())
+
+
+# --- nothing lost ---
+
+
+@pytest.mark.parametrize(("dataset", "count"), [("train_dataset", "n_train_pairs"), ("eval_dataset", "n_eval_pairs")])
+def test_every_line_of_a_target_order_is_one_pair(made, tables, dataset, count):
+    pairs = rows(made, dataset)
+    found: dict[int, list[int]] = {}
+    for pair in pairs:
+        found.setdefault(pair["query_id"], []).append(pair["product_id"])
+    bought = baskets(tables)
+    assert found == {query: bought[query] for query in found}
+    assert len(pairs) == made.params[count] > 0
+
+
+@pytest.mark.parametrize("dataset", ["train_dataset", "eval_dataset"])
+def test_the_pairs_of_an_order_stand_together_and_share_their_context(made, dataset):
+    pairs = rows(made, dataset)
+    runs = [
+        pair["query_id"]
+        for pair, before in zip(pairs, [None, *pairs], strict=False)
+        if before is None or pair["query_id"] != before["query_id"]
+    ]
+    assert len(runs) == len(set(runs)) == len({(pair["query_id"], pair["anchor"]) for pair in pairs})
+
+
+def test_a_positive_is_the_text_of_its_product(made):
+    for dataset in ("train_dataset", "eval_dataset"):
+        assert all(pair["positive"] == made.corpus[str(pair["product_id"])] for pair in rows(made, dataset))
+
+
+def test_what_is_relevant_is_the_basket_that_was_bought(made, tables):
+    bought = baskets(tables)
+    assert made.relevant_docs == {query: [str(i) for i in bought[int(query)]] for query in made.queries}
+    assert made.queries
+
+
+def test_the_recorded_counts_are_those_of_the_files(made, tables):
+    params, history = made.params, rows(made, "eval_history")
+    assert params["n_users"] == tables.orders["user_id"].n_unique()
+    assert params["n_train_orders"] == len({pair["query_id"] for pair in rows(made, "train_dataset")})
+    assert params["n_eval_queries"] == len(made.queries) == len(made.relevant_docs) == len(history)
+    assert params["n_val_queries"] == sum(row["split"] == "val" for row in history)
+    assert params["n_test_queries"] == sum(row["split"] == "test" for row in history)
+    assert params["n_corpus"] == len(made.corpus) == 30
+
+
+# --- nothing leaked ---
+
+
+def test_no_user_is_trained_on_and_evaluated_on(made, tables):
+    user_of = dict(tables.orders.select("order_id", "user_id").iter_rows())
+    trained = {user_of[pair["query_id"]] for pair in rows(made, "train_dataset")}
+    evaluated = {user_of[int(query)] for query in made.queries}
+    assert trained.isdisjoint(evaluated)
+    assert trained
+    assert evaluated
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ROLLING,
+        PrepareSettings(eval_frac=0.4, next_segment=True, eval_serve_time=False),
+        PrepareSettings(eval_frac=0.4, name_budget="oldest", max_product_names=5),
+    ],
+)
+def test_no_context_query_or_history_depends_on_what_the_target_orders_hold(
+    make, tables, replace_target_products, settings
+):
+    one = make(tables, settings, "one")
+    other = make(replace_target_products(tables), settings, "other")
+    assert one.relevant_docs != other.relevant_docs
+    assert (one.path / schema.EVAL_QUERIES).read_bytes() == (other.path / schema.EVAL_QUERIES).read_bytes()
+    assert (
+        one.sha256["eval_history/data-00000-of-00001.arrow"] == other.sha256["eval_history/data-00000-of-00001.arrow"]
+    )
+    for dataset in ("train_dataset", "eval_dataset"):
+        contexts = [{pair["query_id"]: pair["anchor"] for pair in rows(folder, dataset)} for folder in (one, other)]
+        assert contexts[0] == contexts[1]
+
+
+def test_a_context_names_products_of_strictly_earlier_orders_alone(make, make_tables, bought):
+    """Each order has a product of its own, so that a name tells its order: 10 * user + order number."""
+    users = {
+        user: [
+            bought("train" if number == 6 else "prior", 1.0 if number > 1 else None, 1, 1, [10 * user + number])
+            for number in range(1, 7)
+        ]
+        for user in range(1, 13)
+    }
+    products = [10 * user + number for user in users for number in range(1, 7)]
+    settings = PrepareSettings(eval_frac=0.5, targets="rolling", rolling_targets=0, max_prior_orders=3)
+    folder = make(make_tables(users, products), settings)
+    pairs = rows(folder, "train_dataset") + rows(folder, "eval_dataset")
+    assert {pair["product_id"] % 10 for pair in pairs} == {2, 3, 4, 5, 6}
+    for pair in pairs:
+        user, number = divmod(pair["product_id"], 10)
+        named = [int(name) for name in re.findall(r"Product (\d+)", pair["anchor"])]
+        assert named == [10 * user + earlier for earlier in range(max(number - 3, 1), number)]
+
+
+def test_the_history_is_every_earlier_line_with_its_age(make, make_tables, bought):
+    users = {
+        7: [
+            bought("prior", None, 0, 8, [5, 3]),
+            bought("prior", 10.0, 1, 9, []),
+            bought("prior", 4.0, 2, 10, [3]),
+            bought("train", 7.0, 6, 23, [1, 2]),
+        ],
+    }
+    folder = make(make_tables(users), PrepareSettings(eval_frac=1.0))
+    assert rows(folder, "eval_history") == [
+        {
+            "query_id": 795,
+            "user_id": 7,
+            "split": "test",
+            "days_since_prior_order": 7.0,
+            "order_dow": 6,
+            "order_hour_of_day": 23,
+            "history_product_ids": [5, 3, 3],
+            "history_orders_ago": [3, 3, 1],
+            "history_days_ago": [21.0, 21.0, 7.0],
+            "history_cart_positions": [1, 2, 1],
+        }
+    ]
+    assert folder.queries == {"795": "[w0h8] Product 5, Product 3; [+4d w2h10] Product 3."}
+    assert folder.relevant_docs == {"795": ["1", "2"]}
+
+
+# --- what was asked ---
+
+
+def test_eval_frac_one_writes_evaluation_artefacts_alone_and_all_are_test(make, tables):
+    folder = make(tables, PrepareSettings(eval_frac=1.0))
+    assert not (folder.path / schema.TRAIN_DATASET).exists()
+    assert {row["split"] for row in rows(folder, "eval_history")} == {"test"}
+    assert (folder.params["n_train_pairs"], folder.params["n_val_queries"]) == (0, 0)
+    assert folder.params["n_test_queries"] == tables.orders.filter(pl.col("eval_set") == "train").height
+
+
+def test_eval_frac_zero_writes_no_eval_dataset_and_empty_queries(make, tables):
+    folder = make(tables, PrepareSettings(eval_frac=0.0))
+    assert not (folder.path / schema.EVAL_DATASET).exists()
+    assert folder.queries == folder.relevant_docs == {}
+    assert len(load_from_disk(folder.path / schema.EVAL_HISTORY)) == 0
+    assert folder.params["n_train_pairs"] == len(load_from_disk(folder.path / schema.TRAIN_DATASET))
+
+
+@pytest.mark.parametrize("next_segment", [False, True])
+@pytest.mark.parametrize("eval_serve_time", [False, True])
+def test_the_next_segment_is_where_it_was_asked_for(make, tables, next_segment, eval_serve_time):
+    settings = PrepareSettings(eval_frac=0.4, next_segment=next_segment, eval_serve_time=eval_serve_time)
+    folder = make(tables, settings)
+
+    def all_or_none(contexts):
+        (answer,) = {bool(re.search(r"\. Next: (\+\d+d )?w\dh\d+$", context)) for context in contexts}
+        return answer
+
+    assert all_or_none(pair["anchor"] for pair in rows(folder, "train_dataset")) == next_segment
+    assert all_or_none(folder.queries.values()) == (next_segment and not eval_serve_time)
+    assert all(pair["anchor"] == folder.queries[str(pair["query_id"])] for pair in rows(folder, "eval_dataset"))
+
+
+def test_the_next_segment_tells_gap_weekday_and_hour_of_the_target(make, make_tables, bought):
+    users = {1: [bought("prior", None, 3, 22, [1]), bought("train", 23.0, 6, 6, [2])]}
+    settings = PrepareSettings(eval_frac=1.0, next_segment=True, eval_serve_time=False)
+    assert make(make_tables(users), settings).queries == {"197": "[w3h22] Product 1. Next: +23d w6h6"}
+
+
+def test_a_first_order_that_is_a_target_has_no_prior_orders(make, make_tables, bought):
+    folder = make(make_tables({1: [bought("train", None, 1, 1, [1])]}), PrepareSettings(eval_frac=1.0))
+    assert folder.queries == {"198": "(no prior orders)."}
+    assert rows(folder, "eval_history")[0]["history_product_ids"] == []
+
+
+# --- the reference's forms ---
+
+
+def test_json_files_have_the_forms_of_the_reference(made, tables):
+    for name in (schema.EVAL_QUERIES, schema.EVAL_CORPUS, schema.EVAL_RELEVANT_DOCS):
+        text = (made.path / name).read_text(encoding="utf-8")
+        assert text == json.dumps(json.loads(text), indent=0, ensure_ascii=False)
+    assert list(made.corpus) == [str(product) for product in tables.products["product_id"]]
+    assert made.corpus["7"] == "Product: Product 7. Aisle: aisle 2. Department: food."
+    labelled = tables.orders.filter(pl.col("eval_set") == "train")["order_id"].cast(str).to_list()
+    assert set(made.queries) == set(made.relevant_docs) < set(labelled)
+    assert all(isinstance(i, str) for ids in made.relevant_docs.values() for i in ids)
+
+
+def test_the_parameters_hold_all_that_the_reference_records(raw_dir, processed_dir):
+    params = read_json(processed_dir / schema.PARAMS)
+    assert params["data_dir"] == str(raw_dir)
+    assert params["output_dir"] == str(processed_dir)
+    assert set(params) >= {
+        *("max_prior_orders", "max_product_names", "sample_frac", "eval_frac", "eval_serve_time"),
+        *("max_target_orders", "seed", "n_train_pairs", "n_eval_pairs", "n_eval_queries", "n_corpus"),
+    }
+    assert (processed_dir / schema.PARAMS).read_text().startswith('{\n  "')
+
+
+def test_datasets_have_the_columns_of_the_reference_and_the_ids(made):
+    columns = ["anchor", "positive", "query_id", "product_id"]
+    assert load_from_disk(made.path / "train_dataset").column_names == columns
+    assert load_from_disk(made.path / "eval_dataset").column_names == columns
+
+
+# --- nothing but what was asked decides the bytes ---
+
+
+def test_recorded_hashes_are_those_of_the_files(made):
+    names = {
+        path.relative_to(made.path).as_posix() for path in made.path.rglob("*") if path.suffix in (".json", ".arrow")
+    }
+    of_datasets = {name for name in names if name.endswith(("state.json", "dataset_info.json"))}
+    assert set(made.params["sha256"]) == names - of_datasets - {schema.PARAMS}
+    for name, digest in made.params["sha256"].items():
+        assert hashlib.sha256((made.path / name).read_bytes()).hexdigest() == digest
+
+
+def test_two_runs_write_the_same_content_whatever_the_order_of_rows(made, make, tables, shuffled):
+    assert make(tables).sha256 == made.sha256
+    assert make(shuffled(tables, 3), name="shuffled").sha256 == made.sha256
+
+
+# --- whole or not there ---
+
+
+def test_a_finished_folder_is_reused(raw_dir, processed_dir):
+    before = (processed_dir / schema.PARAMS).stat()
+    settings = PrepareSettings(targets="rolling", eval_frac=0.5)
+    assert prepare("instacart", raw_dir, processed_dir.parent, settings) == processed_dir
+    after = (processed_dir / schema.PARAMS).stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_other_input_is_refused_until_overwriting_is_asked_for(raw_dir, tmp_path):
+    data_dir = tmp_path / "raw"
+    shutil.copytree(raw_dir, data_dir)
+    folder = prepare("instacart", data_dir, tmp_path / "out", PrepareSettings())
+    products = data_dir / "products.csv"
+    products.write_text(products.read_text().replace("Organic", "Unheard Of"))
+    with pytest.raises(ProcessedFolderError, match=r"input_sha256 differ.*--overwrite true"):
+        prepare("instacart", data_dir, tmp_path / "out", PrepareSettings())
+    assert "Unheard Of" not in (folder / schema.EVAL_CORPUS).read_text()
+    assert prepare("instacart", data_dir, tmp_path / "out", PrepareSettings(), overwrite=True) == folder
+    assert "Unheard Of" in (folder / schema.EVAL_CORPUS).read_text()
+
+
+def test_settings_that_the_name_does_not_tell_are_compared_too(raw_dir, tmp_path):
+    """Two settings of one folder name: rolling_targets says nothing where only last orders are targets."""
+    prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+    with pytest.raises(ProcessedFolderError, match="rolling_targets differ"):
+        prepare("instacart", raw_dir, tmp_path, PrepareSettings(rolling_targets=7))
+
+
+def test_a_folder_whose_record_is_damaged_is_named(raw_dir, tmp_path):
+    folder = prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+    (folder / schema.PARAMS).write_text("{")
+    with pytest.raises(ProcessedFolderError, match=r"data_prep_params.json cannot be read"):
+        prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+
+
+def test_missing_input_leaves_no_folder(raw_dir, tmp_path):
+    data_dir = tmp_path / "raw"
+    shutil.copytree(raw_dir, data_dir)
+    (data_dir / "orders.csv").unlink()
+    with pytest.raises(InputError, match=r"orders\.csv"):
+        prepare("instacart", data_dir, tmp_path / "out", PrepareSettings())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("on_full", "ending"), [("SIG_IGN", "an exception"), ("SIG_DFL", "a kill that Python never sees")]
+)
+def test_a_run_that_ends_in_its_middle_leaves_nothing_that_looks_finished(raw_dir, tmp_path, on_full, ending):
+    """The kernel ends the run, or fails its write, when a file grows beyond 20 kB."""
+    script = f"""
+import resource, signal
+from pathlib import Path
+from lit_rec.data.prepare import prepare
+from lit_rec.data.settings import PrepareSettings
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+signal.signal(signal.SIGXFSZ, signal.{on_full})
+prepare("instacart", Path({str(raw_dir)!r}), Path({str(tmp_path)!r}), PrepareSettings(targets="rolling"))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    killed = on_full == "SIG_DFL"
+    assert (run.returncode < 0) == killed, run.stderr
+    assert ("File too large" in run.stderr) != killed
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+    assert len(list(tmp_path.iterdir())) == killed  # nobody was there to tidy up
+    with pytest.raises(NotPreparedError):
+        find_processed_folder(tmp_path)
+    folder = prepare("instacart", raw_dir, tmp_path, PrepareSettings(targets="rolling"))
+    assert list(tmp_path.iterdir()) == [folder]
+    assert find_processed_folder(tmp_path) == folder
+
+
+def test_what_was_finished_before_stays_until_its_replacement_is_whole(made, tables, tmp_path):
+    folder = tmp_path / "made"
+    shutil.copytree(made.path, folder)
+    broken = Tables(tables.orders, tables.order_lines, tables.products.drop(schema.AISLE))
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
+        write_processed(broken, ROLLING, folder, {})
+    assert ProcessedFolder(folder).params == made.params
+    assert [path for path in tmp_path.iterdir() if path != folder] == []
+
+
+def test_made_up_shoppers_are_generated_where_there_are_none(tmp_path):
+    data_dir = tmp_path / "synthetic"
+    folder = prepare("synthetic", data_dir, tmp_path, PrepareSettings(eval_frac=0.5), n_users=30, n_products=60)
+    assert folder.name == "synthetic_p5_mp20_ef0.5"
+    assert len(ProcessedFolder(folder).corpus) == 60
+    assert Path(data_dir / "orders.csv").is_file()

@@ -1,0 +1,80 @@
+"""Settings out of range are refused; a folder's name says how it was made, as the reference names it."""
+
+import pytest
+
+from lit_rec.data.settings import PrepareSettings
+from lit_rec.errors import SettingError
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "p5_mp20_ef0.1"),
+        ({"max_prior_orders": 3, "max_product_names": 10, "eval_frac": 0.2}, "p3_mp10_ef0.2"),
+        ({"eval_serve_time": False}, "p5_mp20_ef0.1_no_serve"),
+        ({"sample_frac": 0.5}, "p5_mp20_ef0.1_sf0.5"),
+        ({"max_target_orders": 1000}, "p5_mp20_ef0.1_mt1000"),
+        (
+            {"eval_serve_time": False, "sample_frac": 0.5, "max_target_orders": 1000},
+            "p5_mp20_ef0.1_no_serve_sf0.5_mt1000",
+        ),
+        ({"eval_frac": 1}, "p5_mp20_ef1.0"),
+        ({"name_budget": "oldest", "next_segment": True}, "p5_mp20_ef0.1_oldest_next"),
+        ({"targets": "rolling"}, "p5_mp20_ef0.1_roll4"),
+        ({"targets": "rolling", "rolling_targets": 0}, "p5_mp20_ef0.1_rollall"),
+        ({"val_frac": 0.25, "seed": 7}, "p5_mp20_ef0.1_vf0.25_s7"),
+    ],
+)
+def test_a_folder_is_named_as_the_reference_names_it_and_what_is_new_is_added(settings, name):
+    assert PrepareSettings(**settings).folder_name("instacart") == name
+
+
+def test_another_source_is_named_first():
+    assert PrepareSettings().folder_name("complete_journey") == "complete_journey_p5_mp20_ef0.1"
+
+
+def test_whole_numbers_and_fractions_of_the_same_value_share_a_name():
+    assert PrepareSettings(eval_frac=1).folder_name("instacart") == PrepareSettings(eval_frac=1.0).folder_name(
+        "instacart"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_prior_orders", 0),
+        ("max_product_names", 0),
+        ("rolling_targets", -1),
+        ("eval_frac", -0.01),
+        ("eval_frac", 1.01),
+        ("eval_frac", float("nan")),
+        ("val_frac", -0.01),
+        ("val_frac", 1.01),
+        ("sample_frac", 0.0),
+        ("sample_frac", 1.01),
+        ("max_target_orders", 0),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_with_its_name_and_value(name, value):
+    with pytest.raises(SettingError, match=f"{name} must be .*: got {value}"):
+        PrepareSettings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("eval_frac", 0.0),
+        ("eval_frac", 1.0),
+        ("val_frac", 0.0),
+        ("val_frac", 1.0),
+        ("sample_frac", 1.0),
+        ("rolling_targets", 0),
+    ],
+)
+def test_the_ends_of_a_range_are_allowed(name, value):
+    assert getattr(PrepareSettings(**{name: value}), name) == value
+
+
+def test_where_nothing_is_trained_nothing_is_chosen():
+    assert PrepareSettings(eval_frac=1.0).effective_val_frac == 0.0
+    assert PrepareSettings(eval_frac=0.9, val_frac=0.3).effective_val_frac == 0.3

@@ -1,0 +1,161 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from lit_rec.data.tokens import TokenTable, length_sorted_chunks
+from lit_rec.errors import ModelFolderError
+from lit_rec.models.encoder import TextEncoder
+from lit_rec.pretrained import load_sentence_transformer
+
+SHORT = ["", "milk", "(no prior orders).", "Product: organic milk. Aisle: milk. Department: dairy."]
+OLDEST = "[w1h1] product, milk; " * 30
+LONG = [OLDEST + "[w5h9] aisle department.", "[w3h8] rice; " * 40]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> None:
+    """A model this small is slower with more."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def encoder(tiny_model: Path) -> TextEncoder:
+    return TextEncoder(str(tiny_model), max_seq_length=32).eval()
+
+
+def chunk_of(encoder: TextEncoder, texts: list[str]) -> dict[str, torch.Tensor]:
+    rows = encoder.token_ids(texts)
+    longest = max(map(len, rows))
+    return {
+        "input_ids": torch.tensor([row + [encoder.pad_token_id] * (longest - len(row)) for row in rows]),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows]),
+    }
+
+
+def encode(encoder: TextEncoder, texts: list[str]) -> torch.Tensor:
+    with torch.no_grad():
+        return encoder([chunk_of(encoder, texts)])
+
+
+def test_embeddings_are_unit_vectors(encoder: TextEncoder) -> None:
+    embeddings = encode(encoder, SHORT + LONG)
+    assert embeddings.shape == (len(SHORT + LONG), encoder.embedding_size) == (6, 16)
+    assert embeddings.dtype == torch.float32
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(6))
+
+
+def test_texts_in_chunks_are_encoded_as_in_one_batch(encoder: TextEncoder) -> None:
+    rows = sorted(encoder.token_ids(SHORT + LONG), key=len)
+    starts = np.concatenate(([0], np.cumsum([len(row) for row in rows])))
+    table = TokenTable(np.concatenate(rows).astype(np.int32), starts, encoder.pad_token_id)
+    chunks = length_sorted_chunks(table, np.arange(6), 4)
+    assert [len(chunk["input_ids"]) for chunk in chunks] == [4, 2]
+    assert chunks[0]["input_ids"].shape[1] < chunks[1]["input_ids"].shape[1]
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(chunks), encoder([table.padded(np.arange(6))]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_texts_are_cut_and_encoded_as_sentence_transformers_does(tiny_model: Path, side: str) -> None:
+    ours = TextEncoder(str(tiny_model), max_seq_length=32, truncation_side=side).eval()
+    theirs = SentenceTransformer(str(tiny_model), device="cpu")
+    theirs.max_seq_length = 32
+    theirs.tokenizer.truncation_side = side
+    assert {len(ids) for ids in ours.token_ids(LONG)} == {32}
+    expected = theirs.encode(SHORT + LONG, convert_to_tensor=True)
+    torch.testing.assert_close(encode(ours, SHORT + LONG), expected, atol=1e-6, rtol=0)
+
+
+def test_cutting_left_keeps_the_newest_order_and_right_the_oldest(tiny_model: Path) -> None:
+    def kept(side: str) -> str:
+        encoder = TextEncoder(str(tiny_model), max_seq_length=16, truncation_side=side)
+        (ids,) = encoder.token_ids([OLDEST + "[w5h9] aisle department."])
+        return encoder.sentence_transformer.tokenizer.decode(ids)
+
+    left, right = kept("left"), kept("right")
+    assert "aisle department" in left
+    assert "aisle" not in right
+    for text in (left, right):  # what a model of this kind needs around every text
+        assert text.startswith("[CLS]")
+        assert text.endswith("[SEP]")
+
+
+def test_a_saved_encoder_is_a_plain_sentence_transformer(encoder: TextEncoder, tmp_path: Path) -> None:
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.01)
+    encoder.save(tmp_path / "saved")
+    plain = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    assert plain.max_seq_length == 32
+    expected = encode(encoder, SHORT + LONG)
+    torch.testing.assert_close(plain.encode(SHORT + LONG, convert_to_tensor=True), expected, atol=1e-6, rtol=0)
+    again = TextEncoder(str(tmp_path / "saved"), max_seq_length=32).eval()
+    assert again.fingerprint == encoder.fingerprint
+    suffixes = {file.suffix for file in (tmp_path / "saved").rglob("*") if file.is_file()}
+    assert ".safetensors" in suffixes
+    assert suffixes <= {".safetensors", ".json", ".txt", ".md"}, "nothing that unpickles"
+
+
+def test_gradient_checkpointing_changes_no_gradient(tiny_model: Path) -> None:
+    def gradients(checkpointing: bool) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        encoder = TextEncoder(str(tiny_model), max_seq_length=32, dropout=0.0, gradient_checkpointing=checkpointing)
+        encoder.train()
+        is_on = [getattr(module, "gradient_checkpointing", False) for module in encoder.modules()]
+        assert any(is_on) is checkpointing
+        (encoder([chunk_of(encoder, SHORT), chunk_of(encoder, LONG)]) @ torch.randn(16)).sum().backward()
+        return {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
+
+    plain, checkpointed = gradients(False), gradients(True)
+    assert plain.keys() == checkpointed.keys()
+    assert any("layer.0" in name for name in plain)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(checkpointed[name], gradient, atol=1e-6, rtol=1e-5)
+
+
+def test_every_parameter_that_trains_gets_a_gradient(tiny_model: Path) -> None:
+    """DDP waits for the gradients of all that require one; BERT's pooler, which pooling does not use, has none."""
+    encoder = TextEncoder(str(tiny_model), max_seq_length=32)
+    (encoder([chunk_of(encoder, SHORT)]) @ torch.randn(16)).sum().backward()
+    assert [name for name, p in encoder.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_the_fingerprint_is_that_of_the_token_ids(tiny_model: Path) -> None:
+    encoder = TextEncoder(str(tiny_model), max_seq_length=32)
+    before = encoder.fingerprint
+    encoder.token_ids(LONG)
+    encoder.sentence_transformer.encode(SHORT)
+    assert encoder.fingerprint == before
+    assert TextEncoder(str(tiny_model), max_seq_length=32, dropout=0.3).fingerprint == before
+    others = {
+        TextEncoder(str(tiny_model), max_seq_length=31).fingerprint,
+        TextEncoder(str(tiny_model), max_seq_length=32, truncation_side="right").fingerprint,
+    }
+    assert len(others - {before}) == 2
+
+
+def test_dropout_is_replaced_only_where_asked(tiny_model: Path) -> None:
+    def spread_of_two_passes(dropout: float | None) -> float:
+        encoder = TextEncoder(str(tiny_model), max_seq_length=32, dropout=dropout).train()
+        return (encode(encoder, SHORT) - encode(encoder, SHORT)).abs().max().item()
+
+    assert spread_of_two_passes(0.0) == 0
+    assert spread_of_two_passes(None) > 1e-3  # BERT's own 0.1
+    assert spread_of_two_passes(0.5) > spread_of_two_passes(None) > 0
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match="nowhere"):
+        TextEncoder(str(tmp_path / "nowhere"))
+
+
+def test_longer_texts_than_the_model_has_positions_for_are_refused(tiny_model: Path) -> None:
+    with pytest.raises(ValueError, match=r"max_seq_length.*64"):
+        TextEncoder(str(tiny_model), max_seq_length=65)
+
+
+def test_the_plain_loader_leaves_the_models_own_settings(tiny_model: Path) -> None:
+    assert load_sentence_transformer(str(tiny_model)).max_seq_length == 64

@@ -1,0 +1,90 @@
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import lit_rec
+from lit_rec.cli import main
+
+VERBS = ["prepare", "fit", "validate", "test", "predict", "recommend", "export"]
+
+
+def in_a_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
+    )
+
+
+def test_help_is_quick_names_every_verb_and_imports_nothing_heavy() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer = in_a_process("-X", "importtime", "-m", "lit_rec", "--help", COLUMNS="200")
+    assert answer.returncode == 0, answer.stderr
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)  # time on the CPU: a busy machine does not count
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+    assert all(f"    {verb} " in answer.stdout for verb in VERBS)
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in answer.stderr.splitlines()}
+    assert "jsonargparse" in imported
+    heavy = {"torch", "lightning", "polars", "datasets", "transformers", "sentence_transformers", "numpy", "wandb"}
+    assert imported & (heavy | {"matplotlib", "pyarrow", "torchmetrics"}) == set()
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code in (0, None)
+    assert lit_rec.__version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["fly"], ["prepare", "--sauce", "instacart"], ["export"], []])
+def test_what_is_not_known_ends_with_usage_on_stderr(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "usage: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verbs_help_runs(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code in (0, None)
+    shown = capsys.readouterr().out
+    of_verb = {"prepare": "--eval_frac", "recommend": "--eval_query_id", "export": "--ckpt_path"}
+    assert of_verb.get(verb, "--model.temperature") in shown
+    assert "--config" in shown or verb == "export"
+
+
+def test_prepare_takes_flags(raw_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--data_dir", str(raw_dir), "--output_dir", str(tmp_path), "--eval_frac", "0.5", "--max_prior_orders", "2"]
+    folder = main(["prepare", "--source", "instacart", *flags])
+    assert folder == tmp_path / "p2_mp20_ef0.5"
+    assert (folder / "eval_queries.json").is_file()
+    params = json.loads((folder / "data_prep_params.json").read_text())
+    assert params["eval_frac"] == 0.5
+    assert f"--data.processed_dir {folder}" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_prepare_takes_a_config_that_flags_overrule(raw_dir: Path, tmp_path: Path) -> None:
+    config = tmp_path / "prepare.yaml"
+    settings = {
+        "source": "instacart",
+        "data_dir": str(raw_dir),
+        "output_dir": str(tmp_path / "made"),
+        "eval_frac": 0.3,
+        "targets": "rolling",
+    }
+    config.write_text(yaml.safe_dump(settings))
+    folder = main(["prepare", "--config", str(config), "--eval_frac", "0.5"])
+    assert folder == tmp_path / "made" / "p5_mp20_ef0.5_roll4"
+
+
+def test_an_error_of_ours_ends_the_process_with_one_sentence(tmp_path: Path) -> None:
+    answer = in_a_process("-m", "lit_rec", "export", "--ckpt_path", str(tmp_path / "no.ckpt"), "--output_dir", "x")
+    assert answer.returncode == 1
+    assert "ModelFolderError: No checkpoint at" in answer.stderr
+    assert "Traceback" not in answer.stderr
