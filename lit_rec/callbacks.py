@@ -128,6 +128,8 @@ class RetrievalEvaluation(Callback):
         """Log the metrics of the validation queries."""
         values = self._finish()
         if trainer.sanity_checking:
+            if trainer.ckpt_path is not None or trainer.num_sanity_val_batches != trainer.num_val_batches:
+                return  # a resumed model is not untrained, and a part of the catalogue is no catalogue
             self.results[UNTRAINED] = {"step": 0, **values}
             for run_logger in trainer.loggers:
                 run_logger.log_metrics({f"val/{name}": value for name, value in values.items()}, step=0)
@@ -204,8 +206,10 @@ class LearningCurve(Callback):
         batch_idx: int,
     ) -> None:
         """Note the loss now and then."""
-        if trainer.global_step % _STEPS_PER_POINT == 0:
-            self.losses.append((trainer.global_step, float(outputs["loss"])))
+        step = trainer.global_step  # stays while gradients accumulate
+        last_step = self.losses[-1][0] if self.losses else 0
+        if step % _STEPS_PER_POINT == 0 and step != last_step:
+            self.losses.append((step, float(outputs["loss"])))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what is known so far."""

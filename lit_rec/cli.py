@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from lit_rec import __version__, schema
 from lit_rec.data.settings import PrepareSettings, SourceName
-from lit_rec.errors import LitRecError
+from lit_rec.errors import LitRecError, SettingError
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def recommend(
     processed_dir: Path | None = None,
     corpus: Path | None = None,
     query: str | None = None,
-    eval_query_id: str | None = None,
+    eval_query_id: str | int | None = None,
     n_samples: int = 0,
     top_k: int = 10,
     use_index: bool = True,
@@ -102,7 +102,9 @@ def recommend(
 
     model = model_dir or _newest_model()
     folder = ProcessedFolder(corpus.parent if corpus else find_processed_folder(processed_dir or Path("processed")))
-    query_ids = [eval_query_id] if eval_query_id is not None else []
+    if n_samples < 0:
+        raise SettingError("n_samples must be at least 0", f"got {n_samples}")
+    query_ids = [str(eval_query_id)] if eval_query_id is not None else []
     if n_samples:
         query_ids += random.Random(0).sample(sorted(folder.queries), min(n_samples, len(folder.queries)))
     contexts = {query_id: folder.query(query_id) for query_id in query_ids}

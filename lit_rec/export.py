@@ -46,8 +46,8 @@ def export_model(ckpt_path: Path, output_dir: Path) -> Path:
         "checkpoint": str(ckpt_path),
         "epoch": content["epoch"],
         "global_step": content["global_step"],
-        "model": dict(content["hyper_parameters"]),
-        "data": content.get("NextOrderDataModule", {}),
+        "model": {name: value for name, value in content["hyper_parameters"].items() if not name.startswith("_")},
+        "data": {name: content.get("NextOrderDataModule", {}).get(name) for name in ("processed_dir", "sha256")},
         "metrics": content.get("callbacks", {}).get("RetrievalEvaluation", {}).get("results", {}),
     }
     with replaced_when_complete(output_dir) as unfinished:

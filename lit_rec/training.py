@@ -144,6 +144,8 @@ class TrainingCLI(LightningCLI):
         logger.info(
             "Training on %s x %s in %s, into %s", trainer.world_size, device, trainer.precision, self.output_dir
         )
+        if self._checkpoint is not None:
+            trainer.num_sanity_val_steps = 0  # the model is not untrained any more
         last = self.output_dir / _CHECKPOINTS / "last.ckpt"
         if self._checkpoint is None and last.exists():
             logger.info("A run was here before; to go on with it: --ckpt_path %s", last)
@@ -219,8 +221,9 @@ def run(args: ArgsType = None) -> TrainingCLI:
 def _check_checkpoint(words: list[str]) -> None:
     """A path that is not there is an error; one that is there brings its own model settings along."""
     joined = [word.partition("=") for word in words]
-    paths = [value or words[at + 1 : at + 2][0] for at, (name, _, value) in enumerate(joined) if name == "--ckpt_path"]
-    for path in paths:
+    following = [*words[1:], ""]
+    paths = [value or after for (name, _, value), after in zip(joined, following, strict=True) if name == "--ckpt_path"]
+    for path in filter(None, paths):
         if path not in {"best", "last", "hpc", "registry", "null"} and not Path(path).is_file():
             raise ModelFolderError(
                 f"No checkpoint at {path}", "there is no such file", "fit writes checkpoints/best.ckpt and last.ckpt"

@@ -42,11 +42,11 @@ def build_tiny_model(raw_dir: Path, folder: Path) -> Path:
 
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Normalize, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     names = (raw_dir / "products.csv").read_text(encoding="utf-8")
-    words = sorted(set(re.findall(r"[a-z]+|\d", names.lower())) | set("product aisle department . , : ; [ ] + ( )".split()))
+    words = sorted(set(re.findall(r"[a-z]+|\d", names.lower())) | {"product", "aisle", "department", *".,:;[]+()"})
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n", encoding="utf-8")
     torch.manual_seed(0)

@@ -16,7 +16,12 @@ VERBS = ["prepare", "fit", "validate", "test", "predict", "recommend", "export"]
 
 def in_a_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 

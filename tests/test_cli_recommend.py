@@ -76,7 +76,9 @@ def test_query(run, corpus):
 
 
 def test_an_empty_query_is_a_query(run):
-    assert "demo" not in run("--query", "")
+    printed = run("--query", "")
+    assert "demo" not in printed
+    assert "[+7d w4h14]" not in printed
 
 
 def test_an_evaluation_query_shows_what_was_really_bought_and_marks_hits(run, prepared, corpus, bought):

@@ -24,7 +24,8 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("found", "best"), [({}, "cpu"), ({"mps": True}, "mps"), ({"cuda": True}, "cuda"), ({"cuda": True, "mps": True}, "cuda")]
+    ("found", "best"),
+    [({}, "cpu"), ({"mps": True}, "mps"), ({"cuda": True}, "cuda"), ({"cuda": True, "mps": True}, "cuda")],
 )
 def test_the_best_device_that_is_there(found: dict[str, bool], best: str, machine) -> None:
     machine(**found)

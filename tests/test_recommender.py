@@ -98,6 +98,17 @@ def test_a_products_own_text_finds_it_first(recommender, corpus):
     assert best.product_id == product_id
 
 
+def test_scores_are_cosines_under_a_model_that_does_not_normalise(own):
+    model, corpus = own
+    modules = json.loads((model / "modules.json").read_text())
+    (model / "modules.json").write_text(json.dumps(modules[:2]))
+    assert np.linalg.norm(SentenceTransformer(str(model), device="cpu").encode("milk")) != pytest.approx(1, abs=0.1)
+    best = Recommender(model, corpus).recommend("Product: milk.", 3)
+    assert best[0].product_id == "1"
+    assert best[0].score == pytest.approx(1, abs=CLOSE)
+    assert best[2].score < 1 - CLOSE
+
+
 def test_ten_are_recommended_unless_told_otherwise(recommender, queries):
     assert len(recommender.recommend(queries[0])) == 10
 

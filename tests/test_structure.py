@@ -16,10 +16,8 @@ LONGEST = 450  # lines
 NO_TEST_OF_ITS_OWN = {
     "__init__": "holds nothing, or the version",
     "__main__": "two lines; the subprocess tests of the verbs go through it",
-    "errors": "no behaviour beyond its doctests; every test of an error tests it",
     "schema": "names alone",
     "tables": "names and types of columns; the tests of the sources go through it",
-    "settings": "a dataclass of defaults; the tests of prepare and of the configs go through it",
     "synthetic_catalogue": "internal to synthetic, and tested through it",
     "synthetic_words": "word lists",
     "kaggle_files": "internal to instacart, and tested through it",

@@ -101,7 +101,11 @@ def base(tiny_model: Path, processed_dir: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def whole_run(base: list[str], tmp_path_factory: pytest.TempPathFactory) -> TrainingCLI:
     """Three epochs, uninterrupted."""
-    words = ["--output_dir", str(tmp_path_factory.mktemp("whole")), "--trainer.callbacks+=test_training.KeepCheckpoints"]
+    words = [
+        "--output_dir",
+        str(tmp_path_factory.mktemp("whole")),
+        "--trainer.callbacks+=test_training.KeepCheckpoints",
+    ]
     cli = main(["fit", *base, *words])
     assert isinstance(cli, TrainingCLI)
     return cli
@@ -193,7 +197,9 @@ def test_no_wandb_where_it_is_off_and_an_offline_run_where_asked(
     assert list(run.glob("files/media/table/samples*.json")), "recommendations of some queries"
 
 
-def test_each_test_keeps_its_row(whole_run: TrainingCLI, base: list[str], tiny_model: Path, tmp_path: Path, capsys) -> None:
+def test_each_test_keeps_its_row(
+    whole_run: TrainingCLI, base: list[str], tiny_model: Path, tmp_path: Path, capsys
+) -> None:
     words = [*of_validate(base), "--output_dir", str(tmp_path)]
     main(["test", *words, "--model.base_model", str(tiny_model), "--model.max_seq_length", "64"])
     capsys.readouterr()
@@ -305,7 +311,9 @@ def test_two_processes_train_on_each_pair_once(two_processes: Path, processed_di
     assert min(share.total() for share in shares) > expected.total() / 3
 
 
-def test_two_processes_end_with_the_weights_of_one(two_processes: Path, one_process: TrainingCLI, tiny_model: Path) -> None:
+def test_two_processes_end_with_the_weights_of_one(
+    two_processes: Path, one_process: TrainingCLI, tiny_model: Path
+) -> None:
     """Sums in another order differ in the last bit, which Adam carries on: compared with how far training went."""
     start = TwoTower(str(tiny_model), max_seq_length=64).state_dict()
     two = weights(two_processes / "checkpoints" / "last.ckpt")

@@ -32,6 +32,9 @@ from lit_rec.text import product_name
 
 logger = logging.getLogger(__name__)
 
+NEXT_BATCH = "next_batch"
+"""What a checkpoint calls the place to resume at."""
+
 _CPU_ROWS_PER_FORWARD = 64
 
 
@@ -91,6 +94,8 @@ class NextOrderDataModule(LightningDataModule):
         self.seed = seed
         self.folder: ProcessedFolder | None = None
         self.tokenizer: Tokenizer | None = None
+        self._train_loader: ResumableLoader | None = None
+        self._next_batch: dict[str, int] | None = None
 
     def prepare_data(self) -> None:
         """Prepare raw data where needed, and tokenise; done by one process."""
@@ -110,10 +115,16 @@ class NextOrderDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint records of its data."""
         folder = self._open_folder()
-        return {"processed_dir": str(folder.path), "sha256": folder.sha256}
+        state: dict[str, Any] = {"processed_dir": str(folder.path), "sha256": folder.sha256}
+        return state if self._train_loader is None else state | {NEXT_BATCH: self._train_loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Warn where a run goes on with other data than it began with."""
+        """Warn where a run goes on with other data than it began with; go on with the batch after the last one.
+
+        Lightning restores loaders itself, but not where a schedule has asked for the number of steps before that:
+        https://github.com/Lightning-AI/pytorch-lightning/issues/20550
+        """
+        self._next_batch = state_dict.get(NEXT_BATCH)
         if state_dict.get("sha256") != self._open_folder().sha256:
             logger.warning("The checkpoint was trained on %s, whose content differs", state_dict.get("processed_dir"))
 
@@ -147,7 +158,11 @@ class NextOrderDataModule(LightningDataModule):
             world_size=self._trainer_value("world_size", 1),
             items=self._training_items(len(lengths)),
         )
-        return ResumableLoader(dataset, sampler, **self._loader_options())
+        self._train_loader = ResumableLoader(dataset, sampler, **self._loader_options())
+        if self._next_batch is not None:
+            self._train_loader.load_state_dict(self._next_batch)
+            self._next_batch = None  # a loader after this one begins at the beginning
+        return self._train_loader
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """The catalogue, then the validation queries."""

@@ -92,7 +92,9 @@ def prepare(
     data_dir = data_dir or DEFAULT_DATA_DIRS[source]
     if source == "synthetic":
         assert data_dir is not None
-        if not data_dir.exists():
+        if data_dir.exists():
+            logger.info("Using the shoppers in %s; to generate others, name another --data_dir", data_dir)
+        else:
             logger.info("Generating %s shoppers in %s", f"{n_users:,}", data_dir)
             synthetic.generate(data_dir, n_users=n_users, n_products=n_products, seed=settings.seed)
     reader = complete_journey if source == "complete_journey" else instacart

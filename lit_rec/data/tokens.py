@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -46,6 +46,12 @@ class TokenTable:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A spawned worker opens the file itself: a pickled memory map would carry all of it."""
+        file = getattr(self.ids, "filename", None)
+        ids = self.ids if file is None else _MappedIds(Path(file))
+        return _unpickled, (ids, np.asarray(self.starts), self.pad_token_id)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -101,12 +107,23 @@ def write_tokens(folder: Path, name: str, texts: Iterable[Sequence[str]], tokeni
 def read_tokens(folder: Path, name: str) -> TokenTable:
     """Open what :func:`write_tokens` wrote."""
     starts = np.load(folder / f"{name}.starts.npy", mmap_mode="r")
-    ids_file = folder / f"{name}.ids"
-    ids: NDArray[np.int32] = (
-        np.memmap(ids_file, dtype=np.int32, mode="r") if ids_file.stat().st_size else np.empty(0, np.int32)
-    )
     record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    return TokenTable(ids, starts, record["pad_token_id"])
+    return TokenTable(_MappedIds(folder / f"{name}.ids").open(), starts, record["pad_token_id"])
+
+
+class _MappedIds(NamedTuple):
+    """A file of ids, to be opened where it is read."""
+
+    file: Path
+
+    def open(self) -> NDArray[np.int32]:
+        if self.file.stat().st_size == 0:
+            return np.empty(0, np.int32)  # nothing cannot be mapped
+        return np.memmap(self.file, dtype=np.int32, mode="r")
+
+
+def _unpickled(ids: "NDArray[np.int32] | _MappedIds", starts: NDArray[np.int64], pad_token_id: int) -> TokenTable:
+    return TokenTable(ids.open() if isinstance(ids, _MappedIds) else ids, starts, pad_token_id)
 
 
 def chunked(

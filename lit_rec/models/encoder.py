@@ -52,7 +52,7 @@ class TextEncoder(nn.Module):
         tokenizer.init_kwargs["truncation_side"] = truncation_side  # else saved only by a tokenizer that has cut a text
         for name, parameter in self.named_parameters():
             if ".pooler." in name:  # BERT's, which a mean over tokens leaves unused: DDP would wait for its gradient
-                parameter.requires_grad_(requires_grad=False)
+                parameter.requires_grad = False
         if dropout is not None:
             for module in self.modules():
                 if isinstance(module, nn.Dropout):

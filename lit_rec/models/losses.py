@@ -1,10 +1,11 @@
 """In-batch losses as pure functions, and what makes them right over several processes."""
 
+from typing import Any
+
 import torch
 import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
 
 from lit_rec.errors import ShapeError
 
@@ -119,12 +120,24 @@ def _gather_counts(count: int, device: torch.device) -> list[int]:
 def _gather_rows(rows: Tensor, counts: list[int]) -> Tensor:
     """All processes' rows; they hold different numbers of them, so each is filled up to the largest and cut."""
     filled = torch.cat([rows, rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])])
-    if rows.requires_grad:
-        parts: list[Tensor] = list(all_gather_with_gradient(filled))  # type: ignore[no-untyped-call]
-    else:
-        parts = [torch.empty_like(filled) for _ in counts]
-        torch.distributed.all_gather(parts, filled)
+    parts: Tensor = _Gather.apply(filled)  # type: ignore[no-untyped-call]
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+
+class _Gather(torch.autograd.Function):
+    """All processes' tensors, stacked; what each process's loss asks of a tensor goes back to where it is from."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ANN401 - torch's signature
+        parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, tensor.contiguous())
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total[torch.distributed.get_rank()]
 
 
 def _is_distributed() -> bool:

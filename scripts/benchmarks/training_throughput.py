@@ -144,7 +144,9 @@ def main(
     def ours(batch_by: Literal["order", "pair"], precision: Precision) -> Callable[[int], dict[str, float]]:
         return lambda seed: _ours(Stopwatch(warm_up, steps), folder, base_model, batch_by, precision, accelerator, seed)
 
-    contenders = {PEER: lambda seed: _peer(Stopwatch(warm_up, steps), folder, base_model, accelerator, seed)}
+    contenders: dict[str, Callable[[int], dict[str, float]]] = {
+        PEER: lambda seed: _peer(Stopwatch(warm_up, steps), folder, base_model, accelerator, seed)
+    }
     precisions: list[Precision] = ["32-true"]
     precisions += [sound] if (sound := sound_precision(accelerator)) not in precisions else []
     for precision in precisions:
@@ -155,7 +157,8 @@ def main(
         for name, train in contenders.items():
             results[name].append(train(seed))
             gc.collect()
-            print(f"round {seed + 1} of {rounds}, {name}: {results[name][-1]['pairs_per_second']:.1f} pairs/s")
+            speed = results[name][-1]["pairs_per_second"]
+            print(f"round {seed + 1} of {rounds}, {name}: {speed:.1f} pairs/s", flush=True)
     summary = {name: _summary(runs, results[PEER]) for name, runs in results.items()}
     _print(summary, results[PEER])
     figures = {

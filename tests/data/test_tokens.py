@@ -1,5 +1,7 @@
 """Token tables: what is written comes back, through memory maps, padded as asked."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,3 +71,22 @@ def test_sorted_rows_are_padded_chunk_by_chunk():
     assert [tuple(chunk["input_ids"].shape) for chunk in chunks] == [(2, 2), (1, 3)]
     assert [row for chunk in chunks for row in rows_of(chunk)] == [[1], [2, 2], [3, 3, 3]]
     assert len(length_sorted_chunks(table, np.array([0, 1, 2]), None)) == 1
+
+
+def test_a_pickled_table_carries_the_file_s_name_and_not_its_ids(tmp_path, word_tokenizer):
+    texts = [" ".join("abcd" * 2_000)] * 3
+    write_tokens(tmp_path, "texts", [texts], word_tokenizer())
+    table = read_tokens(tmp_path, "texts")
+    pickled = pickle.dumps(table)
+    again = pickle.loads(pickled)
+    assert len(pickled) < table.ids.nbytes / 20
+    assert isinstance(again.ids, np.memmap)
+    np.testing.assert_array_equal(again.ids, table.ids)
+    np.testing.assert_array_equal(again.starts, table.starts)
+
+
+def test_a_selection_is_pickled_with_its_own_ids_alone(tmp_path, word_tokenizer):
+    write_tokens(tmp_path, "texts", [["a b", "c d e", "a"]], word_tokenizer())
+    chosen = read_tokens(tmp_path, "texts").select(np.array([2, 1]))
+    again = pickle.loads(pickle.dumps(chosen))
+    assert rows_of(again.padded(np.arange(2))) == rows_of(chosen.padded(np.arange(2)))

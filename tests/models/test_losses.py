@@ -22,7 +22,10 @@ CONTEXTS = [
     "[w5h5] Cheese, Apples, Bananas.",
     "(no prior orders).",
 ]
-PRODUCTS = [f"Product: {name}. Aisle: {name}. Department: all." for name in "milk bread tea rice cheese apple pasta".split()]
+PRODUCTS = [
+    f"Product: {name}. Aisle: {name}. Department: all."
+    for name in ["milk", "bread", "tea", "rice", "cheese", "apple", "pasta"]
+]
 # Products of each order; order 0 has five, others one or two, and milk (0) is in orders 0, 2 and 4.
 ORDERS = [[0, 1, 2, 5, 6], [2], [0, 3], [4], [0, 4]]
 
@@ -214,7 +217,9 @@ def of_two_processes(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_two_processes_give_the_gradient_of_the_whole_batch(loss: str, of_two_processes: list, tiny_model: Path) -> None:
+def test_two_processes_give_the_gradient_of_the_whole_batch(
+    loss: str, of_two_processes: list, tiny_model: Path
+) -> None:
     value, expected = one_step(train_model(loss, str(tiny_model)), np.concatenate(SHARES))
     (first, gradient), (second, gradient_of_second) = (answers[loss] for answers in of_two_processes)
     assert (first + second) / 2 == pytest.approx(value, abs=1e-5)
