@@ -130,11 +130,11 @@ class RetrievalEvaluation(Callback):
         if trainer.sanity_checking:
             if trainer.ckpt_path is not None or trainer.num_sanity_val_batches != trainer.num_val_batches:
                 return  # a resumed model is not untrained, and a part of the catalogue is no catalogue
-            self.results[UNTRAINED] = {"step": 0, **values}
+            self._keep(trainer, UNTRAINED, values)
             for run_logger in trainer.loggers:
                 run_logger.log_metrics({f"val/{name}": value for name, value in values.items()}, step=0)
             return
-        self.results[f"epoch {trainer.current_epoch}"] = {"step": trainer.global_step, **values}
+        self._keep(trainer, f"epoch {trainer.current_epoch}", values)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=trainer.world_size > 1)
         self._log_samples(trainer)
 
@@ -146,9 +146,17 @@ class RetrievalEvaluation(Callback):
 
     def _begin(self, trainer: Trainer, n_batches: list[int | float]) -> None:
         n_products = len(_data(trainer).product_ids)
+        if trainer.is_global_zero:
+            logger.info("Ranking %s products for each held-out query", f"{n_products:,}")
         self._search = CatalogueSearch(n_products, int(n_batches[_PRODUCTS_LOADER]))
         self._metrics = RetrievalMetrics(n_products).to(trainer.strategy.root_device)
         self._samples = []
+
+    def _keep(self, trainer: Trainer, label: str, values: dict[str, float]) -> None:
+        self.results[label] = {"step": trainer.global_step, **values}
+        if trainer.is_global_zero:
+            shown = ("ndcg@10", "recall@10", "repeat_recall@10", "explore_recall@100")
+            logger.info("%s: %s", label, ", ".join(f"{name} {values[name]:.4f}" for name in shown))
 
     def _finish(self) -> dict[str, float]:
         values = {name: float(value) for name, value in self._metrics.compute().items()}

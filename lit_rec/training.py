@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -40,9 +41,9 @@ class SavedConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Hand it to the loggers, once a run."""
-        config = self.parser.dump(self.config, skip_none=False)
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         for run_logger in trainer.loggers:
-            run_logger.log_hyperparams({"config": config})
+            run_logger.log_hyperparams(config)
 
 
 class TrainingCLI(LightningCLI):

@@ -28,7 +28,16 @@ def _one_thread() -> None:
 @pytest.fixture(scope="module")
 def data(processed_dir: Path) -> list[str]:
     """Small batches: the catalogue and the queries both come in several."""
-    options = ["--data.eval_batch_size", "6", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
+    options = [
+        "--data.eval_batch_size",
+        "6",
+        "--trainer.log_every_n_steps",
+        "1",
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.precision",
+        "32-true",
+    ]
     return ["--data.processed_dir", str(processed_dir), *options]
 
 
@@ -145,6 +154,7 @@ def test_the_learning_curve_is_a_picture_of_losses_and_evaluations(run: Training
     assert curve.losses[-1][1] < curve.losses[0][1]
 
 
+@pytest.mark.filterwarnings("ignore:`ModelCheckpoint.monitor='val/ndcg@10'.` could not find the monitored key")
 def test_losses_of_a_step_are_noted_once_however_many_batches_it_takes(
     data: list[str], tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
     assert_same_run(resumed, whole_run)
 
 
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 def test_a_killed_run_goes_on_where_it_was(whole_run: TrainingCLI, base: list[str], tmp_path: Path) -> None:
     words = ["fit", *base, "--output_dir", str(tmp_path), "--trainer.callbacks+=test_training.KillItself"]
     assert ended_in_processes([words], [{}]) == [-signal.SIGKILL]

@@ -24,6 +24,7 @@ import gc
 import logging
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -139,6 +140,7 @@ def main(
         raise SettingError("steps, warm_up and rounds must be at least 1", f"got {steps}, {warm_up} and {rounds}")
     for name in ("lightning.pytorch", "lightning.fabric", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own
     folder = find_processed_folder(processed_dir)
 
     def ours(batch_by: Literal["order", "pair"], precision: Precision) -> Callable[[int], dict[str, float]]:
@@ -150,8 +152,8 @@ def main(
     precisions: list[Precision] = ["32-true"]
     precisions += [sound] if (sound := sound_precision(accelerator)) not in precisions else []
     for precision in precisions:
-        contenders[f"lit_rec, orders, {precision}"] = ours("order", precision)
-        contenders[f"lit_rec, pairs, {precision}"] = ours("pair", precision)
+        contenders[f"orders, {precision}"] = ours("order", precision)
+        contenders[f"pairs, {precision}"] = ours("pair", precision)
     results: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for seed in range(rounds):
         for name, train in contenders.items():
@@ -224,6 +226,7 @@ def _peer(stopwatch: Stopwatch, folder: Path, base_model: str, accelerator: str,
             batch_sampler="no_duplicates",
             dataloader_drop_last=True,
             dataloader_num_workers=0,
+            dataloader_pin_memory=torch.cuda.is_available(),
             learning_rate=_LEARNING_RATE,
             lr_scheduler_type="cosine",
             logging_strategy="no",
@@ -265,7 +268,7 @@ def _summary(runs: list[dict[str, float]], peer: list[dict[str, float]]) -> dict
 def _print(summary: dict[str, dict[str, float]], peer: list[dict[str, float]]) -> None:
     table = Table(title=f"Training, {len(peer)} rounds in turn", title_justify="left")
     table.add_column("")
-    for name in ("pairs/s", f"x {PEER} (rounds)", "tokens/pair"):
+    for name in ("pairs/s", "x peer (rounds)", "tokens/pair"):
         table.add_column(name, justify="right")
     for name, values in summary.items():
         ratio = f"{values['ratio']:.1f} ({values['lowest_ratio']:.1f} to {values['highest_ratio']:.1f})"
@@ -274,9 +277,10 @@ def _print(summary: dict[str, dict[str, float]], peer: list[dict[str, float]]) -
         )
     console = Console()
     console.print(table)
-    best = max(values["ratio"] for name, values in summary.items() if ", orders, " in name)
-    verdict = "reached" if best >= TARGET_RATIO else "missed"
-    console.print(f"Batches of orders: {best:.1f} times the peer; the aim of {TARGET_RATIO} is {verdict}.")
+    for name, values in summary.items():
+        if name.startswith("orders"):
+            verdict = "reached" if values["ratio"] >= TARGET_RATIO else "missed"
+            console.print(f"{name}: {values['ratio']:.1f} times the peer; the aim of {TARGET_RATIO} is {verdict}.")
 
 
 if __name__ == "__main__":

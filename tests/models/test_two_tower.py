@@ -68,8 +68,8 @@ def fit(model: TwoTower, n_steps: int, epochs: int = 1) -> Watch:
     return watch
 
 
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
-@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
 def test_the_rate_warms_up_then_falls_as_a_cosine_over_all_epochs_and_the_loss_falls(tiny_model: Path) -> None:
     model = TwoTower(str(tiny_model), max_seq_length=64, learning_rate=1e-2, warmup_frac=0.2, dropout=0.0)
     watch = fit(model, n_steps=40, epochs=2)
