@@ -3,8 +3,9 @@
 The peer is ``SentenceTransformerTrainer`` as the reference project uses it: 64 pairs a batch, ``NO_DUPLICATES``
 sampler, ``MultipleNegativesRankingLoss`` of scale 30, 256 tokens, float32. Ours is the LightningModule with the
 DataModule, under a Lightning Trainer with the gradient clipping of ``fit``, in batches of 32 whole orders and in
-batches of 64 pairs, in float32 and in the precision that is sound on this machine. Both start from the same weights
-and read the same processed folder. A pair is a pair of a context and a product of its next order, on both sides;
+batches of 64 pairs, in float32 and in the precision that ``fit`` chooses on this machine. Orders are trained on as
+``configs/instacart.yaml`` does, without dropout; pairs, and the peer, with the base model's. Both start from the same
+weights and read the same processed folder. A pair is a pair of a context and a product of its next order, on both sides;
 how often the context is encoded for it is what differs.
 
     python scripts/benchmarks/training_throughput.py --processed_dir processed/p5_mp20_ef0.3_rollall
@@ -17,7 +18,8 @@ checkpoints are not.
 Where the time goes: nearly all of it into the encoder, in proportion to the tokens it is given, padding included;
 the table's last column counts those for each pair. The peer encodes an order's context once for each of its ten or
 so products, pads to the longest of 64 contexts of any length, and tokenises every text at every step; ours encodes
-it once, takes orders of like length together, pads 64 texts at a time, and reads tokens from disk.
+it once, takes orders of like length together, pads 64 texts at a time, and reads tokens from disk. Dropout costs
+random numbers, and keeps attention on a CPU from its fused kernel.
 """
 
 import gc
@@ -191,6 +193,7 @@ def _ours(
         loss="multi_positive" if batch_by == "order" else "pair",
         temperature=1 / _SCALE,
         learning_rate=_LEARNING_RATE,
+        dropout=0.0 if batch_by == "order" else None,
     )
     data = NextOrderDataModule(processed_dir=folder, batch_by=batch_by, batch_size=batch_size, seed=seed)
     _transformer(model.encoder.sentence_transformer).register_forward_pre_hook(stopwatch.count_tokens)
