@@ -5,8 +5,8 @@ sampler, ``MultipleNegativesRankingLoss`` of scale 30, 256 tokens, float32. Ours
 DataModule, under a Lightning Trainer with the gradient clipping of ``fit``, in batches of 32 whole orders and in
 batches of 64 pairs, in float32 and in the precision that ``fit`` chooses on this machine. Orders are trained on as
 ``configs/instacart.yaml`` does, without dropout; pairs, and the peer, with the base model's. Both start from the same
-weights and read the same processed folder. A pair is a pair of a context and a product of its next order, on both sides;
-how often the context is encoded for it is what differs.
+weights and read the same processed folder. A pair is a context and a product of its next order, on both sides; how
+often the context is encoded for it is what differs.
 
     python scripts/benchmarks/training_throughput.py --processed_dir processed/p5_mp20_ef0.3_rollall
     python scripts/benchmarks/training_throughput.py --steps 4 --warm_up 1 --rounds 1   # a try
