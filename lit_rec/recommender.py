@@ -147,7 +147,7 @@ def model_fingerprint(model: SentenceTransformer) -> str:
     """Changes when any embedding would: a hash of weights, configuration, tokenizer and prompt; never of a path."""
     settings: list[object] = [str(model), model.max_seq_length, model.truncate_dim]
     settings += [model.prompts.get(model.default_prompt_name or ""), _tokenizer_content(model)]
-    settings += [_config_content(module) for module in model]
+    settings += [getattr(model.tokenizer, "truncation_side", None), *map(_config_content, model)]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,9 +32,18 @@ _TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 1,
     "gradient_clip_val": 1.0,
     "log_every_n_steps": 10,
+    "enable_model_summary": False,  # one line: the encoder
     "num_sanity_val_steps": -1,  # a whole evaluation before the first step: the untrained model, for comparison
     "use_distributed_sampler": False,  # the samplers share out orders themselves, none twice and none lost
 }
+
+
+# What libraries say to each other; a user can do nothing about it.
+_NOISE = (
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # lightning 2.6 under torch 2.13
+    "Be aware that when using `ckpt_path`",  # validate, test and predict need none of fit's checkpoint callbacks
+    "Precision .* is not supported by the model summary",
+)
 
 
 class SavedConfig(SaveConfigCallback):
@@ -158,9 +168,16 @@ class TrainingCLI(LightningCLI):
         Console().print(metrics_table(self.evaluation.results, VALIDATION_TITLE))
         best = self.output_dir / _CHECKPOINTS / "best.ckpt"
         next_steps(
-            f"python -m lit_rec export --ckpt_path {best} --output_dir {self.output_dir / 'final'}",
+            f"python -m lit_rec test --config {self.trainer.log_dir}/config.yaml --ckpt_path {best}",
+            self._export_command(best),
             f"Learning curve: {self.output_dir / 'learning_curve.png'}",
         )
+
+    def before_validate(self) -> None:
+        """Leave the printing to the table below."""
+        self.config_init[self.subcommand]["verbose"] = False
+
+    before_test = before_validate
 
     def after_validate(self) -> None:
         """Print the metrics."""
@@ -168,8 +185,8 @@ class TrainingCLI(LightningCLI):
 
     def after_test(self) -> None:
         """Print the metrics beside those of earlier tests into the same folder, and keep them."""
-        if not self.trainer.is_global_zero:
-            return
+        if not self.trainer.is_global_zero or "test" not in self.evaluation.results:
+            return  # under a spawning strategy the results stay in the processes that made them
         file = self.output_dir / _TEST_METRICS
         results: dict[str, dict[str, float]] = read_json(file) if file.exists() else {}
         tested = str(self._checkpoint or f"untrained {self.model.hparams['base_model']}")
@@ -177,11 +194,15 @@ class TrainingCLI(LightningCLI):
         self.output_dir.mkdir(parents=True, exist_ok=True)
         write_json(file, results, indent=2)
         Console().print(metrics_table(results, TEST_TITLE))
-        next_steps(f"The figures are in {file}")
+        figures = f"The figures are in {file}"
+        next_steps(*([self._export_command(self._checkpoint)] if self._checkpoint else []), figures)
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
         next_steps(f"Predictions: {self.output_dir / 'predictions'}/part-*.parquet")
+
+    def _export_command(self, checkpoint: str | Path) -> str:
+        return f"python -m lit_rec export --ckpt_path {checkpoint} --output_dir {self.output_dir / 'final'}"
 
     def _print_table(self, title: str) -> None:
         if self.trainer.is_global_zero:
@@ -204,6 +225,8 @@ def run(args: ArgsType = None) -> TrainingCLI:
     """
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message=message)
     words = sys.argv[1:] if args is None else args
     if isinstance(words, list):
         _check_checkpoint(words)
