@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 UNTRAINED = "untrained"
 
 _PRODUCTS_LOADER = 0
-_STEPS_PER_POINT = 10
+_STEPS_PER_POINT = 5
 
 # Q queries, N products, D embedding, K ranks
 

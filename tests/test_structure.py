@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "lit_rec").rglob("*.py"))
-LONGEST = 450  # lines
+LONGEST = 500  # lines
 
 # Modules without a test file of their own name, each with the reason.
 NO_TEST_OF_ITS_OWN = {

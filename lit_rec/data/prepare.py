@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, disable_progress_bars
 from numpy.typing import NDArray
-from rich.progress import track
+from rich.progress import Progress, track
 
 from lit_rec import __version__, schema
 from lit_rec.data.histories import Histories
@@ -96,7 +96,15 @@ def prepare(
             logger.info("Using the shoppers in %s; to generate others, name another --data_dir", data_dir)
         else:
             logger.info("Generating %s shoppers in %s", f"{n_users:,}", data_dir)
-            synthetic.generate(data_dir, n_users=n_users, n_products=n_products, seed=settings.seed)
+            with Progress() as bar:
+                task = bar.add_task("Generating")
+                synthetic.generate(
+                    data_dir,
+                    n_users=n_users,
+                    n_products=n_products,
+                    seed=settings.seed,
+                    progress=lambda done, total: bar.update(task, completed=done, total=total),
+                )
     reader = complete_journey if source == "complete_journey" else instacart
     folder = output_dir / settings.folder_name(source)
     fingerprint = {file.name: sha256_of_file(file) for file in reader.input_files(data_dir)}
@@ -123,6 +131,7 @@ def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, pro
         folder: where it goes; replaced if it exists.
         provenance: what :data:`~lit_rec.schema.PARAMS` records besides settings, counts and hashes.
     """
+    logger.info("Sorting %s order lines by user and time", f"{len(tables.order_lines):,}")
     histories = Histories.from_tables(tables)
     products = tables.products
     del tables  # the flat arrays hold all that is needed of the order lines

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.progress import track
 from torch import Tensor
 
 Tokens = dict[str, Tensor]
@@ -129,8 +130,9 @@ def _unpickled(ids: "NDArray[np.int32] | _MappedIds", starts: NDArray[np.int64],
 def chunked(
     n_rows: int, rows_to_texts: Callable[[slice], Sequence[str]], rows_per_chunk: int
 ) -> Iterable[Sequence[str]]:
-    """The texts of ``n_rows`` rows, some at a time."""
-    for start in range(0, n_rows, rows_per_chunk):
+    """The texts of ``n_rows`` rows, some at a time, under a progress bar where they are many."""
+    starts = range(0, n_rows, rows_per_chunk)
+    for start in track(starts, description="Tokenising", disable=len(starts) < 3):
         yield rows_to_texts(slice(start, min(start + rows_per_chunk, n_rows)))
 
 
