@@ -214,6 +214,17 @@ def test_each_test_keeps_its_row(
     assert all(f"{result['ndcg@10']:.4f}" in shown for result in kept.values())
 
 
+def test_the_commands_named_at_the_end_of_fit_run_as_they_are(base: list[str], tmp_path: Path, capsys) -> None:
+    main(["fit", *base, *FIT, "--trainer.max_epochs", "1", "--output_dir", str(tmp_path)])
+    printed = capsys.readouterr().out
+    commands = [line.split()[3:] for line in printed.splitlines() if line.strip().startswith("python -m lit_rec")]
+    assert [command[0] for command in commands] == ["test", "export"]
+    for command in commands:
+        main(command)
+    assert (tmp_path / "test_metrics.json").is_file()
+    assert (tmp_path / "final" / "lit_rec.json").is_file()
+
+
 def test_fast_dev_run_leaves_no_checkpoint(base: list[str], tmp_path: Path) -> None:
     cli = main(["fit", *base, "--trainer.fast_dev_run", "true", "--output_dir", str(tmp_path)])
     assert cli.trainer.global_step == 1
