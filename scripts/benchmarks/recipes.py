@@ -10,20 +10,24 @@ Three models are tested on the same held-out users, whose orders none of them wa
 Both are trained for the same number of (context, product) pairs on the same training users, and choose their
 checkpoint on the validation users; the table shows the test users.
 
-    python scripts/benchmarks/recipes.py --data_dir ../shared/data/instacart-sample --pairs 12800
+    python scripts/benchmarks/recipes.py --data_dir ../shared/data/instacart-sample
 
-Writes results/recipes.json and results/recipes.md. On 2 CPU cores 12,800 pairs take about half an hour, most of it the
-reference's: it encodes a context for each pair, ours one for each order.
+Writes results/recipes.json and results/recipes.md. By default each recipe sees as many pairs as the reference has in
+one epoch; on 2 CPU cores that takes half an hour. A model that an earlier, interrupted run has tested is not trained
+again; to begin anew, delete --work_dir.
 """
 
 import json
 import subprocess
 import sys
-import time
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import auto_cli
+
+from lit_rec.errors import SettingError
+from lit_rec.schema import PARAMS
 
 COLUMNS = (
     "ndcg@10",
@@ -43,12 +47,10 @@ LABELS = {
 }
 
 
-def lit_rec(*words: str) -> float:
-    """Run a verb; returns its seconds."""
+def lit_rec(*words: str) -> None:
+    """Run a verb."""
     print("$ python -m lit_rec", *words, flush=True)
-    start = time.monotonic()
     subprocess.run([sys.executable, "-m", "lit_rec", *words], check=True)
-    return time.monotonic() - start
 
 
 def prepared(output_dir: Path, *flags: str, data_dir: Path, eval_frac: float) -> Path:
@@ -60,25 +62,29 @@ def prepared(output_dir: Path, *flags: str, data_dir: Path, eval_frac: float) ->
 
 
 def tested(config: str, processed: Path, output_dir: Path, *flags: str) -> dict[str, float]:
-    """Run the test of a config on a processed folder; returns its metrics."""
-    (output_dir / "test_metrics.json").unlink(missing_ok=True)
-    lit_rec("test", "--config", config, "--data.processed_dir", str(processed), "--output_dir", str(output_dir), *flags)
-    metrics: dict[str, dict[str, float]] = json.loads((output_dir / "test_metrics.json").read_text(encoding="utf-8"))
+    """Run the test of a config on a processed folder, unless that is done; returns its metrics."""
+    file = output_dir / "test_metrics.json"
+    if not file.exists():
+        lit_rec(
+            "test", "--config", config, "--data.processed_dir", str(processed), "--output_dir", str(output_dir), *flags
+        )
+    metrics: dict[str, dict[str, float]] = json.loads(file.read_text(encoding="utf-8"))
     return next(iter(metrics.values()))
 
 
 def trained(config: str, processed: Path, output_dir: Path, *flags: str) -> dict[str, float]:
-    """Fit a config, test its best checkpoint; returns the metrics with the seconds of the fit."""
+    """Fit a config and test its best checkpoint, unless that is done; returns the metrics."""
     common = ["--config", config, "--data.processed_dir", str(processed), "--output_dir", str(output_dir)]
-    seconds = lit_rec("fit", *common, "--wandb", "off", "--trainer.num_sanity_val_steps", "0", *flags)
     best = output_dir / "checkpoints" / "best.ckpt"
-    return {**tested(config, processed, output_dir, "--ckpt_path", str(best)), "fit_seconds": seconds}
+    if not best.exists():
+        lit_rec("fit", *common, "--wandb", "off", "--trainer.num_sanity_val_steps", "0", *flags)
+    return tested(config, processed, output_dir, "--ckpt_path", str(best))
 
 
 def main(
     data_dir: Path = Path("../shared/data/instacart-sample"),
     work_dir: Path = Path("models/recipes"),
-    pairs: int = 12_800,
+    pairs: int | None = None,
     epochs: int = 1,
     eval_frac: float = 0.5,
 ) -> None:
@@ -87,19 +93,26 @@ def main(
     Args:
         data_dir: Kaggle-format files.
         work_dir: prepared data and models go here.
-        pairs: pairs that each recipe is trained on, over all epochs.
+        pairs: pairs that each recipe is trained on, over all epochs; none for all that the reference has.
         epochs: evaluations to choose a checkpoint from; each sees pairs / epochs pairs.
         eval_frac: share of the users held out.
     """
     source: dict[str, Any] = {"data_dir": data_dir, "eval_frac": eval_frac}
     as_reference = prepared(work_dir / "data_reference", "--name_budget", "oldest", "--next_segment", "true", **source)
     as_ours = prepared(work_dir / "data_ours", "--targets", "rolling", "--rolling_targets", "0", **source)
-    params = json.loads((as_ours / "data_prep_params.json").read_text(encoding="utf-8"))
-    orders_per_epoch = round(pairs / epochs * params["n_train_orders"] / params["n_train_pairs"])
+    counts = {folder: json.loads((folder / PARAMS).read_text(encoding="utf-8")) for folder in (as_reference, as_ours)}
+    pairs = pairs or epochs * counts[as_reference]["n_train_pairs"]
+    if pairs / epochs > counts[as_reference]["n_train_pairs"]:
+        raise SettingError(
+            "The reference must have as many pairs an epoch as are asked for",
+            f"it has {counts[as_reference]['n_train_pairs']:,}, asked for are {pairs / epochs:,.0f}",
+            "Ask for fewer --pairs or more --epochs",
+        )
+    orders_per_epoch = round(pairs / epochs * counts[as_ours]["n_train_orders"] / counts[as_ours]["n_train_pairs"])
     reference_config, our_config = "configs/instacart_reference.yaml", "configs/instacart.yaml"
     few = ["--trainer.max_epochs", str(epochs)]
     as_many_orders = ["--data.train_orders", str(orders_per_epoch), "--data.batch_size", "32"]
-    as_many_pairs = ["--trainer.limit_train_batches", str(round(pairs / epochs / 64))]
+    as_many_pairs = ["--trainer.limit_train_batches", str(ceil(pairs / epochs / 64))]
     results = {
         "untrained_reference": tested(reference_config, as_reference, work_dir / "untrained_reference"),
         "untrained_ours": tested(our_config, as_ours, work_dir / "untrained_ours"),
