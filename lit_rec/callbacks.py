@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from lit_rec import schema
 from lit_rec.data.datamodule import NextOrderDataModule
+from lit_rec.errors import SettingError
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
 from lit_rec.metrics.spread import embedding_spread
@@ -98,11 +100,15 @@ class RetrievalEvaluation(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an evaluation."""
-        batches = trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
-        self._begin(trainer, batches)
+        if trainer.sanity_checking:
+            self._begin(trainer, trainer.num_sanity_val_batches)
+            return
+        _check_whole_catalogue(trainer, trainer.num_val_batches, trainer.val_dataloaders)
+        self._begin(trainer, trainer.num_val_batches)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an evaluation."""
+        _check_whole_catalogue(trainer, trainer.num_test_batches, trainer.test_dataloaders)
         self._begin(trainer, trainer.num_test_batches)
 
     def on_validation_batch_end(
@@ -134,7 +140,8 @@ class RetrievalEvaluation(Callback):
             for run_logger in trainer.loggers:
                 run_logger.log_metrics({f"val/{name}": value for name, value in values.items()}, step=0)
             return
-        self._keep(trainer, f"epoch {trainer.current_epoch}", values)
+        label = f"epoch {trainer.current_epoch}"
+        self._keep(trainer, label if label not in self.results else f"{label}, step {trainer.global_step}", values)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=trainer.world_size > 1)
         self._log_samples(trainer)
 
@@ -217,13 +224,16 @@ class LearningCurve(Callback):
         step = trainer.global_step  # stays while gradients accumulate
         last_step = self.losses[-1][0] if self.losses else 0
         if step % _STEPS_PER_POINT == 0 and step != last_step:
-            self.losses.append((step, float(outputs["loss"])))
+            self.losses.append((step, float(outputs["loss"]) * trainer.accumulate_grad_batches))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what is known so far."""
-        if trainer.is_global_zero and trainer.state.fn == TrainerFn.FITTING:
+        if trainer.is_global_zero and trainer.state.fn == TrainerFn.FITTING and not _is_a_try(trainer):
             file = Path(trainer.default_root_dir) / "learning_curve.png"
             learning_curve(file, self.losses, list(self.evaluation.results.values()))
+            for run_logger in trainer.loggers:
+                if isinstance(run_logger, WandbLogger):
+                    run_logger.log_image("learning_curve", [str(file)])
 
 
 class PredictionWriter(Callback):
@@ -244,6 +254,7 @@ class PredictionWriter(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make room."""
+        _check_whole_catalogue(trainer, trainer.num_predict_batches, trainer.predict_dataloaders)
         if trainer.is_global_zero:
             shutil.rmtree(self.folder(trainer), ignore_errors=True)
             self.folder(trainer).mkdir(parents=True)
@@ -287,6 +298,21 @@ class PredictionWriter(Callback):
         unfinished = file.with_suffix(".unfinished")
         pq.write_table(pa.concat_tables(self._rows), unfinished)
         unfinished.rename(file)
+
+
+def _is_a_try(trainer: Trainer) -> bool:
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+def _check_whole_catalogue(trainer: Trainer, n_batches: Sequence[int | float], loaders: Any) -> None:  # noqa: ANN401
+    """A part of the catalogue would be ranked as if it were all of it."""
+    n_products_batches = len(loaders[_PRODUCTS_LOADER])
+    if n_batches[_PRODUCTS_LOADER] < n_products_batches and not _is_a_try(trainer):
+        raise SettingError(
+            "Evaluation ranks the whole catalogue",
+            f"a limit leaves {n_batches[_PRODUCTS_LOADER]} of its {n_products_batches} batches",
+            "To validate on fewer queries, pass --data.eval_queries instead of --trainer.limit_val_batches",
+        )
 
 
 def _data(trainer: Trainer) -> NextOrderDataModule:

@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from lit_rec import __version__, schema
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.errors import LitRecError, SettingError
+from lit_rec.files import read_json
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,9 @@ def prepare(
     folder = prepare_source(
         source, data_dir, output_dir, settings, n_users=n_users, n_products=n_products, overwrite=overwrite
     )
+    if settings.eval_frac == 1:
+        _say_next(f"python -m lit_rec test --data.processed_dir {folder} --model.base_model MODEL_DIR")
+        return folder
     config = "configs/complete_journey.yaml" if source == "complete_journey" else "configs/instacart.yaml"
     _say_next(f"python -m lit_rec fit --config {config} --data.processed_dir {folder}")
     return folder
@@ -135,7 +139,9 @@ def export(ckpt_path: Path, output_dir: Path) -> Path:
     from lit_rec.export import export_model
 
     folder = export_model(ckpt_path, output_dir)
-    _say_next(f"python -m lit_rec recommend --model_dir {folder} --n_samples 3")
+    trained_on = read_json(folder / schema.MODEL_RECORD)["data"].get("processed_dir")
+    data = f" --processed_dir {trained_on}" if trained_on else ""
+    _say_next(f"python -m lit_rec recommend --model_dir {folder}{data} --n_samples 3")
     return folder
 
 

@@ -4,8 +4,10 @@ import logging
 import os
 import sys
 import warnings
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlparse
 
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -119,11 +121,11 @@ class TrainingCLI(LightningCLI):
         asked: str = self._get(self.config_init, "wandb")
         if asked != "auto":
             return asked
-        if (mode := os.environ.get("WANDB_MODE")) is not None:
+        if mode := os.environ.get("WANDB_MODE"):
             return {"disabled": "off"}.get(mode, mode)
         import wandb
 
-        return "online" if wandb.setup().settings.api_key else "offline"
+        return "online" if wandb.setup().settings.api_key or _logged_in_to_wandb() else "offline"
 
     def _callbacks(self, trainer_options: dict[str, Any]) -> list[Callback]:
         folder = self.output_dir / _CHECKPOINTS
@@ -163,12 +165,14 @@ class TrainingCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Print the curve as a table, and what to do next."""
+        logs = self.trainer.log_dir  # exchanged between the processes, so all must ask
         if not self.trainer.is_global_zero or not self.trainer.checkpoint_callbacks:
             return  # in a fast_dev_run there is nothing to go on with
-        Console().print(metrics_table(self.evaluation.results, VALIDATION_TITLE))
+        self._print_table(VALIDATION_TITLE)
         best = self.output_dir / _CHECKPOINTS / "best.ckpt"
+        best = best if best.exists() else best.with_name("last.ckpt")  # without validation there is no best one
         next_steps(
-            f"python -m lit_rec test --config {self.trainer.log_dir}/config.yaml --ckpt_path {best}",
+            f"python -m lit_rec test --config {logs}/config.yaml --ckpt_path {best}",
             self._export_command(best),
             f"Learning curve: {self.output_dir / 'learning_curve.png'}",
         )
@@ -182,6 +186,9 @@ class TrainingCLI(LightningCLI):
     def after_validate(self) -> None:
         """Print the metrics."""
         self._print_table(VALIDATION_TITLE)
+        next_steps(
+            *([self._export_command(self._checkpoint)] if self._checkpoint else []), "python -m lit_rec fit --help"
+        )
 
     def after_test(self) -> None:
         """Print the metrics beside those of earlier tests into the same folder, and keep them."""
@@ -205,13 +212,22 @@ class TrainingCLI(LightningCLI):
         return f"python -m lit_rec export --ckpt_path {checkpoint} --output_dir {self.output_dir / 'final'}"
 
     def _print_table(self, title: str) -> None:
-        if self.trainer.is_global_zero:
+        if self.trainer.is_global_zero and self.evaluation.results:
             Console().print(metrics_table(self.evaluation.results, title))
 
     @property
     def _checkpoint(self) -> str | None:
         path: str | None = self._get(self.config_init, "ckpt_path")
         return path
+
+
+def _logged_in_to_wandb() -> bool:
+    """Whether ``wandb login`` has left a key."""
+    host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
+    try:
+        return netrc().authenticators(host or "") is not None
+    except (OSError, NetrcParseError):
+        return False
 
 
 def run(args: ArgsType = None) -> TrainingCLI:

@@ -15,7 +15,7 @@ lit_rec prepare --source complete_journey --eval_frac 0.3 --targets rolling --ro
 if [ ! -e "$final/lit_rec.json" ]; then
   resume=()
   [ -e "$run/checkpoints/last.ckpt" ] && resume=(--ckpt_path "$run/checkpoints/last.ckpt")
-  lit_rec fit --config "$config" "${resume[@]}"
+  lit_rec fit --config "$config" ${resume[@]+"${resume[@]}"}
   lit_rec test --config "$config"
   lit_rec test --config "$config" --ckpt_path "$best"
   lit_rec export --ckpt_path "$best" --output_dir "$final"
@@ -25,3 +25,4 @@ else
     "$run/test_metrics.json"
 fi
 lit_rec recommend --model_dir "$final" --processed_dir "$processed" --n_samples 3
+echo "To run such commands yourself: source .venv/bin/activate"

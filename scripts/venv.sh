@@ -4,13 +4,13 @@
 
 extras=$1
 python=${PYTHON:-python3}
-if [ ! -x .venv/bin/python ]; then
+if ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "lit_rec needs Python 3.11 or later; $python is $("$python" --version 2>&1). Set PYTHON=/path/to/python3.11" >&2
     exit 1
   }
   echo "Making .venv with $("$python" --version)"
-  "$python" -m venv .venv
+  "$python" -m venv --clear .venv
 fi
 stamp=.venv/lit_rec-installed-$extras
 if ! cat pyproject.toml constraints.txt | cmp -s - "$stamp"; then

@@ -1,3 +1,4 @@
+import csv
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from lit_rec.cli import main
 from lit_rec.data.dataset import TokenCache
-from lit_rec.errors import ModelFolderError
+from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.models.two_tower import TwoTower
 from lit_rec.processed import ProcessedFolder
 from lit_rec.training import TrainingCLI
@@ -225,10 +226,25 @@ def test_the_commands_named_at_the_end_of_fit_run_as_they_are(base: list[str], t
     assert (tmp_path / "final" / "lit_rec.json").is_file()
 
 
-def test_fast_dev_run_leaves_no_checkpoint(base: list[str], tmp_path: Path) -> None:
-    cli = main(["fit", *base, "--trainer.fast_dev_run", "true", "--output_dir", str(tmp_path)])
+def test_fast_dev_run_leaves_nothing(base: list[str], tmp_path: Path) -> None:
+    cli = main(["fit", *base, "--trainer.fast_dev_run", "true", "--output_dir", str(tmp_path / "run")])
     assert cli.trainer.global_step == 1
-    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.name != "config.yaml"]
+
+
+def test_a_part_of_the_catalogue_is_not_evaluated_as_if_it_were_all(base: list[str], tmp_path: Path) -> None:
+    words = ["--output_dir", str(tmp_path), "--data.eval_batch_size", "16", "--trainer.limit_val_batches", "2"]
+    with pytest.raises(SettingError, match=r"whole catalogue: a limit leaves 2 of its 13 batches.*eval_queries"):
+        main(["fit", *base, *words])
+
+
+@pytest.mark.filterwarnings("ignore:`ModelCheckpoint.monitor='val/ndcg@10'.` could not find the monitored key")
+def test_the_overfit_preset_lowers_the_loss_on_a_config_that_stops_early(base: list[str], tmp_path: Path) -> None:
+    words = ["--config", "configs/complete_journey.yaml", "--config", "configs/presets/overfit.yaml", *base]
+    main(["fit", *words, "--trainer.max_epochs", "12", "--output_dir", str(tmp_path)])
+    (metrics,) = tmp_path.glob("logs/*/metrics.csv")
+    losses = [float(row["train/loss"]) for row in csv.DictReader(metrics.read_text().splitlines()) if row["train/loss"]]
+    assert losses[-1] < losses[0] / 2
 
 
 def test_early_stopping(base: list[str], tmp_path: Path) -> None:

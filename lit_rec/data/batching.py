@@ -28,6 +28,7 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
         rank: this process.
         world_size: number of processes.
         items: int64, the only items to draw; None for all ``n``.
+        by_length: put items of like length into a batch.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
         rank: int = 0,
         world_size: int = 1,
         items: NDArray[np.int64] | None = None,
+        by_length: bool = True,
     ) -> None:
         self.items = np.arange(len(lengths)) if items is None else items
         if batch_size < 1:
@@ -47,6 +49,7 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
             raise SettingError(f"{world_size} processes need as many items to train on", f"got {len(self.items)}")
         self.lengths, self.seed, self.rank, self.world_size = lengths, seed, rank, world_size
         self.global_batch_size = batch_size * world_size
+        self.by_length = by_length
         self.epoch = 0
         self.first_batch = 0
 
@@ -63,12 +66,13 @@ class BatchSampler(Sampler[NDArray[np.int64]]):
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         for batch in self.global_batches()[self.first_batch :]:
-            yield np.array_split(batch, self.world_size)[self.rank]
+            yield batch[self.rank :: self.world_size]
 
     def global_batches(self) -> list[NDArray[np.int64]]:
         """All batches of the current epoch: a partition of the items."""
         rng = np.random.default_rng((self.seed, self.epoch))
-        items = self._bucketed(rng.permutation(self.items))
+        items = rng.permutation(self.items)
+        items = self._bucketed(items) if self.by_length else items
         batches = np.split(items, np.arange(1, len(self)) * self.global_batch_size)
         return [batches[position] for position in rng.permutation(len(batches))]
 

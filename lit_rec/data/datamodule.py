@@ -57,7 +57,7 @@ class NextOrderDataModule(LightningDataModule):
             makes batches of single pairs, as the reference has them.
         batch_size: orders, or pairs, a device and step.
         eval_batch_size: texts encoded at a time in evaluation.
-        eval_queries: evaluate on this many queries of each part only (seeded); none for all.
+        eval_queries: validate on this many queries only (seeded); none for all. Test and prediction take all.
         train_orders: train on this many orders only (seeded); none for all.
         rows_per_forward: training texts of like length are padded and encoded this many at a time; none for 64 on
             a CPU, and a whole batch on a GPU.
@@ -157,6 +157,7 @@ class NextOrderDataModule(LightningDataModule):
             rank=self._trainer_value("global_rank", 0),
             world_size=self._trainer_value("world_size", 1),
             items=self._training_items(len(lengths)),
+            by_length=self.batch_by == "order",  # the pairs of one order are of one length: they would stand together
         )
         self._train_loader = ResumableLoader(dataset, sampler, **self._loader_options())
         if self._next_batch is not None:
@@ -203,7 +204,7 @@ class NextOrderDataModule(LightningDataModule):
     def _query_rows(self, split: Split | None) -> NDArray[np.int64]:
         rows = self.queries.of_split(split)
         limit = self.eval_queries
-        if limit is None or split is None or limit >= len(rows):
+        if limit is None or split != Split.VAL or limit >= len(rows):
             return rows
         ids = np.array([int(self.queries.query_ids[row]) for row in rows])
         lots = seeded_fractions(ids, seed=self.seed, question="eval_queries")

@@ -27,7 +27,7 @@ def embedding_spread(embeddings: Tensor) -> dict[str, float]:
     n = len(embeddings)
     mean_cosine = (embeddings.sum(0).square().sum() - n) / max(n * (n - 1), 1)
     centred = embeddings - embeddings.mean(0)
-    spectrum = torch.linalg.eigvalsh((centred.T @ centred).double().cpu()).clamp(min=0).sqrt()
+    spectrum = torch.linalg.eigvalsh((centred.T @ centred).cpu().double()).clamp(min=0).sqrt()
     share = spectrum / spectrum.sum().clamp(min=torch.finfo(spectrum.dtype).tiny)
     return {
         "mean_cosine": float(mean_cosine),

@@ -12,31 +12,11 @@ from lit_rec.errors import ShapeError
 # B anchors, C candidate products, P (anchor, product) pairs, D embedding
 
 
-def pair_loss(scores: Tensor, anchor_index: Tensor, product_index: Tensor) -> Tensor:
-    """Softmax cross-entropy of each pair's product against all candidates.
-
-    Args:
-        scores: ``(B, C)``, similarity over temperature.
-        anchor_index: int64 ``(P,)``, row of each pair.
-        product_index: int64 ``(P,)``, column of each pair.
-
-    Returns:
-        ``(P,)``, the loss of each pair.
-
-    Source: Henderson et al., Efficient Natural Language Response Suggestion for Smart Reply (2017), 4.4; the
-    ``MultipleNegativesRankingLoss`` of sentence-transformers, whose mean over pairs this is.
-
-    >>> pair_loss(torch.zeros(1, 4), torch.tensor([0]), torch.tensor([2])).exp()
-    tensor([4.])
-    """
-    _check(scores, anchor_index, product_index)
-    return torch.logsumexp(scores, dim=1)[anchor_index] - scores[anchor_index, product_index]
-
-
 def multi_positive_loss(scores: Tensor, anchor_index: Tensor, product_index: Tensor) -> Tensor:
     """Softmax cross-entropy of each pair's product against the candidates that its anchor has no pair with.
 
-    An order's other products are no negatives: they take no part in the sum.
+    An order's other products are no negatives: they take no part in the sum. Where each anchor has one pair, the mean
+    over pairs is the ``MultipleNegativesRankingLoss`` of sentence-transformers.
 
     Args:
         scores: ``(B, C)``, similarity over temperature.
@@ -47,7 +27,7 @@ def multi_positive_loss(scores: Tensor, anchor_index: Tensor, product_index: Ten
         ``(P,)``, the loss of each pair; 0 where no negative is left.
 
     Source: Khosla et al., Supervised Contrastive Learning (2020), eq. 2, with an anchor's other positives left
-    out of the denominator.
+    out of the denominator; Henderson et al., Efficient Natural Language Response Suggestion (2017), 4.4.
 
     >>> scores = torch.zeros(1, 4)
     >>> multi_positive_loss(scores, torch.tensor([0, 0]), torch.tensor([1, 2])).exp()
@@ -104,10 +84,12 @@ def gather_candidates(embeddings: Tensor, positions: Tensor, log_frequency: Tens
         embeddings = _gather_rows(embeddings, counts)
         positions = _gather_rows(positions, counts)
         log_frequency = _gather_rows(log_frequency, counts)
-    distinct, place = torch.unique(positions, return_inverse=True)
-    first = torch.full_like(distinct, len(positions))
-    first = first.scatter_reduce(0, place, torch.arange(len(positions), device=place.device), "amin")
-    return embeddings[first], distinct, log_frequency[first]
+    order = torch.argsort(positions, stable=True)
+    ascending = positions[order]
+    is_first = torch.ones_like(ascending, dtype=torch.bool)
+    is_first[1:] = ascending[1:] != ascending[:-1]
+    first = order[is_first]
+    return embeddings[first], ascending[is_first], log_frequency[first]
 
 
 def _gather_counts(count: int, device: torch.device) -> list[int]:

@@ -11,7 +11,7 @@ from transformers import get_scheduler
 
 from lit_rec.errors import SettingError
 from lit_rec.models.encoder import TextEncoder
-from lit_rec.models.losses import gather_candidates, global_mean, mean_over_anchors, multi_positive_loss, pair_loss
+from lit_rec.models.losses import gather_candidates, global_mean, mean_over_anchors, multi_positive_loss
 from lit_rec.pretrained import DEFAULT_BASE_MODEL
 
 
@@ -23,7 +23,8 @@ class TwoTower(LightningModule):
         max_seq_length: texts are cut to this many tokens.
         truncation_side: where they are cut; a context ends in its newest order, so 'left' keeps that.
         loss: 'multi_positive' takes all products of an order as positives and none of them as a negative, each
-            order weighing the same; 'pair' is sentence-transformers' MultipleNegativesRankingLoss.
+            order weighing the same; 'pair' weighs each pair the same, which on batches of single pairs is
+            sentence-transformers' MultipleNegativesRankingLoss.
         temperature: similarities are divided by it; the reference's scale of 30 is a temperature of 1/30.
         log_frequency_correction: subtract this times the log of a product's share of the training pairs from its
             score in training. In-batch negatives are drawn by popularity; 1 undoes that, 0 leaves it.
@@ -88,13 +89,13 @@ class TwoTower(LightningModule):
         products, positions, log_frequency = gather_candidates(
             self(batch["product"]), batch["product_position"], batch["log_frequency"]
         )
-        scores = anchors @ products.T / self.hparams["temperature"]
+        with torch.autocast(anchors.device.type, enabled=False):  # 8 bits of a cosine are too few for a softmax
+            scores = anchors @ products.T / self.hparams["temperature"]
         scores = scores - self.hparams["log_frequency_correction"] * log_frequency
         anchor_index = batch["anchor_index"]
         column = torch.searchsorted(positions, batch["product_position"][batch["product_index"]])
-        if self.hparams["loss"] == "pair":
-            return pair_loss(scores, anchor_index, column)
-        return mean_over_anchors(multi_positive_loss(scores, anchor_index, column), anchor_index, len(anchors))
+        losses = multi_positive_loss(scores, anchor_index, column)
+        return losses if self.hparams["loss"] == "pair" else mean_over_anchors(losses, anchor_index, len(anchors))
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Embeddings of a batch of products or queries; callbacks make metrics of them."""

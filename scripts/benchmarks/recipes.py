@@ -98,8 +98,10 @@ def main(
         eval_frac: share of the users held out.
     """
     source: dict[str, Any] = {"data_dir": data_dir, "eval_frac": eval_frac}
-    as_reference = prepared(work_dir / "data_reference", "--name_budget", "oldest", "--next_segment", "true", **source)
-    as_ours = prepared(work_dir / "data_ours", "--targets", "rolling", "--rolling_targets", "0", **source)
+    as_reference = prepared(
+        work_dir / f"data_reference_{eval_frac}", "--name_budget", "oldest", "--next_segment", "true", **source
+    )
+    as_ours = prepared(work_dir / f"data_ours_{eval_frac}", "--targets", "rolling", "--rolling_targets", "0", **source)
     counts = {folder: json.loads((folder / PARAMS).read_text(encoding="utf-8")) for folder in (as_reference, as_ours)}
     pairs = pairs or epochs * counts[as_reference]["n_train_pairs"]
     if pairs / epochs > counts[as_reference]["n_train_pairs"]:

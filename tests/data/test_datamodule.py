@@ -217,16 +217,29 @@ def test_the_longest_texts_come_first_so_that_memory_is_known_at_once(encoder, p
     assert lengths == sorted(lengths, reverse=True)
 
 
-def test_eval_queries_limits_each_part_to_a_seeded_choice(encoder, processed_dir):
+def test_eval_queries_limits_validation_to_a_seeded_choice(encoder, processed_dir):
     whole = opened(encoder, "test", processed_dir=processed_dir)
     few, same, other = (opened(encoder, "test", processed_dir=processed_dir, eval_queries=3, seed=s) for s in (1, 1, 2))
-    for split in (Split.VAL, Split.TEST):
-        assert len(few.query_ids_of(split)) == 3
-        assert set(few.query_ids_of(split)) < set(whole.query_ids_of(split))
-        assert few.query_ids_of(split) == same.query_ids_of(split)
-    assert few.query_ids_of(Split.TEST) != other.query_ids_of(Split.TEST)
-    assert sorted(indices(few.test_dataloader()[1])) == [0, 1, 2]
-    assert few.query_ids_of(None) == whole.query_ids_of(None)  # a prediction is asked for every query
+    assert len(few.query_ids_of(Split.VAL)) == 3
+    assert set(few.query_ids_of(Split.VAL)) < set(whole.query_ids_of(Split.VAL))
+    assert few.query_ids_of(Split.VAL) == same.query_ids_of(Split.VAL)
+    assert few.query_ids_of(Split.VAL) != other.query_ids_of(Split.VAL)
+    assert sorted(indices(few.val_dataloader()[1])) == [0, 1, 2]
+    for split in (Split.TEST, None):  # what is reported, and what is asked for, is whole
+        assert few.query_ids_of(split) == whole.query_ids_of(split)
+
+
+def test_pairs_of_one_order_do_not_stand_together_in_a_batch(encoder, processed_dir):
+    """They are of one length: sorted by it, they would."""
+    data = opened(encoder, processed_dir=processed_dir, batch_by="pair", batch_size=8)
+    orders = [data.train_dataset.order_of_pair[rows] for rows in data.train_dataloader().batches]
+    alone = np.mean([np.isin(batch, batch[counts_of(batch) == 1]).mean() for batch in orders])
+    assert alone > 0.6
+
+
+def counts_of(values):
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return counts[inverse]
 
 
 def test_no_query_to_validate_on_is_an_error_with_the_next_step(encoder, raw_dir, tmp_path):
