@@ -113,7 +113,9 @@ class TrainingCLI(LightningCLI):
             self.output_dir.mkdir(parents=True, exist_ok=True)
             name = self.output_dir.name
             loggers.append(
-                WandbLogger(project="lit_rec", name=name, save_dir=self.output_dir, offline=mode == "offline")
+                WandbLogger(
+                    project="lit_rec", name=name, save_dir=self.output_dir, offline=mode == "offline", mode=mode
+                )
             )
         return loggers
 
@@ -123,9 +125,7 @@ class TrainingCLI(LightningCLI):
             return asked
         if mode := os.environ.get("WANDB_MODE"):
             return {"disabled": "off"}.get(mode, mode)
-        import wandb
-
-        return "online" if wandb.setup().settings.api_key or _logged_in_to_wandb() else "offline"
+        return "online" if _has_wandb_key() else "offline"
 
     def _callbacks(self, trainer_options: dict[str, Any]) -> list[Callback]:
         folder = self.output_dir / _CHECKPOINTS
@@ -221,8 +221,13 @@ class TrainingCLI(LightningCLI):
         return path
 
 
-def _logged_in_to_wandb() -> bool:
-    """Whether ``wandb login`` has left a key."""
+def _has_wandb_key() -> bool:
+    """Whether the environment names a key, or ``wandb login`` has left one; wandb itself is not asked.
+
+    Asked before a run, it would settle on the mode of that moment.
+    """
+    if os.environ.get("WANDB_API_KEY"):
+        return True
     host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
     try:
         return netrc().authenticators(host or "") is not None

@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections import Counter
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +22,7 @@ from lit_rec.data.dataset import TokenCache
 from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.models.two_tower import TwoTower
 from lit_rec.processed import ProcessedFolder
-from lit_rec.training import TrainingCLI
+from lit_rec.training import TrainingCLI, _has_wandb_key
 
 FIT = [
     *("--model.max_seq_length", "64"),
@@ -380,3 +382,36 @@ def test_two_processes_predict_each_query_once(two_processes: Path, processed_di
     shares = [pq.read_table(part)["query_id"].to_pylist() for part in parts]
     assert min(map(len, shares)) > 0
     assert Counter(shares[0] + shares[1]) == dict.fromkeys(ProcessedFolder(processed_dir).queries, 5)
+
+
+@pytest.mark.parametrize(
+    ("key", "login", "mode"), [(None, None, "offline"), ("k" * 40, None, "online"), (None, "k", "online")]
+)
+def test_wandb_is_online_with_a_key_and_offline_without(key, login, mode, base, tmp_path: Path, monkeypatch) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if key is not None:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    if login is not None:
+        (tmp_path / ".netrc").write_text(f"machine api.wandb.ai login user password {login}\n")
+        (tmp_path / ".netrc").chmod(0o600)
+    assert _has_wandb_key() == (mode == "online")
+
+
+def test_a_machine_without_a_key_trains_with_wandb_offline(base: list[str], tmp_path: Path) -> None:
+    """In a process of its own, with nothing in the environment that tells wandb what to do."""
+    words = [
+        *base[:4],
+        "--model.max_seq_length",
+        "64",
+        "--output_dir",
+        str(tmp_path / "run"),
+        "--trainer.max_steps",
+        "1",
+    ]
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "lit_rec", "fit", *words]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
