@@ -60,7 +60,7 @@ def small(data_dir: Path, seed: int = 3, **settings) -> dict[str, bytes]:
 
 
 def test_headers_are_kaggles(folder):
-    headers = {path.name: path.open().readline().strip() for path in folder.iterdir()}
+    headers = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in folder.iterdir()}
     lines_header = "order_id,product_id,add_to_cart_order,reordered"
     assert headers == {
         "aisles.csv": "aisle_id,aisle",
