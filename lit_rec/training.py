@@ -44,6 +44,7 @@ _TRAINER_DEFAULTS: dict[str, Any] = {
 _NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # lightning 2.6 under torch 2.13
     "Be aware that when using `ckpt_path`",  # validate, test and predict need none of fit's checkpoint callbacks
+    "The dirpath has changed from",  # a relative path in the checkpoint's place
     "Precision .* is not supported by the model summary",
 )
 
