@@ -170,6 +170,8 @@ class RetrievalEvaluation(Callback):
         return {**values, **embedding_spread(self._search.embeddings)}
 
     def _keep_samples(self, trainer: Trainer, batch: Any, ranked: Tensor) -> None:  # noqa: ANN401
+        if len(self._samples) >= self.n_samples:
+            return
         data = _data(trainer)
         ids = data.query_ids_of(Split.TEST if trainer.testing else Split.VAL)
         for row, index in enumerate(batch["index"].tolist()):

@@ -19,7 +19,7 @@ VALIDATION_TITLE = "Validation queries, whole catalogue"
 TEST_TITLE = "Test queries, whole catalogue"
 
 _MAX_COLUMNS = 6
-_SHOWN = (
+HEADLINE_METRICS = (
     "ndcg@10",
     "recall@10",
     "accuracy@10",
@@ -28,8 +28,8 @@ _SHOWN = (
     "repeat_recall@10",
     "explore_recall@100",
     "mean_cosine",
-    "n_queries",
 )
+_SHOWN = (*HEADLINE_METRICS, "n_queries")
 
 
 def metrics_table(results: Mapping[str, Mapping[str, float]], title: str) -> Table:

@@ -27,18 +27,9 @@ from typing import Any
 from jsonargparse import auto_cli
 
 from lit_rec.errors import SettingError
+from lit_rec.reports import HEADLINE_METRICS
 from lit_rec.schema import PARAMS
 
-COLUMNS = (
-    "ndcg@10",
-    "recall@10",
-    "accuracy@10",
-    "mrr@10",
-    "map@100",
-    "repeat_recall@10",
-    "explore_recall@100",
-    "mean_cosine",
-)
 LABELS = {
     "untrained_reference": "untrained MiniLM, the reference's contexts",
     "untrained_ours": "untrained MiniLM, our contexts",
@@ -132,10 +123,10 @@ def write(results: dict[str, dict[str, float]], settings: dict[str, Any]) -> Non
     record = {"command": " ".join(sys.argv), "settings": settings, "results": results}
     (folder / "recipes.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     n_queries = int(next(iter(results.values()))["n_queries"])
-    lines = [f"| {settings['pairs']:,} pairs seen; {n_queries} test users | {' | '.join(COLUMNS)} |"]
-    lines.append("|---|" + "---:|" * len(COLUMNS))
+    lines = [f"| {settings['pairs']:,} pairs seen; {n_queries} test users | {' | '.join(HEADLINE_METRICS)} |"]
+    lines.append("|---|" + "---:|" * len(HEADLINE_METRICS))
     for name, label in LABELS.items():
-        lines.append(f"| {label} | " + " | ".join(f"{results[name][column]:.3f}" for column in COLUMNS) + " |")
+        lines.append(f"| {label} | " + " | ".join(f"{results[name][column]:.3f}" for column in HEADLINE_METRICS) + " |")
     (folder / "recipes.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
