@@ -67,7 +67,7 @@ def prepare(
     folder = prepare_source(
         source, data_dir, output_dir, settings, n_users=n_users, n_products=n_products, overwrite=overwrite
     )
-    if settings.eval_frac == 1:
+    if settings.trains_nothing:
         _say_next(f"python -m lit_rec test --data.processed_dir {folder} --model.base_model MODEL_DIR")
         return folder
     config = "configs/complete_journey.yaml" if source == "complete_journey" else "configs/instacart.yaml"

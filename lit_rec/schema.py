@@ -30,6 +30,8 @@ HISTORY_PRODUCT_IDS = "history_product_ids"
 HISTORY_ORDERS_AGO = "history_orders_ago"
 HISTORY_DAYS_AGO = "history_days_ago"
 HISTORY_CART_POSITIONS = "history_cart_positions"
+HISTORY_DOWS = "history_order_dows"
+HISTORY_HOURS = "history_order_hours"
 
 # Files of a processed folder.
 TRAIN_DATASET = "train_dataset"
@@ -38,6 +40,7 @@ EVAL_QUERIES = "eval_queries.json"
 EVAL_CORPUS = "eval_corpus.json"
 EVAL_RELEVANT_DOCS = "eval_relevant_docs.json"
 EVAL_HISTORY = "eval_history"
+TRAIN_HISTORY = "train_history"
 PARAMS = "data_prep_params.json"  # written last: a folder that has it is finished
 TOKEN_CACHE = ".tokens"
 INDEX_CACHE = ".embedding_index"

@@ -25,6 +25,7 @@ from lit_rec.data.tokens import Tokenizer, TokenTable, chunked, length_sorted_ch
 from lit_rec.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.files import replaced_when_complete, sha256_of_texts
 from lit_rec.processed import ProcessedFolder
+from lit_rec.purchases import concatenated_ranges
 from lit_rec.schema import Split
 
 logger = logging.getLogger(__name__)
@@ -55,8 +56,7 @@ class TrainingPairs:
 
     def pairs_of(self, orders: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64: the rows of these orders' pairs, order by order."""
-        starts, ends = self.order_start[orders], self.order_start[orders + 1]
-        return np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
+        return concatenated_ranges(self.order_start[orders], self.order_start[orders + 1])
 
     def log_frequency(self) -> NDArray[np.float32]:
         """float32 ``(N,)``: log of each product's share of all pairs, counted once more than seen."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lit_rec import schema
 from lit_rec.data.tables import Tables
+from lit_rec.purchases import starts
 from lit_rec.text import Order
 
 
@@ -56,7 +57,7 @@ class Histories:
         user_ids, orders_per_user = np.unique(orders[schema.USER_ID].to_numpy(), return_counts=True)
         return cls(
             user_ids=user_ids.astype(np.int64),
-            order_start=_starts(orders_per_user),
+            order_start=starts(orders_per_user),
             order_user=np.repeat(np.arange(len(user_ids), dtype=np.int32), orders_per_user),
             order_ids=orders[schema.ORDER_ID].cast(pl.Int64).to_numpy(),
             order_number=orders[schema.ORDER_NUMBER].to_numpy(),
@@ -64,7 +65,7 @@ class Histories:
             order_hour=orders[schema.ORDER_HOUR].to_numpy(),
             days_since_prior=orders[schema.DAYS_SINCE_PRIOR].fill_null(float("nan")).to_numpy(),
             is_target=(orders[schema.EVAL_SET] == schema.TARGET).to_numpy(),
-            line_start=_starts(np.bincount(lines["order"].to_numpy(), minlength=len(orders))),
+            line_start=starts(np.bincount(lines["order"].to_numpy(), minlength=len(orders))),
             line_product=lines["product"].to_numpy(),
             line_cart_position=lines[schema.CART_POSITION].to_numpy(),
         )
@@ -111,7 +112,3 @@ def _sorted_lines(orders: pl.DataFrame, tables: Tables) -> pl.DataFrame:
         .sort("order", schema.CART_POSITION, "product")  # by product too: no source forbids equal cart positions
         .collect()
     )
-
-
-def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))

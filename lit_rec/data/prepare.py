@@ -25,6 +25,7 @@ from lit_rec.data.targets import Targets, choose_targets
 from lit_rec.errors import ProcessedFolderError
 from lit_rec.files import replaced_when_complete, sha256_of_file, write_json
 from lit_rec.processed import ProcessedFolder, content_hashes
+from lit_rec.purchases import concatenated_ranges, starts
 from lit_rec.schema import Split
 from lit_rec.text import context_string, product_text
 
@@ -57,6 +58,8 @@ _HISTORY_SCHEMA = pa.schema(
         (schema.HISTORY_ORDERS_AGO, pa.list_(pa.int32())),
         (schema.HISTORY_DAYS_AGO, pa.list_(pa.float32())),
         (schema.HISTORY_CART_POSITIONS, pa.list_(pa.int32())),
+        (schema.HISTORY_DOWS, pa.list_(pa.int8())),
+        (schema.HISTORY_HOURS, pa.list_(pa.int8())),
     ]
 )
 
@@ -145,6 +148,7 @@ def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, pro
             **asdict(settings),
             "lit_rec_version": __version__,
             "n_users": len(histories.user_ids),
+            "n_train_users": len(targets.train_users),
             "n_train_orders": len(targets.train),
             "n_train_pairs": writer.write_pairs(targets.train, schema.TRAIN_DATASET, with_next=settings.next_segment),
             "n_eval_pairs": writer.write_pairs(targets.eval, schema.EVAL_DATASET, with_next=writer.queries_have_next),
@@ -154,6 +158,7 @@ def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, pro
             "n_corpus": len(products),
         }
         writer.write_evaluation(targets)
+        writer.write_training_histories(targets.train_users)
         write_json(unfinished / schema.PARAMS, {**record, "sha256": content_hashes(unfinished)}, indent=2)
 
 
@@ -167,6 +172,8 @@ class _Writer:
         self.product_ids: NDArray[np.int64] = products[schema.PRODUCT_ID].to_numpy().astype(np.int64)
         columns = (schema.PRODUCT_NAME, schema.AISLE, schema.DEPARTMENT)
         self.product_texts = [product_text(*row) for row in products.select(columns).iter_rows()]
+        # A gap is the time since the order before, so an order's age is a difference of sums of gaps.
+        self._days = np.nan_to_num(histories.days_since_prior).astype(np.float64).cumsum()
 
     def context(self, order: int, *, with_next: bool) -> str:
         """The context of a target order: strictly earlier orders of the same user, and nothing else."""
@@ -217,39 +224,67 @@ class _Writer:
         write_json(self.folder / schema.EVAL_CORPUS, dict(zip(corpus_ids, self.product_texts, strict=True)))
         relevant = {query: [str(product) for product in ids] for query, ids in zip(query_ids, bought, strict=True)}
         write_json(self.folder / schema.EVAL_RELEVANT_DOCS, relevant)
-        _write_dataset(self._history_tables(targets), _HISTORY_SCHEMA, self.folder / schema.EVAL_HISTORY)
+        self._write_histories(schema.EVAL_HISTORY, targets.eval, targets.eval_split)
 
-    def _history_tables(self, targets: Targets) -> Iterator[pa.Table]:
-        split_of = dict(zip(targets.eval.tolist(), targets.eval_split.tolist(), strict=True))
-        for chunk in _chunks(targets.eval, f"Writing {schema.EVAL_HISTORY}"):
-            rows = [self._history_row(order, split_of[order]) for order in chunk.tolist()]
-            yield pa.Table.from_pylist(rows, schema=_HISTORY_SCHEMA)
+    def write_training_histories(self, users: NDArray[np.int64]) -> None:
+        """The whole history of each user who may be trained on; the moment of asking is that of the last order."""
+        ends = self.histories.order_start[users + 1]
+        ends = ends - (self.histories.lines_per_order[ends - 1] == 0)  # a last order whose products are not known
+        ends = ends[ends > self.histories.order_start[users]]
+        self._write_histories(schema.TRAIN_HISTORY, ends, np.full(len(ends), Split.TRAIN))
 
-    def _history_row(self, order: int, split: Split) -> dict[str, Any]:
-        histories, earlier = self.histories, self.histories.earlier_orders(order)
-        lines = slice(histories.line_start[earlier.start], histories.line_start[earlier.stop])
-        sizes = np.diff(histories.line_start[earlier.start : earlier.stop + 1])
-        # A gap is the time since the order before, so an order's age is the sum of all later gaps.
-        gaps = histories.days_since_prior[earlier.start + 1 : order + 1]
-        days_ago = np.nan_to_num(gaps)[::-1].cumsum()[::-1]
-        request = histories.request_of(order)
-        return {
-            schema.QUERY_ID: int(histories.order_ids[order]),
-            schema.USER_ID: int(histories.user_ids[histories.order_user[order]]),
-            schema.SPLIT: str(split),
-            schema.DAYS_SINCE_PRIOR: request.days_since_prior_order,
-            schema.ORDER_DOW: request.order_dow,
-            schema.ORDER_HOUR: request.order_hour_of_day,
-            schema.HISTORY_PRODUCT_IDS: self.product_ids[histories.line_product[lines]],
-            schema.HISTORY_ORDERS_AGO: np.repeat(np.arange(len(earlier), 0, -1), sizes),
-            schema.HISTORY_DAYS_AGO: np.repeat(days_ago, sizes),
-            schema.HISTORY_CART_POSITIONS: histories.line_cart_position[lines],
-        }
+    def _write_histories(self, name: str, ends: NDArray[np.int64], splits: NDArray[np.str_]) -> None:
+        """One row for each of ``ends``: the orders of its user before it.
+
+        Args:
+            name: of the dataset.
+            ends: orders to be predicted; of users to be trained on, the place after their last order.
+            splits: the split of each.
+        """
+        if len(ends) > 0:
+            chunks = zip(_chunks(ends, f"Writing {name}"), _chunks(splits), strict=True)
+            tables = (self._history_table(chunk, split) for chunk, split in chunks)
+            _write_dataset(tables, _HISTORY_SCHEMA, self.folder / name)
+
+    def _history_table(self, ends: NDArray[np.int64], splits: NDArray[np.str_]) -> pa.Table:
+        histories, of_queries = self.histories, splits[0] != Split.TRAIN
+        asked_at = ends if of_queries else ends - 1
+        user = histories.order_user[asked_at]
+        first = histories.order_start[user]
+        n_lines = histories.line_start[ends] - histories.line_start[first]
+        lines = concatenated_ranges(histories.line_start[first], histories.line_start[ends])
+        orders = concatenated_ranges(first, ends)
+        order = np.repeat(orders, histories.lines_per_order[orders])
+        days_ago = np.repeat(self._days[asked_at], n_lines) - self._days[order]
+        offsets = pa.array(starts(n_lines).astype(np.int32))
+        gap = histories.days_since_prior[asked_at]
+        not_known = np.full(len(ends), not of_queries)
+        columns = [
+            pa.array(histories.order_ids[asked_at]),
+            pa.array(histories.user_ids[user]),
+            pa.array(splits.tolist()),
+            pa.array(gap, mask=np.isnan(gap) | not_known),
+            pa.array(histories.order_dow[asked_at], mask=not_known),
+            pa.array(histories.order_hour[asked_at], mask=not_known),
+        ]
+        of_lines = (
+            self.product_ids[histories.line_product[lines]],
+            (np.repeat(ends, n_lines) - order).astype(np.int32),
+            days_ago.astype(np.float32),
+            histories.line_cart_position[lines].astype(np.int32),
+            histories.order_dow[order],
+            histories.order_hour[order],
+        )
+        columns += [pa.ListArray.from_arrays(offsets, pa.array(values)) for values in of_lines]
+        return pa.Table.from_arrays(columns, schema=_HISTORY_SCHEMA)
 
 
 def _reusable(folder: Path, settings: PrepareSettings, source: SourceName, fingerprint: dict[str, str]) -> bool:
     """Whether a finished folder already holds what was asked."""
     if not (folder / schema.PARAMS).exists():
+        return False
+    if "n_train_users" not in ProcessedFolder(folder).params:
+        logger.info("%s is of an older version, without %s: making it anew", folder, schema.TRAIN_HISTORY)
         return False
     record = ProcessedFolder(folder).params
     asked = {**asdict(settings), "source": source, "input_sha256": fingerprint}
@@ -262,10 +297,10 @@ def _reusable(folder: Path, settings: PrepareSettings, source: SourceName, finge
     return True
 
 
-def _chunks(targets: NDArray[np.int64], description: str) -> Iterator[NDArray[np.int64]]:
-    starts = range(0, len(targets), _ORDERS_PER_CHUNK)
-    for start in track(starts, description=description, disable=len(starts) < 3):
-        yield targets[start : start + _ORDERS_PER_CHUNK]
+def _chunks(rows: NDArray[Any], description: str = "") -> Iterator[NDArray[Any]]:
+    begins = range(0, len(rows), _ORDERS_PER_CHUNK)
+    for begin in track(begins, description=description, disable=len(begins) < 3 or not description):
+        yield rows[begin : begin + _ORDERS_PER_CHUNK]
 
 
 def _write_dataset(tables: Iterator[pa.Table], arrow_schema: pa.Schema, folder: Path) -> None:

@@ -32,6 +32,9 @@ class PrepareSettings:
             only, to score a finished model on users it never saw.
         val_frac: share of the held-out users that chooses the checkpoint; the others are the test part. With
             eval_frac 1 there is nothing to choose and all are test.
+        n_folds: cross-validation by user: the test part is fold ``fold`` of so many equal parts of the users, and
+            val_frac of the next fold chooses; eval_frac then plays no part. 0 for one split by eval_frac.
+        fold: from 0 to n_folds - 1.
         max_target_orders: at most this many users with a labelled last order take part (seeded); none for all.
         seed: seed of every choice above.
     """
@@ -46,6 +49,8 @@ class PrepareSettings:
     sample_frac: float | None = None
     eval_frac: float = 0.1
     val_frac: float = 0.5
+    n_folds: int = 0
+    fold: int = 0
     max_target_orders: int | None = None
     seed: int = 42
 
@@ -56,15 +61,19 @@ class PrepareSettings:
         for name in ("eval_frac", "val_frac"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise SettingError(f"{name} must be a share between 0 and 1", f"got {share}")
+        if self.n_folds == 1 or self.n_folds < 0 or not 0 <= self.fold < max(self.n_folds, 1):
+            raise SettingError(
+                "n_folds must be 0 or at least 2, and fold below it", f"got n_folds {self.n_folds}, fold {self.fold}"
+            )
         if self.sample_frac is not None and not 0 < self.sample_frac <= 1:
             raise SettingError("sample_frac must be above 0 and at most 1", f"got {self.sample_frac}")
         if self.max_target_orders is not None and self.max_target_orders < 1:
             raise SettingError("max_target_orders must be at least 1", f"got {self.max_target_orders}")
 
     @property
-    def effective_val_frac(self) -> float:
-        """``val_frac``, or 0 where nothing is trained and so nothing is chosen."""
-        return 0.0 if self.eval_frac == 1 else self.val_frac
+    def trains_nothing(self) -> bool:
+        """Whether all users are held out, so that there is nothing to train and nothing to choose."""
+        return self.eval_frac == 1 and not self.n_folds
 
     def folder_name(self, source: SourceName) -> str:
         """The reference's name where the reference has the setting; what differs from its defaults is added.
@@ -76,7 +85,8 @@ class PrepareSettings:
         """
         default = PrepareSettings()
         parts: list[str] = [] if source == "instacart" else [source]
-        parts += [f"p{self.max_prior_orders}", f"mp{self.max_product_names}", f"ef{float(self.eval_frac)}"]
+        held_out = f"fold{self.fold}of{self.n_folds}" if self.n_folds else f"ef{float(self.eval_frac)}"
+        parts += [f"p{self.max_prior_orders}", f"mp{self.max_product_names}", held_out]
         parts += ["no_serve"] if not self.eval_serve_time else []
         parts += [f"sf{float(self.sample_frac)}"] if self.sample_frac is not None else []
         parts += [f"mt{self.max_target_orders}"] if self.max_target_orders is not None else []

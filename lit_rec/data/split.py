@@ -32,7 +32,7 @@ def seeded_fractions(ids: NDArray[np.int64], *, seed: int, question: str) -> NDA
 
 
 def split_users(user_ids: NDArray[np.int64], *, eval_frac: float, val_frac: float, seed: int) -> NDArray[np.str_]:
-    """The side of each user.
+    """The side of each user, in one split.
 
     Args:
         user_ids: int64 ``(U,)``.
@@ -46,3 +46,20 @@ def split_users(user_ids: NDArray[np.int64], *, eval_frac: float, val_frac: floa
     held_out = seeded_fractions(user_ids, seed=seed, question=_EVAL) < eval_frac
     val = seeded_fractions(user_ids, seed=seed, question=_VAL) < val_frac
     return np.where(held_out, np.where(val, Split.VAL, Split.TEST), Split.TRAIN)
+
+
+def fold_users(user_ids: NDArray[np.int64], *, n_folds: int, fold: int, val_frac: float, seed: int) -> NDArray[np.str_]:
+    """The side of each user in one fold of a cross-validation: each user is in the test part of exactly one.
+
+    Args:
+        user_ids: int64 ``(U,)``.
+        n_folds: equal parts of the users, at least 2.
+        fold: which of them is the test part, 0 to ``n_folds - 1``.
+        val_frac: share of the fold after it that may choose a checkpoint; all others train.
+        seed: seed of the hash.
+
+    Returns:
+        str ``(U,)``, values of :class:`~lit_rec.schema.Split`.
+    """
+    place = (seeded_fractions(user_ids, seed=seed, question=_EVAL) * n_folds - fold) % n_folds
+    return np.where(place < 1, Split.TEST, np.where(place < 1 + val_frac, Split.VAL, Split.TRAIN))

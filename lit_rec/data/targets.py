@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lit_rec.data.histories import Histories
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.data.split import seeded_fractions, split_users
+from lit_rec.data.split import fold_users, seeded_fractions, split_users
 from lit_rec.errors import SettingError
 from lit_rec.schema import Split
 
@@ -20,11 +20,13 @@ class Targets:
         train: int64, in time order within a user.
         eval: int64, one a held-out user.
         eval_split: :class:`~lit_rec.schema.Split` of each of ``eval``.
+        train_users: int64, the users whose orders may be trained on, as positions in ``user_ids``.
     """
 
     train: NDArray[np.int64]
     eval: NDArray[np.int64]
     eval_split: NDArray[np.str_]
+    train_users: NDArray[np.int64]
 
 
 def choose_targets(histories: Histories, settings: PrepareSettings) -> Targets:
@@ -37,9 +39,7 @@ def choose_targets(histories: Histories, settings: PrepareSettings) -> Targets:
     Raises:
         SettingError: the settings leave no order at all.
     """
-    side = split_users(
-        histories.user_ids, eval_frac=settings.eval_frac, val_frac=settings.effective_val_frac, seed=settings.seed
-    )
+    side = _sides(histories.user_ids, settings)
     last = np.flatnonzero(histories.is_target & (histories.lines_per_order > 0))
     taking_part = _users_taking_part(histories, last, settings)
     last = last[taking_part[histories.order_user[last]]]
@@ -60,7 +60,20 @@ def choose_targets(histories: Histories, settings: PrepareSettings) -> Targets:
             f"eval_frac {settings.eval_frac}, sample_frac {settings.sample_frac}",
             "Use more data, or a larger sample_frac",
         )
-    return Targets(train=train, eval=last[held_out], eval_split=side_of_last[held_out])
+    return Targets(
+        train=train,
+        eval=last[held_out],
+        eval_split=side_of_last[held_out],
+        train_users=np.flatnonzero(taking_part & (side == Split.TRAIN)),
+    )
+
+
+def _sides(user_ids: NDArray[np.int64], settings: PrepareSettings) -> NDArray[np.str_]:
+    val_frac, seed = settings.val_frac, settings.seed
+    if settings.n_folds:
+        return fold_users(user_ids, n_folds=settings.n_folds, fold=settings.fold, val_frac=val_frac, seed=seed)
+    val_frac = 0.0 if settings.trains_nothing else val_frac
+    return split_users(user_ids, eval_frac=settings.eval_frac, val_frac=val_frac, seed=seed)
 
 
 def _users_taking_part(histories: Histories, last: NDArray[np.int64], settings: PrepareSettings) -> NDArray[np.bool_]:

@@ -1,0 +1,46 @@
+"""What every baseline is: fitted on the purchases of training shoppers, it scores the catalogue for others."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_rec.purchases import PurchaseHistories, Queries
+
+# Q queries, N products
+
+Scores = NDArray[np.float64]
+
+
+class Baseline(ABC):
+    """Ranks the whole catalogue by a score; of equal scores the product first in the catalogue wins.
+
+    A subclass takes its hyper-parameters as keyword arguments, with defaults that were published for Instacart.
+    """
+
+    name: ClassVar[str]
+    """What ``evaluate --baselines`` calls it."""
+
+    @classmethod
+    def grid(cls) -> list[Self]:
+        """What to choose from on the validation queries; the first one where there are none."""
+        return [cls()]
+
+    @abstractmethod
+    def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
+        """Learn from training shoppers; returns itself.
+
+        Args:
+            training: whole histories of the shoppers that may be trained on, their newest orders included.
+            product_texts: N texts, in catalogue order.
+        """
+
+    @abstractmethod
+    def scores(self, queries: Queries) -> Scores:
+        """float64 ``(Q, N)``: higher is better. Of a few queries at a time: the whole catalogue is scored.
+
+        Args:
+            queries: shoppers who ask.
+        """

@@ -1,0 +1,89 @@
+"""Purchase histories of a processed folder, as :class:`~lit_rec.purchases.PurchaseHistories`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import load_from_disk
+from numpy.typing import NDArray
+
+from lit_rec import schema
+from lit_rec.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.processed import ProcessedFolder
+from lit_rec.purchases import UNKNOWN, PurchaseHistories, starts
+
+
+def read_eval_histories(folder: ProcessedFolder, query_ids: Sequence[str]) -> PurchaseHistories:
+    """What the shoppers of some evaluation queries had bought before.
+
+    Args:
+        folder: a finished processed folder.
+        query_ids: whose, in this order.
+
+    Raises:
+        NotPreparedError: the folder holds no histories.
+        ProcessedFolderError: a query has no history, or a history a product that is not in the catalogue.
+    """
+    table = _table(folder, schema.EVAL_HISTORY)
+    rows = pc.index_in(pa.array(map(int, query_ids), pa.int64()), value_set=table[schema.QUERY_ID])
+    if rows.null_count:
+        raise ProcessedFolderError(
+            f"{folder.path / schema.EVAL_HISTORY} does not fit {schema.EVAL_QUERIES}",
+            f"{rows.null_count:,} queries have no history",
+            "Run prepare again",
+        )
+    return _histories(folder, table.take(rows))
+
+
+def read_training_histories(folder: ProcessedFolder) -> PurchaseHistories:
+    """The whole histories of the users that may be trained on, their last orders included.
+
+    Raises:
+        NotPreparedError: the folder holds none.
+        ProcessedFolderError: a history has a product that is not in the catalogue.
+    """
+    return _histories(folder, _table(folder, schema.TRAIN_HISTORY))
+
+
+def _table(folder: ProcessedFolder, name: str) -> pa.Table:
+    if not (folder.path / name).is_dir():
+        raise NotPreparedError(
+            f"{folder.path} holds no {name}",
+            f"it was prepared with eval_frac {folder.params.get('eval_frac')}, "
+            f"by lit_rec {folder.params.get('lit_rec_version', '(the reference project)')}",
+            "Run prepare again, with an --eval_frac below 1",
+        )
+    return load_from_disk(folder.path / name).data.table
+
+
+def _histories(folder: ProcessedFolder, table: pa.Table) -> PurchaseHistories:
+    def flat(name: str, kind: Any) -> NDArray[Any]:  # noqa: ANN401
+        return table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(kind)
+
+    def or_unknown(name: str) -> NDArray[np.int8]:
+        return pc.fill_null(table[name], UNKNOWN).to_numpy().astype(np.int8)
+
+    products = pa.array(map(int, folder.corpus), pa.int64())
+    lines = table[schema.HISTORY_PRODUCT_IDS].combine_chunks()
+    position = pc.index_in(lines.flatten(), value_set=products)
+    if position.null_count:
+        raise ProcessedFolderError(
+            f"{folder.path} does not fit {schema.EVAL_CORPUS}",
+            f"{position.null_count:,} purchases are of products that are not there",
+            "Run prepare again, or take both from one run",
+        )
+    n_lines = pc.list_value_length(lines).to_numpy(zero_copy_only=False)
+    return PurchaseHistories(
+        line_start=starts(n_lines),
+        product=position.to_numpy(zero_copy_only=False).astype(np.int32),
+        orders_ago=flat(schema.HISTORY_ORDERS_AGO, np.int32),
+        days_ago=flat(schema.HISTORY_DAYS_AGO, np.float32),
+        cart_position=flat(schema.HISTORY_CART_POSITIONS, np.int32),
+        line_dow=flat(schema.HISTORY_DOWS, np.int8),
+        line_hour=flat(schema.HISTORY_HOURS, np.int8),
+        days_since_prior=table[schema.DAYS_SINCE_PRIOR].to_numpy().astype(np.float32),
+        dow=or_unknown(schema.ORDER_DOW),
+        hour=or_unknown(schema.ORDER_HOUR),
+    )

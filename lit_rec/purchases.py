@@ -1,0 +1,221 @@
+"""Purchase histories at the moment a shopper asks: what counting, neighbours and the ranker read.
+
+Plain numpy, for the serving path. Shapes: Q shoppers, L order lines of all of them, T targets, N products.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_rec.errors import ShapeError
+
+UNKNOWN = -1
+"""A weekday or an hour that is not known."""
+
+
+@dataclass(frozen=True)
+class PurchaseHistories:
+    """What each of Q shoppers has bought so far, flat, and what is known of the order to come.
+
+    The lines of shopper ``q`` are ``line_start[q]`` to ``line_start[q + 1]``, oldest order first, an order's lines in
+    cart order. Nothing of the order to come is in them.
+
+    Args:
+        line_start: int64 ``(Q + 1,)``.
+        product: int32 ``(L,)``, catalogue position, 0 to N - 1.
+        orders_ago: int32 ``(L,)``, 1 for the newest order.
+        days_ago: float32 ``(L,)``, days from that order to the order to come.
+        cart_position: int32 ``(L,)``, from 1.
+        line_dow: int8 ``(L,)``, weekday of the line's order, 0 to 6, or :data:`UNKNOWN`.
+        line_hour: int8 ``(L,)``, hour of the line's order, 0 to 23, or :data:`UNKNOWN`.
+        days_since_prior: float32 ``(Q,)``, days from the newest order to the order to come; NaN where not known.
+        dow: int8 ``(Q,)``, weekday of the order to come, or :data:`UNKNOWN`.
+        hour: int8 ``(Q,)``, hour of the order to come, or :data:`UNKNOWN`.
+    """
+
+    line_start: NDArray[np.int64]
+    product: NDArray[np.int32]
+    orders_ago: NDArray[np.int32]
+    days_ago: NDArray[np.float32]
+    cart_position: NDArray[np.int32]
+    line_dow: NDArray[np.int8]
+    line_hour: NDArray[np.int8]
+    days_since_prior: NDArray[np.float32]
+    dow: NDArray[np.int8]
+    hour: NDArray[np.int8]
+
+    def __post_init__(self) -> None:
+        n_queries, n_lines = len(self.line_start) - 1, int(self.line_start[-1])
+        for field in fields(self)[1:]:
+            expected = n_lines if field.name in _OF_LINES else n_queries
+            if (found := getattr(self, field.name).shape) != (expected,):
+                raise ShapeError(f"{field.name} must be ({expected},)", f"got {found}")
+
+    def __len__(self) -> int:
+        return len(self.line_start) - 1
+
+    @property
+    def n_lines(self) -> NDArray[np.int64]:
+        """int64 ``(Q,)``."""
+        return np.diff(self.line_start)
+
+    @property
+    def query(self) -> NDArray[np.int64]:
+        """int64 ``(L,)``: whose line it is."""
+        return np.repeat(np.arange(len(self)), self.n_lines)
+
+    @property
+    def n_orders(self) -> NDArray[np.int64]:
+        """int64 ``(Q,)``: past orders; 0 for a shopper without any."""
+        most = np.zeros(len(self), dtype=np.int64)
+        np.maximum.at(most, self.query, self.orders_ago)
+        return most
+
+    def select(self, rows: NDArray[np.int64] | slice) -> "PurchaseHistories":
+        """These shoppers alone.
+
+        Args:
+            rows: positions ``(S,)``, or a slice of them.
+        """
+        rows = np.arange(len(self))[rows]
+        lines = concatenated_ranges(self.line_start[rows], self.line_start[rows + 1])
+        of_lines = {name: getattr(self, name)[lines] for name in _OF_LINES}
+        of_queries = {name: getattr(self, name)[rows] for name in _OF_QUERIES}
+        return PurchaseHistories(line_start=starts(self.n_lines[rows]), **of_lines, **of_queries)
+
+    def distinct_products(self, query: int) -> NDArray[np.int32]:
+        """int32: catalogue positions of what shopper ``query`` has bought, ascending, each once."""
+        return np.unique(self.product[self.line_start[query] : self.line_start[query + 1]])
+
+
+_OF_LINES = ("product", "orders_ago", "days_ago", "cart_position", "line_dow", "line_hour")
+_OF_QUERIES = ("days_since_prior", "dow", "hour")
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Q shoppers who ask what they will buy next.
+
+    Args:
+        contexts: the context string of each, as :mod:`lit_rec.text` writes it.
+        histories: what each has bought so far.
+    """
+
+    contexts: Sequence[str]
+    histories: PurchaseHistories
+
+    def __post_init__(self) -> None:
+        if len(self.contexts) != len(self.histories):
+            raise ShapeError(
+                "A query has a context and a history", f"got {len(self.contexts)} and {len(self.histories)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.contexts)
+
+    def select(self, rows: NDArray[np.int64] | slice) -> "Queries":
+        """These shoppers alone.
+
+        Args:
+            rows: positions ``(S,)``, or a slice of them.
+        """
+        chosen = np.arange(len(self))[rows]
+        return Queries([self.contexts[row] for row in chosen.tolist()], self.histories.select(chosen))
+
+
+@dataclass(frozen=True)
+class RollingTargets:
+    """Past orders as orders to be predicted, each with only the orders before it as its history.
+
+    Args:
+        histories: of T targets.
+        shopper: int64 ``(T,)``, whose target it is: position among the shoppers they were made from.
+        target_start: int64 ``(T + 1,)``.
+        target_product: int32; what was bought in target ``t`` is ``target_start[t]`` to ``target_start[t + 1]``.
+    """
+
+    histories: PurchaseHistories
+    shopper: NDArray[np.int64]
+    target_start: NDArray[np.int64]
+    target_product: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.shopper)
+
+
+def rolling_targets(histories: PurchaseHistories, per_shopper: int = 0, min_orders: int = 1) -> RollingTargets:
+    """Take the newest orders of each shopper as targets, newest first.
+
+    Args:
+        histories: whole histories of shoppers, their newest order included.
+        per_shopper: at most so many targets a shopper; 0 for all.
+        min_orders: a target has at least so many orders before it.
+    """
+    most = int(histories.orders_ago.max(initial=0)) - min_orders
+    n_rounds = min(per_shopper, most) if per_shopper else most
+    query, n_orders = histories.query, histories.n_orders
+    rounds = [_before(histories, query, n_orders, ago, min_orders) for ago in range(1, n_rounds + 1)]
+    if not rounds:
+        rounds = [_before(histories, query, n_orders, 1, max(min_orders, most + 1, 1))]
+    return RollingTargets(
+        _concatenated([one.histories for one in rounds]),
+        np.concatenate([one.shopper for one in rounds]),
+        starts(np.concatenate([np.diff(one.target_start) for one in rounds])),
+        np.concatenate([one.target_product for one in rounds]),
+    )
+
+
+def _before(
+    histories: PurchaseHistories, query: NDArray[np.int64], n_orders: NDArray[np.int64], ago: int, min_orders: int
+) -> RollingTargets:
+    """The order ``ago`` orders ago of each shopper as a target."""
+    is_target, is_earlier = histories.orders_ago == ago, histories.orders_ago > ago
+    n_target = np.bincount(query[is_target], minlength=len(histories))
+    n_earlier = np.bincount(query[is_earlier], minlength=len(histories))
+    takes_part = (n_orders - ago >= min_orders) & (n_target > 0) & (n_earlier > 0)  # an order may hold no product
+    is_target, is_earlier = is_target & takes_part[query], is_earlier & takes_part[query]
+    shopper = np.flatnonzero(takes_part)
+    n_target, n_earlier = n_target[shopper], n_earlier[shopper]
+    first = np.flatnonzero(is_target)[starts(n_target)[:-1]] if len(shopper) else np.empty(0, np.int64)
+    age = np.zeros(len(histories), dtype=np.float32)
+    age[shopper] = histories.days_ago[first]
+    of_lines = {name: getattr(histories, name)[is_earlier] for name in _OF_LINES}
+    of_lines["orders_ago"] = of_lines["orders_ago"] - np.int32(ago)
+    of_lines["days_ago"] = of_lines["days_ago"] - age[query[is_earlier]]
+    line_start = starts(n_earlier)
+    gap = of_lines["days_ago"][line_start[1:] - 1] if len(shopper) else np.empty(0, np.float32)  # of the newest line
+    before = PurchaseHistories(
+        line_start=line_start,
+        **of_lines,
+        days_since_prior=gap.astype(np.float32),
+        dow=histories.line_dow[first],
+        hour=histories.line_hour[first],
+    )
+    return RollingTargets(before, shopper, starts(n_target), histories.product[is_target])
+
+
+def _concatenated(parts: list[PurchaseHistories]) -> PurchaseHistories:
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_OF_LINES, *_OF_QUERIES)}
+    return PurchaseHistories(line_start=starts(np.concatenate([part.n_lines for part in parts])), **joined)
+
+
+def starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of some groups begins in a flat array, and where the last one ends.
+
+    >>> starts(np.array([2, 0, 3]))
+    array([0, 2, 2, 5])
+    """
+    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+
+
+def concatenated_ranges(begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``begin[0], ..., end[0] - 1, begin[1], ...``.
+
+    >>> concatenated_ranges(np.array([5, 9, 1]), np.array([7, 9, 3]))
+    array([5, 6, 1, 2])
+    """
+    counts = end - begin
+    first = starts(counts)
+    return np.arange(first[-1]) + np.repeat(begin - first[:-1], counts)
