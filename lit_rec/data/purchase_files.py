@@ -60,10 +60,12 @@ def _table(folder: ProcessedFolder, name: str) -> pa.Table:
 
 def _histories(folder: ProcessedFolder, table: pa.Table) -> PurchaseHistories:
     def flat(name: str, kind: Any) -> NDArray[Any]:  # noqa: ANN401
-        return table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(kind)
+        values: NDArray[Any] = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(kind)
+        return values
 
     def or_unknown(name: str) -> NDArray[np.int8]:
-        return pc.fill_null(table[name], UNKNOWN).to_numpy().astype(np.int8)
+        values: NDArray[np.int8] = pc.fill_null(table[name], UNKNOWN).to_numpy().astype(np.int8)
+        return values
 
     products = pa.array(map(int, folder.corpus), pa.int64())
     lines = table[schema.HISTORY_PRODUCT_IDS].combine_chunks()

@@ -1,0 +1,1 @@
+"""History features."""
