@@ -5,6 +5,7 @@ Heavy imports wait until a verb runs, so that help comes at once.
 
 import logging
 import random
+import shlex
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from lit_rec import __version__, schema
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.errors import LitRecError, SettingError
+from lit_rec.evaluation.settings import EvaluationSettings
 from lit_rec.files import read_json
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 
@@ -145,7 +147,63 @@ def export(ckpt_path: Path, output_dir: Path) -> Path:
     return folder
 
 
-_VERBS: dict[str, Callable[..., object]] = {"prepare": prepare, "recommend": recommend, "export": export}
+def evaluate(settings: EvaluationSettings) -> dict[str, object]:
+    """Measure models and baselines on the same queries, with intervals of every difference.
+
+    Args:
+        settings: what is measured, on which queries, and where the results go.
+
+    Returns:
+        The report.
+
+    Raises:
+        LitRecError: a method failed; the report of the others is written before.
+    """
+    from lit_rec.evaluation.evaluate import evaluate as evaluate_methods
+
+    report = evaluate_methods(settings, _command_of(settings))
+    written = [file for file in (settings.markdown, settings.json, settings.per_query) if file is not None]
+    if failed := report["failed"]:
+        why = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        kept = f"The others are in {written[0]}" if written else "The others are printed above"
+        raise LitRecError(f"{len(failed)} of {len(failed) + len(report['methods'])} methods failed", why, kept)
+    if settings.json is None:
+        _say_next(f"{_command_of(settings)} --json results/evaluation.json --markdown results/evaluation.md")
+    else:
+        _say_next(
+            *(f"less {file}" for file in written if file.suffix in {".md", ".json"}),
+            f"ls {settings.pictures_dir}",
+            *(f"python -m lit_rec recommend --model_dir {model} --n_samples 3" for model in settings.model_dir[:1]),
+        )
+    return report
+
+
+def _command_of(settings: EvaluationSettings) -> str:
+    """The command line that asks for this again."""
+    words = ["python", "-m", "lit_rec", "evaluate"]
+    for setting in fields(settings):
+        value = getattr(settings, setting.name)
+        if setting.name in _MANY:
+            words += [f"--{setting.name}", *value] if value else []
+        elif value != setting.default:
+            words += [f"--{setting.name}", str(value).lower() if isinstance(value, bool) else str(value)]
+    return shlex.join(words)
+
+
+_VERBS: dict[str, Callable[..., object]] = {
+    "prepare": prepare,
+    "evaluate": evaluate,
+    "recommend": recommend,
+    "export": export,
+}
+_SETTINGS: dict[str, type] = {"prepare": PrepareSettings, "evaluate": EvaluationSettings}
+"""Verbs whose arguments are the fields of a class."""
+
+_MANY = {
+    "model_dir": "Model folders or hub ids, any number. A folder with a ranker gives two rows: ranker, and text alone.",
+    "baselines": "Names of baselines, any number, or 'all'; they are fitted here.",
+}
+"""Arguments of evaluate that take several words."""
 
 
 def main(args: Sequence[str] | None = None) -> object:
@@ -184,9 +242,9 @@ def _run(words: list[str], *, of_process: bool = False) -> object:
 
 def _arguments(verb: str, namespace: Namespace) -> dict[str, object]:
     values = {name: value for name, value in vars(namespace).items() if name != "config"}
-    if verb == "prepare":
-        names = [field.name for field in fields(PrepareSettings)]
-        values["settings"] = PrepareSettings(**{name: values.pop(name) for name in names})
+    if (settings := _SETTINGS.get(verb)) is not None:
+        names = [field.name for field in fields(settings)]
+        values["settings"] = settings(**{name: values.pop(name) for name in names})
     return values
 
 
@@ -199,8 +257,11 @@ def _parser() -> ArgumentParser:
         summary = (function.__doc__ or "").partition("\n")[0]
         verb = ArgumentParser(description=summary)
         verb.add_argument("--config", action="config", help="A YAML file with any of these settings.")
-        if name == "prepare":
-            verb.add_class_arguments(PrepareSettings)
+        if name in _SETTINGS:
+            verb.add_class_arguments(_SETTINGS[name], skip=set(_MANY))
+        if name == "evaluate":
+            for many, explained in _MANY.items():
+                verb.add_argument(f"--{many}", nargs="+", type=str, default=[], metavar="NAME", help=explained)
         verb.add_function_arguments(function, skip={"settings"})
         verbs.add_subcommand(name, verb, help=summary)
     for name, summary in _TRAINING_VERBS.items():

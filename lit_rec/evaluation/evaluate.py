@@ -1,0 +1,141 @@
+"""The verb ``evaluate``: any models and baselines on the same queries, measured, compared, written and drawn."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+from rich.console import Console
+
+from lit_rec import schema
+from lit_rec.baselines.registry import BASELINES
+from lit_rec.errors import LitRecError, SettingError
+from lit_rec.evaluation.contenders import Contender, baseline_contenders
+from lit_rec.evaluation.cost import measured_cost
+from lit_rec.evaluation.inputs import HeldOut, Training, read_held_out, read_training
+from lit_rec.evaluation.measure import PerQuery, measure
+from lit_rec.evaluation.models import model_contenders
+from lit_rec.evaluation.per_query_files import save_per_query
+from lit_rec.evaluation.pictures import draw
+from lit_rec.evaluation.report import Report, make_report, markdown, terminal_tables
+from lit_rec.evaluation.settings import ALL_BASELINES, EvaluationSettings
+from lit_rec.files import write_json
+from lit_rec.pretrained import DEFAULT_BASE_MODEL
+from lit_rec.processed import ProcessedFolder, find_processed_folder
+from lit_rec.schema import Split
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(settings: EvaluationSettings, command: str = "") -> Report:
+    """Measure the methods, print and write what is asked for.
+
+    A method that fails (a :class:`~lit_rec.errors.LitRecError`) does not lose the others: it is named under
+    ``failed`` in the report.
+
+    Args:
+        settings: what is asked.
+        command: as typed, for the report.
+
+    Raises:
+        SettingError: no queries, an unknown baseline, two methods of one name, or ``against`` is none of them.
+        LitRecError: every method failed.
+    """
+    folder = ProcessedFolder(find_processed_folder(settings.processed_dir))
+    held_out = read_held_out(folder, None if settings.split == "all" else Split(settings.split))
+    if not len(held_out):
+        raise SettingError(
+            f"No {settings.split} queries in {folder.path}",
+            f"it holds {len(folder.queries):,} queries, {held_out.n_left_out:,} of the split without a known product",
+            "Pass another --split, or prepare with a larger --eval_frac",
+        )
+    train_folder = ProcessedFolder(find_processed_folder(settings.train_dir)) if settings.train_dir else None
+    training = cache(partial(read_training, folder, train_folder, held_out))
+    contenders = _contenders(settings, folder, training)
+    baselines = [one.name for one in contenders if one.is_baseline]
+    fitted_on = training() if baselines else None  # read before any work, so that what is wrong is said at once
+    results, failed = _measured(contenders, held_out, settings.chunk_size)
+    if not results:
+        why = "\n".join(f"  {name}: {error}" for name, error in failed.items())
+        raise LitRecError("No method could be measured", f"all failed:\n{why}")
+    validation = fitted_on.validation if fitted_on and settings.tune else None
+    report = make_report(
+        results,
+        baselines=baselines,
+        against=None if settings.against in failed else settings.against,
+        n_resamples=settings.n_resamples,
+        seed=settings.seed,
+        about={
+            "command": command,
+            "processed_dir": str(folder.path),
+            "split": settings.split,
+            "n_left_out": held_out.n_left_out,
+            "n_products": len(held_out.product_ids),
+            "fitted_on": fitted_on.source if fitted_on else None,
+            "n_validation_queries": len(validation) if validation else 0,
+            "failed": failed,
+        },
+    )
+    Console().print(terminal_tables(report))
+    _write(report, results, settings)
+    return report
+
+
+def _contenders(
+    settings: EvaluationSettings, folder: ProcessedFolder, training: Callable[[], Training]
+) -> list[Contender]:
+    """All that is asked for, baselines last; nothing is loaded or fitted yet."""
+    models = [*settings.model_dir, *([DEFAULT_BASE_MODEL] if settings.base_model else [])]
+    corpus = folder.path / schema.EVAL_CORPUS
+    contenders = [one for model in models for one in model_contenders(model, corpus, settings.device)]
+    names = list(BASELINES) if ALL_BASELINES in settings.baselines else settings.baselines
+    contenders += baseline_contenders(names, training, tune=settings.tune, chunk_size=settings.chunk_size)
+    found = [one.name for one in contenders]
+    if doubled := {name for name in found if found.count(name) > 1}:
+        raise SettingError("Each method is named once", f"got several times: {', '.join(sorted(doubled))}")
+    if settings.against is not None and settings.against not in found:
+        raise SettingError(
+            f"Cannot compare with {settings.against!r}", "it is not evaluated", f"Pass one of {', '.join(found)}"
+        )
+    return contenders
+
+
+def _measured(
+    contenders: Sequence[Contender], held_out: HeldOut, chunk_size: int
+) -> tuple[list[PerQuery], dict[str, str]]:
+    """The results of those that work, and why the others do not."""
+    results, failed = [], {}
+    for number, contender in enumerate(contenders, 1):
+        logger.info("%d of %d: %s", number, len(contenders), contender.name)
+        try:
+            ready = contender.make()
+            with measured_cost() as cost:
+                result = measure(ready.method, held_out, chunk_size)
+        except LitRecError as error:
+            logger.error("%s failed, the others go on: %s", contender.name, error)
+            failed[contender.name] = f"{type(error).__name__}: {error}"
+            continue
+        results.append(
+            replace(
+                result,
+                fit_seconds=ready.fit_seconds,
+                peak_gb=float(np.nanmax([ready.fit_gb, cost.peak_gb])),
+                settings=[ready.settings] if ready.settings else [],
+            )
+        )
+    return results, failed
+
+
+def _write(report: Report, results: Sequence[PerQuery], settings: EvaluationSettings) -> None:
+    for file in (settings.json, settings.markdown):
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+    if settings.json is not None:
+        write_json(settings.json, report, indent=2)
+    if settings.markdown is not None:
+        settings.markdown.write_text(markdown(report), encoding="utf-8")
+    if settings.per_query is not None:
+        save_per_query(settings.per_query, results)
+    if settings.pictures_dir is not None:
+        draw(report, settings.pictures_dir)

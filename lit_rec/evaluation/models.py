@@ -1,0 +1,110 @@
+"""Model folders as methods: the text tower, and the ranker where a folder has one."""
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lit_rec.errors import ModelFolderError
+from lit_rec.evaluation.contenders import Contender, Ready
+from lit_rec.purchases import Queries
+from lit_rec.recommender import Recommender
+
+logger = logging.getLogger(__name__)
+
+RANKER_FILE = "ranker.json"
+"""A model folder with this file has a ranker."""
+
+TEXT_ALONE = "{}, text alone"
+
+# Q queries, N products
+
+
+@runtime_checkable
+class _ScoresQueries(Protocol):
+    """A recommender with a ranker."""
+
+    def scores(self, queries: Queries) -> NDArray[np.floating[Any]]:
+        """Float ``(Q, N)``."""
+
+
+class TextTower:
+    """Ranks by the cosine between a context's embedding and a product's.
+
+    Args:
+        recommender: encoder and catalogue.
+        name: what tables call it.
+    """
+
+    def __init__(self, recommender: Recommender, name: str) -> None:
+        self.recommender, self.name = recommender, name
+
+    def scores(self, queries: Queries) -> NDArray[np.float32]:
+        """float32 ``(Q, N)``: cosines, -1 to 1.
+
+        Args:
+            queries: whose contexts are encoded; histories are not looked at.
+        """
+        contexts = self.recommender.model.encode(
+            list(queries.contexts),
+            batch_size=self.recommender.batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,  # measure shows one
+        )
+        scores: NDArray[np.float32] = np.asarray(contexts, np.float32) @ self.recommender.index.embeddings.T
+        return scores
+
+
+class Ranker:
+    """Ranks by the ranker of a model folder.
+
+    Args:
+        recommender: with a ranker.
+        name: what tables call it.
+
+    Raises:
+        ModelFolderError: the recommender has no ranker.
+    """
+
+    def __init__(self, recommender: Recommender, name: str) -> None:
+        if not isinstance(recommender, _ScoresQueries):
+            raise ModelFolderError(
+                f"{name} has a {RANKER_FILE}", "this version of lit_rec cannot load it", "Install the version it is of"
+            )
+        self._scores: Callable[[Queries], NDArray[np.floating[Any]]] = recommender.scores
+        self.name = name
+
+    def scores(self, queries: Queries) -> NDArray[np.floating[Any]]:
+        """Float ``(Q, N)``.
+
+        Args:
+            queries: contexts and histories.
+        """
+        return self._scores(queries)
+
+
+def model_contenders(model_dir: str, corpus: Path, device: str | None = None) -> list[Contender]:
+    """The methods of a model folder: its ranker, where it has one, and its text tower; loaded once for both.
+
+    Args:
+        model_dir: a model folder, or a hub id; also the name.
+        corpus: the catalogue, product id to text.
+        device: see :class:`~lit_rec.recommender.Recommender`.
+    """
+
+    @cache
+    def load() -> Recommender:
+        return Recommender(model_dir, corpus, device=device, show_progress=True)
+
+    if not (Path(model_dir) / RANKER_FILE).is_file():
+        return [Contender(model_dir, lambda: Ready(TextTower(load(), model_dir)))]
+    alone = TEXT_ALONE.format(model_dir)
+    return [
+        Contender(model_dir, lambda: Ready(Ranker(load(), model_dir))),
+        Contender(alone, lambda: Ready(TextTower(load(), alone))),
+    ]

@@ -1,0 +1,71 @@
+"""What ``evaluate`` can be asked; light, so that help comes at once."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lit_rec.errors import SettingError
+
+EvaluatedSplit = Literal["test", "val", "all"]
+ALL_BASELINES = "all"
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is measured, on which queries, and where the results go.
+
+    Args:
+        processed_dir: a processed folder, or one that holds some (the newest is taken): the queries and the catalogue.
+        model_dir: model folders or hub ids, any number. A folder with a ranker gives two rows: the ranker, and its
+            text tower alone.
+        baselines: names, any number, or 'all'; they are fitted here.
+        against: the method that all others are compared with; by default the baseline with the best ndcg@10, or the
+            first method where there is no baseline.
+        split: 'test' chose nothing; 'val' chose checkpoints and hyper-parameters; 'all' is both.
+        train_dir: another processed folder, of other users, that baselines are fitted and tuned on. By default the
+            training shoppers of processed_dir; where it has none (eval_frac 1), the past orders of its own shoppers.
+        tune: choose the hyper-parameters of baselines by ndcg@10 of the validation queries; false, or without such
+            queries: the published ones.
+        base_model: add the untrained base model.
+        json: the report goes here; methods -> name -> metric -> value.
+        markdown: the report as tables to be read.
+        per_query: a parquet file with every metric of every query, from which folds can be pooled.
+        pictures: a folder for the pictures; by default beside the JSON file, named like it.
+        n_resamples: of the bootstrap.
+        seed: of the bootstrap.
+        chunk_size: queries scored at a time; the memory for scores grows with it.
+        device: cuda, mps or cpu; by default INFERENCE_DEVICE, or the best there is.
+    """
+
+    processed_dir: Path = Path("processed")
+    model_dir: list[str] = field(default_factory=list)
+    baselines: list[str] = field(default_factory=list)
+    against: str | None = None
+    split: EvaluatedSplit = "test"
+    train_dir: Path | None = None
+    tune: bool = True
+    base_model: bool = False
+    json: Path | None = None
+    markdown: Path | None = None
+    per_query: Path | None = None
+    pictures: Path | None = None
+    n_resamples: int = 10_000
+    seed: int = 0
+    chunk_size: int = 64
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("n_resamples", "chunk_size"):
+            if (found := getattr(self, name)) < 1:
+                raise SettingError(f"{name} must be at least 1", f"got {found}")
+        if not (self.model_dir or self.baselines or self.base_model):
+            raise SettingError(
+                "Nothing to evaluate",
+                "neither a model nor a baseline is named",
+                "Pass --model_dir DIR..., --baselines NAME... or --baselines all",
+            )
+
+    @property
+    def pictures_dir(self) -> Path | None:
+        """Where pictures go; None for none."""
+        return self.pictures or (self.json.with_suffix("") if self.json else None)
