@@ -1,0 +1,80 @@
+"""How many orders hold two products both, for all pairs of products, within a bound on memory.
+
+Shapes: O orders, N products, C products of a chunk.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from lit_rec.baselines.order_matrix import csr_array, rows_at_a_time
+
+
+def co_occurrence(incidence: csr_array, neighbours: int | None = None) -> csr_array:
+    """int32 ``(N, N)``: orders that hold both products; on the diagonal those that hold the one.
+
+    Whole numbers all through: 50 products of a shopper that go together with bananas sum to more than the 16 million
+    that float32 is exact to.
+
+    Args:
+        incidence: ``(O, N)`` of ones.
+        neighbours: keep so many a row, the most frequent; None keeps all.
+    """
+    return _in_chunks(incidence, np.ones(incidence.shape[1], dtype=np.float32), neighbours).astype(np.int32)
+
+
+def cosine(incidence: csr_array, neighbours: int | None = None) -> csr_array:
+    """float32 ``(N, N)``: ``c_ij / sqrt(c_ii c_jj)`` with c as of :func:`co_occurrence`; 1 on the diagonal.
+
+    A product that nobody bought has an empty row.
+
+    Source: Sarwar et al., "Item-based Collaborative Filtering Recommendation Algorithms", WWW 2001, section 3.1.1, of
+    binary vectors over orders.
+
+    Args:
+        incidence: ``(O, N)`` of ones.
+        neighbours: keep so many a row, the most similar, itself among them; None keeps all.
+    """
+    popularity = np.bincount(incidence.indices, minlength=incidence.shape[1])
+    return _in_chunks(incidence, (1 / np.sqrt(np.maximum(popularity, 1))).astype(np.float32), neighbours)
+
+
+def _in_chunks(incidence: csr_array, scale: NDArray[np.float32], neighbours: int | None) -> csr_array:
+    """float32 ``(N, N)``: ``scale_i c_ij scale_j``, cut row by row, so that no more is ever held than is kept."""
+    n_products = len(scale)
+    by_product = incidence.T.tocsr()  # (N, O)
+    at_a_time = rows_at_a_time(n_products)
+    begins = range(0, n_products, at_a_time)
+    data, indices = [np.empty(0, np.float32)], [np.empty(0, np.int32)]
+    n_kept = [np.zeros(1, np.int64)]
+    for first in track(begins, description="Counting what is bought together", disable=len(begins) < 3):
+        rows = by_product[first : first + at_a_time] @ incidence
+        rows.sort_indices()
+        row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+        rows.data *= scale[first : first + at_a_time][row] * scale[rows.indices]
+        kept = _strongest(rows, row, neighbours)
+        data.append(rows.data[kept])
+        indices.append(rows.indices[kept])
+        n_kept.append(np.bincount(row[kept], minlength=rows.shape[0]))
+    row_start = np.cumsum(np.concatenate(n_kept))
+    return csr_array((np.concatenate(data), np.concatenate(indices), row_start), shape=(n_products, n_products))
+
+
+def _strongest(rows: csr_array, row: NDArray[np.int64], neighbours: int | None) -> NDArray[np.bool_]:
+    """bool, one an entry: the highest of each row; of equal ones at the cut those first in the catalogue.
+
+    Args:
+        rows: ``(C, N)``, values above 0, entries in catalogue order.
+        row: of each entry.
+        neighbours: how many to keep; None for all.
+    """
+    if neighbours is None or neighbours >= rows.shape[1]:
+        return np.ones(len(row), dtype=bool)
+    # A dense partition takes a tenth of the time of sorting the entries of popular products.
+    cut = np.partition(rows.toarray(), -neighbours, axis=1)[:, -neighbours][row]
+    above, at = rows.data > cut, rows.data == cut
+    n_above = np.bincount(row[above], minlength=rows.shape[0])
+    n_at_before = np.concatenate(([0], np.cumsum(at)))
+    rank_among_equals = n_at_before[1:] - n_at_before[rows.indptr[row]]
+    kept: NDArray[np.bool_] = above | (at & (rank_among_equals <= neighbours - n_above[row]))
+    return kept

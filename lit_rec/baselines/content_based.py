@@ -1,0 +1,68 @@
+"""An untrained sentence encoder: products whose texts are like the shopper's context string."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from lit_rec.baselines.base import Baseline, Scores
+from lit_rec.baselines.order_matrix import OrderMatrix
+from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
+from lit_rec.devices import best_device
+from lit_rec.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
+from lit_rec.purchases import PurchaseHistories, Queries
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_TEXTS_PER_CHUNK = 4_096
+
+
+class ContentBased(Baseline):
+    """Cosine of the embeddings of context and product text. Nothing is learnt but popularity.
+
+    A shopper without history has the ranking of popularity: the context then says nothing.
+
+    Args:
+        base_model: folder or hub id.
+        device: ``cuda``, ``mps`` or ``cpu``; None for the best one there is.
+        batch_size: texts that are encoded at a time.
+    """
+
+    name = "content_based"
+
+    def __init__(self, base_model: str = DEFAULT_BASE_MODEL, device: str | None = None, batch_size: int = 128) -> None:
+        self.base_model, self.device, self.batch_size = base_model, device, batch_size
+
+    def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
+        """Encode the catalogue: minutes on a processor, where it is large."""
+        self._popularity = popularity_rank(OrderMatrix.of(training, len(product_texts)).popularity)
+        self._model = load_sentence_transformer(self.base_model, best_device(self.device))
+        self._products = self._encode(self._model, product_texts)
+        return self
+
+    def scores(self, queries: Queries) -> Scores:
+        """Cosines; where there is no history, all below 0 and by popularity."""
+        scores: Scores = (self._encode(self._model, queries.contexts) @ self._products.T).astype(np.float64)
+        is_new = queries.histories.n_lines == 0
+        nothing = np.zeros((int(is_new.sum()), len(self._popularity)))
+        scores[is_new] = positive_then_popular(nothing, self._popularity)
+        return scores
+
+    def _encode(self, model: "SentenceTransformer", texts: Sequence[str]) -> NDArray[np.float32]:
+        """``(texts, dimensions)``, of length 1; under a progress bar where they are many."""
+        starts = range(0, len(texts), _TEXTS_PER_CHUNK)
+        chunks = [
+            model.encode(
+                list(texts[start : start + _TEXTS_PER_CHUNK]),
+                batch_size=self.batch_size,
+                normalize_embeddings=True,
+                show_progress_bar=False,
+            )
+            for start in track(starts, description="Encoding the catalogue", disable=len(starts) < 3)
+        ]
+        dimensions = model.get_sentence_embedding_dimension() or 0
+        embeddings: NDArray[np.float32] = np.concatenate([np.empty((0, dimensions), dtype=np.float32), *chunks])
+        return embeddings

@@ -1,0 +1,57 @@
+"""The baselines by name. Asking for one imports it; the names alone import nothing."""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from lit_rec.baselines.base import Baseline
+from lit_rec.errors import SettingError
+
+_CLASS_OF = {
+    "popularity": "popularity.Popularity",
+    "personal_frequency": "personal_frequency.PersonalFrequency",
+    "recency_frequency": "recency_frequency.RecencyFrequency",
+    "last_basket": "last_basket.LastBasket",
+    "tifu_knn": "tifu_knn.TifuKnn",
+    "up_cf": "up_cf.UpCf",
+    "item_item_reference": "item_item.ItemItemReference",
+    "item_item": "item_item.ItemItem",
+    "co_visitation": "item_item.CoVisitation",
+    "content_based": "content_based.ContentBased",
+    "boosted_trees": "boosted_trees.BoostedTrees",
+}
+
+
+class _LazyClasses(Mapping[str, type[Baseline]]):
+    """Imports a class when it is looked up, so that counting does not wait for torch or scikit-learn."""
+
+    def __getitem__(self, name: str) -> type[Baseline]:
+        module, _, class_name = _CLASS_OF[name].partition(".")
+        found: type[Baseline] = getattr(import_module(f"lit_rec.baselines.{module}"), class_name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in _CLASS_OF
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASS_OF)
+
+    def __len__(self) -> int:
+        return len(_CLASS_OF)
+
+
+BASELINES: Mapping[str, type[Baseline]] = _LazyClasses()
+"""The class of each baseline by its name, in the order of reports: counting first, learning last."""
+
+
+def baseline_class(name: str) -> type[Baseline]:
+    """The baseline of that name.
+
+    Raises:
+        SettingError: there is none.
+
+    >>> baseline_class("popularity").__name__
+    'Popularity'
+    """
+    if name not in BASELINES:
+        raise SettingError(f"No baseline {name!r}", f"there are {', '.join(BASELINES)}", "Name one of those")
+    return BASELINES[name]
