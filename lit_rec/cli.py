@@ -172,7 +172,7 @@ def evaluate(settings: EvaluationSettings) -> dict[str, object]:
     else:
         _say_next(
             *(f"less {file}" for file in written if file.suffix in {".md", ".json"}),
-            f"ls {settings.pictures_dir}",
+            f"ls {settings.pictures_dir}/*.png",
             *(f"python -m lit_rec recommend --model_dir {model} --n_samples 3" for model in settings.model_dir[:1]),
         )
     return report

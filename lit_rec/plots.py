@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 _METRICS = ("ndcg@10", "recall@10", "repeat_recall@10", "explore_recall@100")
 
@@ -74,6 +74,8 @@ def metric_bars(file: Path, panels: Mapping[str, Mapping[str, Bar]], title: str,
     size = (3.4 + 3.2 * n_columns, 0.9 + n_rows * (0.9 + 0.3 * max(len(methods), 2)))
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(title, fontsize=12)
+    if compared_with:
+        figure.supxlabel(f"Orange and dashed: {_short(compared_with)}, which the others are compared with", fontsize=9)
     every = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
     for axes in every.flat[len(panels) :]:
         axes.set_visible(False)
@@ -121,13 +123,15 @@ def _panel(axes: Axes, title: str, bars: Mapping[str, Bar], methods: Sequence[st
         if bar.low is not None and bar.high is not None:
             axes.plot([bar.low, bar.high], [height, height], color=_INK, linewidth=1.4, marker="|", markersize=6)
         end = bar.value if bar.high is None else bar.high
-        axes.text(end + 0.03 * right, height, f"{bar.value:.3f}", va="center", fontsize=8.5, color=_INK)
+        number = axes.text(end + 0.03 * right, height, f"{bar.value:.3f}", va="center", fontsize=8.5, color=_INK)
+        number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # above the line drawn through
     if compared_with in bars:
         axes.axvline(bars[compared_with].value, color=_COMPARED_BAR, linewidth=1, linestyle="--", zorder=0)
     axes.set_title(title, fontsize=10)
     axes.set_yticks(range(len(methods)), [_short(name) for name in methods], fontsize=9)
     axes.set_ylim(len(methods) - 0.4, -0.6)
     axes.set_xlim(0, 1.25 * right)  # room for the numbers
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(axis="x", labelsize=8)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right"]].set_visible(False)

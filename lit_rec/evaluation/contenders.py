@@ -11,9 +11,12 @@ from lit_rec.baselines.base import Baseline
 from lit_rec.baselines.registry import baseline_class
 from lit_rec.evaluation.cost import measured_cost
 from lit_rec.evaluation.inputs import Training
-from lit_rec.evaluation.measure import CHUNK_SIZE, Method, mean_ndcg
+from lit_rec.evaluation.measure import CHUNK_SIZE, Method, measure
 
 logger = logging.getLogger(__name__)
+
+CHOOSING_METRIC = "ndcg@10"
+"""What hyper-parameters are chosen by, if not told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -49,53 +52,63 @@ class Contender:
 
 
 def baseline_contenders(
-    names: Sequence[str], training: Callable[[], Training], *, tune: bool = True, chunk_size: int = CHUNK_SIZE
+    names: Sequence[str],
+    training: Callable[[], Training],
+    *,
+    tune_by: str | None = CHOOSING_METRIC,
+    chunk_size: int = CHUNK_SIZE,
 ) -> list[Contender]:
     """Baselines by name.
 
     Args:
         names: of the registry.
-        training: reads what they are fitted on, once the first of them needs it.
-        tune: choose hyper-parameters on the validation queries, where there are any.
+        training: reads what they are fitted on.
+        tune_by: the metric that chooses hyper-parameters on the validation queries, where there are any; None for the
+            published ones.
         chunk_size: validation queries scored at a time.
 
     Raises:
         SettingError: there is no baseline of that name.
     """
-    classes = {name: baseline_class(name) for name in names}
 
     def contender(name: str) -> Contender:
+        baseline = baseline_class(name)
         return Contender(
-            name, lambda: fitted(classes[name], training(), tune=tune, chunk_size=chunk_size), is_baseline=True
+            name, lambda: fitted(baseline, training(), tune_by=tune_by, chunk_size=chunk_size), is_baseline=True
         )
 
-    return [contender(name) for name in classes]
+    return [contender(name) for name in names]
 
 
-def fitted(baseline: type[Baseline], training: Training, *, tune: bool = True, chunk_size: int = CHUNK_SIZE) -> Ready:
-    """Fit a baseline, with the hyper-parameters of its grid that rank the validation queries best by NDCG@10.
+def fitted(
+    baseline: type[Baseline],
+    training: Training,
+    *,
+    tune_by: str | None = CHOOSING_METRIC,
+    chunk_size: int = CHUNK_SIZE,
+) -> Ready:
+    """Fit a baseline, with the hyper-parameters of its grid that rank the validation queries best.
 
-    Without validation queries, or with ``tune`` off, it is the first of the grid. Of equal ones the first wins. The
+    Without validation queries, or without ``tune_by``, it is the first of the grid. Of equal ones the first wins. The
     cost is that of fitting the chosen one, once.
 
     Args:
         baseline: which.
         training: what to fit on and what to choose by.
-        tune: whether to choose.
+        tune_by: the metric that chooses; None not to choose.
         chunk_size: validation queries scored at a time.
     """
     grid = baseline.grid()
-    validation = training.validation if tune and len(grid) > 1 else None
-    if validation is None:
-        return _fitted(grid[0], training)
-    best, best_ndcg = None, -1.0
+    best = _fitted(grid[0], training)
+    if tune_by is None or training.validation is None or len(grid) == 1:
+        return best
+    best_mean = -1.0
     for number, candidate in enumerate(grid, 1):
-        ready = _fitted(candidate, training)
-        ndcg = mean_ndcg(ready.method, validation, chunk_size)
-        logger.info("%s %d of %d, %s: val ndcg@10 %.4f", baseline.name, number, len(grid), ready.settings, ndcg)
-        if best is None or ndcg > best_ndcg:
-            best, best_ndcg = ready, ndcg
-    assert best is not None
+        ready = best if number == 1 else _fitted(candidate, training)
+        mean = measure(ready.method, training.validation, chunk_size).summary()[tune_by]
+        logger.info("%s %d of %d, %s: val %s %.4f", baseline.name, number, len(grid), ready.settings, tune_by, mean)
+        if mean > best_mean:
+            best, best_mean = ready, mean
     return best
 
 

@@ -1,5 +1,6 @@
 """What a method costs: seconds, and the memory it grew by."""
 
+import ctypes
 import gc
 import sys
 import time
@@ -20,8 +21,9 @@ class Cost:
     Args:
         seconds: wall clock.
         peak_gb: the highest resident memory of the whole process during the block above what was resident when it
-            began, in 10^9 bytes. Memory that Python had kept from earlier work and used again is not in it, so it is
-            a lower bound, the closer the bigger the growth. NaN where the system does not tell (Linux does).
+            began, in 10^9 bytes. Freed memory that the process still holds is given back to the system before (glibc
+            can), but some pieces stay and are used again: read it as good to about 0.01. NaN where the system does not
+            tell (Linux does).
     """
 
     seconds: float = nan
@@ -39,6 +41,8 @@ def measured_cost() -> Iterator[Cost]:
     """
     cost = Cost()
     gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         _CLEAR.write_text(_FORGET_PEAK, encoding="ascii")
     before, begin = _resident("VmRSS"), time.perf_counter()

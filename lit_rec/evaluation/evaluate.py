@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from lit_rec import schema
@@ -23,6 +24,7 @@ from lit_rec.evaluation.settings import ALL_BASELINES, EvaluationSettings
 from lit_rec.files import write_json
 from lit_rec.pretrained import DEFAULT_BASE_MODEL
 from lit_rec.processed import ProcessedFolder, find_processed_folder
+from lit_rec.purchases import Queries
 from lit_rec.schema import Split
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ def evaluate(settings: EvaluationSettings, command: str = "") -> Report:
             "n_products": len(held_out.product_ids),
             "fitted_on": fitted_on.source if fitted_on else None,
             "n_validation_queries": len(validation) if validation else 0,
+            "tuned_by": settings.tune_by if validation else None,
             "failed": failed,
         },
     )
@@ -90,7 +93,9 @@ def _contenders(
     corpus = folder.path / schema.EVAL_CORPUS
     contenders = [one for model in models for one in model_contenders(model, corpus, settings.device)]
     names = list(BASELINES) if ALL_BASELINES in settings.baselines else settings.baselines
-    contenders += baseline_contenders(names, training, tune=settings.tune, chunk_size=settings.chunk_size)
+    contenders += baseline_contenders(
+        names, training, tune_by=settings.tune_by if settings.tune else None, chunk_size=settings.chunk_size
+    )
     found = [one.name for one in contenders]
     if doubled := {name for name in found if found.count(name) > 1}:
         raise SettingError("Each method is named once", f"got several times: {', '.join(sorted(doubled))}")
@@ -106,6 +111,7 @@ def _measured(
 ) -> tuple[list[PerQuery], dict[str, str]]:
     """The results of those that work, and why the others do not."""
     results, failed = [], {}
+    measure(_Nothing(len(held_out.product_ids)), held_out.first(chunk_size), chunk_size)  # first calls load code
     for number, contender in enumerate(contenders, 1):
         logger.info("%d of %d: %s", number, len(contenders), contender.name)
         try:
@@ -125,6 +131,21 @@ def _measured(
             )
         )
     return results, failed
+
+
+@dataclass(frozen=True)
+class _Nothing:
+    """Scores every product alike.
+
+    Args:
+        n_products: size of the catalogue.
+    """
+
+    n_products: int
+    name: str = "nothing"
+
+    def scores(self, queries: Queries) -> NDArray[np.float64]:
+        return np.zeros((len(queries), self.n_products))
 
 
 def _write(report: Report, results: Sequence[PerQuery], settings: EvaluationSettings) -> None:

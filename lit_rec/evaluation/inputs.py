@@ -60,6 +60,13 @@ class HeldOut:
         shares = [np.isin(r, h).mean() for r, h in zip(self.relevant, self.history, strict=True)]
         return np.array(shares, dtype=np.float32)
 
+    def first(self, n_queries: int) -> "HeldOut":
+        """The first so many queries alone."""
+        rows = slice(n_queries)
+        return replace(
+            self, query_ids=self.query_ids[rows], queries=self.queries.select(rows), relevant=self.relevant[rows]
+        )
+
     def on(self, product_ids: NDArray[np.int64]) -> "HeldOut":
         """The same on another catalogue: products that it lacks are dropped, and queries left without a relevant one.
 

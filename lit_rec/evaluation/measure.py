@@ -152,25 +152,6 @@ def measure(method: Method, held_out: HeldOut, chunk_size: int = CHUNK_SIZE) -> 
     )
 
 
-def mean_ndcg(method: Method, held_out: HeldOut, chunk_size: int = CHUNK_SIZE, rank: int = 10) -> float:
-    """NDCG alone, for choosing hyper-parameters.
-
-    Args:
-        method: what ranks.
-        held_out: queries that may choose.
-        chunk_size: queries scored at a time.
-        rank: how many ranks count.
-    """
-    total, k = 0.0, min(rank, len(held_out.product_ids))
-    for start in range(0, len(held_out), chunk_size):
-        rows = slice(start, start + chunk_size)
-        scores = _checked(method.scores(held_out.queries.select(rows)), method, held_out, rows)
-        relevant = padded(held_out.relevant[rows])
-        hits = pad(membership(top_k(scores, k)[1], relevant), (0, rank - k))
-        total += float(ndcg(hits, (relevant >= 0).sum(dim=1), rank).double().sum())
-    return total / len(held_out)
-
-
 def padded(rows: Sequence[NDArray[Any]]) -> Tensor:
     """int64 ``(len(rows), longest)``, filled up with -1."""
     filled = np.full((len(rows), max(map(len, rows), default=0)), _NO_PRODUCT, dtype=np.int64)

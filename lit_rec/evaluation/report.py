@@ -37,6 +37,7 @@ SLICED_METRIC = "ndcg@10"
 
 _CHOOSES = "ndcg@10"  # the baseline to be compared with
 _COLUMNS = ("recall@10", "accuracy@10", "repeat_recall@10", "explore_part_recall@100", "coverage@10")
+_EXPLORE_METRIC = "explore_part_recall@100"
 _COSTS = {"ms_per_query": "{:,.2f}", "fit_seconds": "{:,.1f}", "peak_gb": "{:,.2f}"}
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "sentence-transformers")
 
@@ -123,7 +124,7 @@ def markdown(report: Report) -> str:
         f"Differences from **{report['against']}**; in brackets 95 % intervals, percentile bootstrap over queries "
         f"({report['bootstrap']['n_resamples']:,} resamples), paired. `{report.get('command', '')}`\n",
         _markdown_table(*_headline(report)),
-        "## What new products find: the ranking without the shopper's own history\n",
+        "## New products: the ranking without the shopper's own history\n",
         _markdown_table(*_explore(report)),
     ]
     for variable in report["slices"]:
@@ -137,11 +138,21 @@ def markdown(report: Report) -> str:
 
 
 def terminal_tables(report: Report) -> Group:
-    """The report as tables for the terminal."""
-    note = f"95 % intervals in brackets; differences from {report['against']}, paired. Bold: an interval without 0."
+    """The report as tables for a terminal of 80 columns; those with intervals first."""
     return Group(
-        _rich_table(_title(report), *_headline(report, bold=True), caption=note),
-        *(_rich_table(f"{SLICED_METRIC}, {TITLES[name]}", *_slice_table(report, name)) for name in report["slices"]),
+        *(
+            _rich_table(f"{_spaced(metric)}, {which}", *_with_interval(report, metric))
+            for metric, which in (
+                (SLICED_METRIC, _title(report)),
+                (_EXPLORE_METRIC, "history taken out of the ranking"),
+            )
+        ),
+        f"In brackets 95 % intervals; differences from {report['against']}, paired; * where 0 is outside.\n",
+        _rich_table("Further means", *_means(report)),
+        *(
+            _rich_table(f"{SLICED_METRIC}: {TITLES[name].lower()}", *_slice_table(report, name))
+            for name in report["slices"]
+        ),
         _rich_table("Cost", *_cost(report)),
     )
 
@@ -208,13 +219,34 @@ def _by_ndcg(report: Report) -> list[str]:
     return sorted(methods, key=lambda name: -_number(methods[name].get(_CHOOSES)))
 
 
-def _headline(report: Report, *, bold: bool = False) -> tuple[list[str], _Rows]:
+def _with_interval(report: Report, metric: str) -> tuple[list[str], _Rows]:
+    rows = []
+    for name in _by_ndcg(report):
+        interval = _interval(*report["intervals"][name].get(metric, (None, None)))
+        mean = f"{_cell(report['methods'][name].get(metric))} {interval}"
+        rows.append([name, mean, _difference(report, name, metric, mark=True)])
+    return ["", _spaced(metric), "difference"], rows
+
+
+def _means(report: Report) -> tuple[list[str], _Rows]:
+    methods = report["methods"]
+    return ["", *map(_spaced, _COLUMNS)], [
+        [name, *(_cell(methods[name].get(metric)) for metric in _COLUMNS)] for name in _by_ndcg(report)
+    ]
+
+
+def _spaced(metric: str) -> str:
+    """So that a header can be broken."""
+    return metric.replace("_", " ").replace("@", " @")
+
+
+def _headline(report: Report) -> tuple[list[str], _Rows]:
     header = ["", "ndcg@10", "difference", *_COLUMNS]
     rows = []
     for name in _by_ndcg(report):
         of = report["methods"][name]
         first = f"{_cell(of['ndcg@10'])} {_interval(*report['intervals'][name]['ndcg@10'])}"
-        rows.append([name, first, _difference(report, name, "ndcg@10", bold), *(_cell(of.get(m)) for m in _COLUMNS)])
+        rows.append([name, first, _difference(report, name, "ndcg@10"), *(_cell(of.get(m)) for m in _COLUMNS)])
     return header, rows
 
 
@@ -253,13 +285,13 @@ def _cost(report: Report) -> tuple[list[str], _Rows]:
     ]
 
 
-def _difference(report: Report, method: str, metric: str, bold: bool = False) -> str:
+def _difference(report: Report, method: str, metric: str, *, mark: bool = False) -> str:
     found = report["differences"].get(method, {}).get(metric)
     if found is None or found["difference"] is None:
         return ""
     shown = f"{found['difference']:+.4f} {_interval(found['low'], found['high'], '+.4f')}"
-    clear = found["low"] is not None and (found["low"] > 0 or found["high"] < 0)
-    return f"**{shown}**" if bold and clear else shown
+    is_clear = found["low"] is not None and (found["low"] > 0 or found["high"] < 0)
+    return f"{shown}{'*' if is_clear else ' '}" if mark else shown
 
 
 def _interval(low: float | None, high: float | None, form: str = ".4f") -> str:
@@ -275,19 +307,13 @@ def _markdown_table(header: Sequence[str], rows: _Rows) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
-def _rich_table(title: str, header: Sequence[str], rows: _Rows, caption: str | None = None) -> Table:
-    table = Table(title=escape(title), title_justify="left", caption=caption, caption_justify="left")
+def _rich_table(title: str, header: Sequence[str], rows: _Rows) -> Table:
+    table = Table(title=escape(title), title_justify="left", padding=(0, 0, 0, 1))
     for number, name in enumerate(header):
         table.add_column(escape(name), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(_rich_cell, row))
+        table.add_row(*map(escape, row))
     return table
-
-
-def _rich_cell(text: str) -> str:
-    marked = text.startswith("**")
-    shown = escape(text.strip("*") if marked else text)
-    return f"[bold]{shown}[/bold]" if marked else shown
 
 
 def _number(value: float | None) -> float:

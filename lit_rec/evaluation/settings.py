@@ -7,6 +7,7 @@ from typing import Literal
 from lit_rec.errors import SettingError
 
 EvaluatedSplit = Literal["test", "val", "all"]
+TunedMetric = Literal["ndcg@10", "recall@10", "explore_part_recall@100"]
 ALL_BASELINES = "all"
 
 
@@ -24,8 +25,10 @@ class EvaluationSettings:
         split: 'test' chose nothing; 'val' chose checkpoints and hyper-parameters; 'all' is both.
         train_dir: another processed folder, of other users, that baselines are fitted and tuned on. By default the
             training shoppers of processed_dir; where it has none (eval_frac 1), the past orders of its own shoppers.
-        tune: choose the hyper-parameters of baselines by ndcg@10 of the validation queries; false, or without such
-            queries: the published ones.
+        tune: choose the hyper-parameters of baselines on the validation queries; false, or without such queries: the
+            published ones.
+        tune_by: the metric that chooses. The best of counting what is bought together by ndcg@10 is far from its best
+            at finding new products.
         base_model: add the untrained base model.
         json: the report goes here; methods -> name -> metric -> value.
         markdown: the report as tables to be read.
@@ -44,6 +47,7 @@ class EvaluationSettings:
     split: EvaluatedSplit = "test"
     train_dir: Path | None = None
     tune: bool = True
+    tune_by: TunedMetric = "ndcg@10"
     base_model: bool = False
     json: Path | None = None
     markdown: Path | None = None
