@@ -47,6 +47,8 @@ class PurchaseHistories:
     hour: NDArray[np.int8]
 
     def __post_init__(self) -> None:
+        if self.line_start.ndim != 1 or self.line_start.size == 0:
+            raise ShapeError("line_start must be (Q + 1,)", f"got {self.line_start.shape}")
         n_queries, n_lines = len(self.line_start) - 1, int(self.line_start[-1])
         for field in fields(self)[1:]:
             expected = n_lines if field.name in _OF_LINES else n_queries
@@ -148,17 +150,17 @@ class RollingTargets:
 def rolling_targets(histories: PurchaseHistories, per_shopper: int = 0, min_orders: int = 1) -> RollingTargets:
     """Take the newest orders of each shopper as targets, newest first.
 
+    An order without products is no target. The order after it has an unknown gap: lines alone tell when orders were.
+
     Args:
         histories: whole histories of shoppers, their newest order included.
-        per_shopper: at most so many targets a shopper; 0 for all.
-        min_orders: a target has at least so many orders before it.
+        per_shopper: only so many newest orders of a shopper become targets; 0 for all.
+        min_orders: a target has at least so many orders before it, at least one.
     """
     most = int(histories.orders_ago.max(initial=0)) - min_orders
-    n_rounds = min(per_shopper, most) if per_shopper else most
+    n_rounds = max(min(per_shopper, most) if per_shopper else most, 1)
     query, n_orders = histories.query, histories.n_orders
     rounds = [_before(histories, query, n_orders, ago, min_orders) for ago in range(1, n_rounds + 1)]
-    if not rounds:
-        rounds = [_before(histories, query, n_orders, 1, max(min_orders, most + 1, 1))]
     return RollingTargets(
         _concatenated([one.histories for one in rounds]),
         np.concatenate([one.shopper for one in rounds]),
@@ -178,14 +180,15 @@ def _before(
     is_target, is_earlier = is_target & takes_part[query], is_earlier & takes_part[query]
     shopper = np.flatnonzero(takes_part)
     n_target, n_earlier = n_target[shopper], n_earlier[shopper]
-    first = np.flatnonzero(is_target)[starts(n_target)[:-1]] if len(shopper) else np.empty(0, np.int64)
+    first = np.flatnonzero(is_target)[starts(n_target)[:-1]]
     age = np.zeros(len(histories), dtype=np.float32)
     age[shopper] = histories.days_ago[first]
     of_lines = {name: getattr(histories, name)[is_earlier] for name in _OF_LINES}
     of_lines["orders_ago"] = of_lines["orders_ago"] - np.int32(ago)
     of_lines["days_ago"] = of_lines["days_ago"] - age[query[is_earlier]]
     line_start = starts(n_earlier)
-    gap = of_lines["days_ago"][line_start[1:] - 1] if len(shopper) else np.empty(0, np.float32)  # of the newest line
+    newest_line = line_start[1:] - 1
+    gap = np.where(of_lines["orders_ago"][newest_line] == 1, of_lines["days_ago"][newest_line], np.nan)
     before = PurchaseHistories(
         line_start=line_start,
         **of_lines,

@@ -74,6 +74,29 @@ def test_prepare_takes_flags(raw_dir: Path, tmp_path: Path, capsys: pytest.Captu
     assert f"--data.processed_dir {folder}" in capsys.readouterr().out.replace("\n", "")
 
 
+def test_prepare_takes_a_fold_and_says_what_the_folds_are(
+    raw_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--data_dir", str(raw_dir), "--output_dir", str(tmp_path)]
+    folder = main(["prepare", *flags, "--n_folds", "3", "--fold", "2"])
+    assert folder == tmp_path / "p5_mp20_fold2of3"
+    assert "python -m lit_rec fit" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["prepare", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "cross-validation by user" in shown
+    assert "which of the n_folds parts is the test part, 0 to n_folds - 1" in shown
+
+
+def test_a_fold_that_there_is_not_ends_the_process_with_one_sentence(raw_dir: Path, tmp_path: Path) -> None:
+    flags = ["--data_dir", str(raw_dir), "--output_dir", str(tmp_path), "--n_folds", "5", "--fold", "5"]
+    answer = in_a_process("-m", "lit_rec", "prepare", *flags)
+    assert answer.returncode == 1
+    assert "SettingError: fold must be one of n_folds, counted from 0: got 5 of 5. Pass a --fold" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_prepare_takes_a_config_that_flags_overrule(raw_dir: Path, tmp_path: Path) -> None:
     config = tmp_path / "prepare.yaml"
     settings = {

@@ -227,11 +227,15 @@ class _Writer:
         self._write_histories(schema.EVAL_HISTORY, targets.eval, targets.eval_split)
 
     def write_training_histories(self, users: NDArray[np.int64]) -> None:
-        """The whole history of each user who may be trained on; the moment of asking is that of the last order."""
+        """The whole history of each user who may be trained on; the moment of asking is that of the last order.
+
+        No such user, no dataset.
+        """
         ends = self.histories.order_start[users + 1]
         ends = ends - (self.histories.lines_per_order[ends - 1] == 0)  # a last order whose products are not known
         ends = ends[ends > self.histories.order_start[users]]
-        self._write_histories(schema.TRAIN_HISTORY, ends, np.full(len(ends), Split.TRAIN))
+        if len(ends) > 0:
+            self._write_histories(schema.TRAIN_HISTORY, ends, np.full(len(ends), Split.TRAIN))
 
     def _write_histories(self, name: str, ends: NDArray[np.int64], splits: NDArray[np.str_]) -> None:
         """One row for each of ``ends``: the orders of its user before it.
@@ -241,10 +245,9 @@ class _Writer:
             ends: orders to be predicted; of users to be trained on, the place after their last order.
             splits: the split of each.
         """
-        if len(ends) > 0:
-            chunks = zip(_chunks(ends, f"Writing {name}"), _chunks(splits), strict=True)
-            tables = (self._history_table(chunk, split) for chunk, split in chunks)
-            _write_dataset(tables, _HISTORY_SCHEMA, self.folder / name)
+        chunks = zip(_chunks(ends, f"Writing {name}"), _chunks(splits), strict=True)
+        tables = (self._history_table(chunk, split) for chunk, split in chunks)
+        _write_dataset(tables, _HISTORY_SCHEMA, self.folder / name)
 
     def _history_table(self, ends: NDArray[np.int64], splits: NDArray[np.str_]) -> pa.Table:
         histories, of_queries = self.histories, splits[0] != Split.TRAIN
@@ -283,10 +286,7 @@ def _reusable(folder: Path, settings: PrepareSettings, source: SourceName, finge
     """Whether a finished folder already holds what was asked."""
     if not (folder / schema.PARAMS).exists():
         return False
-    if "n_train_users" not in ProcessedFolder(folder).params:
-        logger.info("%s is of an older version, without %s: making it anew", folder, schema.TRAIN_HISTORY)
-        return False
-    record = ProcessedFolder(folder).params
+    record = asdict(PrepareSettings()) | ProcessedFolder(folder).params  # an older version had fewer settings
     asked = {**asdict(settings), "source": source, "input_sha256": fingerprint}
     if differing := [key for key, value in asked.items() if record.get(key) != value]:
         raise ProcessedFolderError(
@@ -294,6 +294,9 @@ def _reusable(folder: Path, settings: PrepareSettings, source: SourceName, finge
             f"{', '.join(differing)} differ",
             "Pass --overwrite true to replace it, or another --output_dir to keep both",
         )
+    if "n_train_users" not in record:
+        logger.info("%s is of an older version, without %s: making it anew", folder, schema.TRAIN_HISTORY)
+        return False
     return True
 
 

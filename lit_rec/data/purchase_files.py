@@ -26,7 +26,7 @@ def read_eval_histories(folder: ProcessedFolder, query_ids: Sequence[str]) -> Pu
         NotPreparedError: the folder holds no histories.
         ProcessedFolderError: a query has no history, or a history a product that is not in the catalogue.
     """
-    table = _table(folder, schema.EVAL_HISTORY)
+    table = _table(folder, schema.EVAL_HISTORY, "Run prepare again")
     rows = pc.index_in(pa.array(map(int, query_ids), pa.int64()), value_set=table[schema.QUERY_ID])
     if rows.null_count:
         raise ProcessedFolderError(
@@ -44,18 +44,18 @@ def read_training_histories(folder: ProcessedFolder) -> PurchaseHistories:
         NotPreparedError: the folder holds none.
         ProcessedFolderError: a history has a product that is not in the catalogue.
     """
-    return _histories(folder, _table(folder, schema.TRAIN_HISTORY))
+    return _histories(folder, _table(folder, schema.TRAIN_HISTORY, "Run prepare again, with an --eval_frac below 1"))
 
 
-def _table(folder: ProcessedFolder, name: str) -> pa.Table:
+def _table(folder: ProcessedFolder, name: str, do: str) -> pa.Table:
+    by = "the reference project" if folder.is_of_reference else f"lit_rec {folder.params['lit_rec_version']}"
+    found = f"it was prepared with eval_frac {folder.params.get('eval_frac')}, by {by}"
     if not (folder.path / name).is_dir():
-        raise NotPreparedError(
-            f"{folder.path} holds no {name}",
-            f"it was prepared with eval_frac {folder.params.get('eval_frac')}, "
-            f"by lit_rec {folder.params.get('lit_rec_version', '(the reference project)')}",
-            "Run prepare again, with an --eval_frac below 1",
-        )
-    return load_from_disk(folder.path / name).data.table
+        raise NotPreparedError(f"{folder.path} holds no {name}", found, do)
+    table = load_from_disk(folder.path / name).data.table
+    if schema.HISTORY_DOWS not in table.column_names:
+        raise NotPreparedError(f"{folder.path / name} has no column {schema.HISTORY_DOWS}", found, do)
+    return table
 
 
 def _histories(folder: ProcessedFolder, table: pa.Table) -> PurchaseHistories:

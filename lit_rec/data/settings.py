@@ -32,9 +32,11 @@ class PrepareSettings:
             only, to score a finished model on users it never saw.
         val_frac: share of the held-out users that chooses the checkpoint; the others are the test part. With
             eval_frac 1 there is nothing to choose and all are test.
-        n_folds: cross-validation by user: the test part is fold ``fold`` of so many equal parts of the users, and
-            val_frac of the next fold chooses; eval_frac then plays no part. 0 for one split by eval_frac.
-        fold: from 0 to n_folds - 1.
+        n_folds: cross-validation by user: users fall into so many parts of about one size, by a seeded hash; one of
+            them is the test part, val_frac of the next one chooses the checkpoint, and all others train. eval_frac
+            then plays no part. 0 for one split by eval_frac.
+        fold: which of the n_folds parts is the test part, 0 to n_folds - 1. One run for each gives every user a
+            turn; 0 without folds.
         max_target_orders: at most this many users with a labelled last order take part (seeded); none for all.
         seed: seed of every choice above.
     """
@@ -61,14 +63,20 @@ class PrepareSettings:
         for name in ("eval_frac", "val_frac"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise SettingError(f"{name} must be a share between 0 and 1", f"got {share}")
-        if self.n_folds == 1 or self.n_folds < 0 or not 0 <= self.fold < max(self.n_folds, 1):
-            raise SettingError(
-                "n_folds must be 0 or at least 2, and fold below it", f"got n_folds {self.n_folds}, fold {self.fold}"
-            )
+        self._check_folds()
         if self.sample_frac is not None and not 0 < self.sample_frac <= 1:
             raise SettingError("sample_frac must be above 0 and at most 1", f"got {self.sample_frac}")
         if self.max_target_orders is not None and self.max_target_orders < 1:
             raise SettingError("max_target_orders must be at least 1", f"got {self.max_target_orders}")
+
+    def _check_folds(self) -> None:
+        if self.n_folds < 0 or self.n_folds == 1:
+            raise SettingError("n_folds must be 0 or at least 2", f"got {self.n_folds}")
+        if not 0 <= self.fold < max(self.n_folds, 1):
+            do = f"Pass a --fold of 0 to {self.n_folds - 1}" if self.n_folds else "Pass --n_folds too, at least 2"
+            raise SettingError("fold must be one of n_folds, counted from 0", f"got {self.fold} of {self.n_folds}", do)
+        if self.n_folds == 2 and self.val_frac == 1:
+            raise SettingError("val_frac must be below 1 with n_folds 2", "nobody is left to train", "Use more folds")
 
     @property
     def trains_nothing(self) -> bool:

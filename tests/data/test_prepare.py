@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from datasets import load_from_disk
@@ -15,12 +16,15 @@ from datasets import load_from_disk
 from lit_rec import schema
 from lit_rec.data.prepare import prepare, write_processed
 from lit_rec.data.settings import PrepareSettings
+from lit_rec.data.split import split_users
 from lit_rec.data.tables import Tables
 from lit_rec.errors import InputError, NotPreparedError, ProcessedFolderError
-from lit_rec.files import read_json
+from lit_rec.files import read_json, write_json
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 
 ROLLING = PrepareSettings(eval_frac=0.4, targets="rolling")
+HISTORIES = ("train_history", "eval_history")
+SIDES = {"eval_frac": 0.4, "val_frac": 0.5, "seed": 42}
 
 
 @pytest.fixture
@@ -96,6 +100,9 @@ def test_what_is_relevant_is_the_basket_that_was_bought(made, tables):
 def test_the_recorded_counts_are_those_of_the_files(made, tables):
     params, history = made.params, rows(made, "eval_history")
     assert params["n_users"] == tables.orders["user_id"].n_unique()
+    assert params["n_train_users"] == params["n_users"] - sum(
+        side != "train" for side in split_users(tables.orders["user_id"].unique().to_numpy(), **SIDES)
+    )
     assert params["n_train_orders"] == len({pair["query_id"] for pair in rows(made, "train_dataset")})
     assert params["n_eval_queries"] == len(made.queries) == len(made.relevant_docs) == len(history)
     assert params["n_val_queries"] == sum(row["split"] == "val" for row in history)
@@ -180,10 +187,128 @@ def test_the_history_is_every_earlier_line_with_its_age(make, make_tables, bough
             "history_orders_ago": [3, 3, 1],
             "history_days_ago": [21.0, 21.0, 7.0],
             "history_cart_positions": [1, 2, 1],
+            "history_order_dows": [0, 0, 2],
+            "history_order_hours": [8, 8, 10],
         }
     ]
     assert folder.queries == {"795": "[w0h8] Product 5, Product 3; [+4d w2h10] Product 3."}
     assert folder.relevant_docs == {"795": ["1", "2"]}
+
+
+# --- purchase histories, line by line ---
+
+
+@pytest.fixture(scope="module")
+def with_gaps(tables):
+    """The same users, but every seventh order of the past without its lines."""
+    past = tables.orders.filter(pl.col("eval_set") == "prior").sort("order_id")["order_id"]
+    lines = tables.order_lines.filter(~pl.col("order_id").is_in(past.gather_every(7).implode()))
+    return Tables(tables.orders, lines, tables.products)
+
+
+def orders_of(tables: Tables) -> dict[int, list[dict]]:
+    """User to orders in time, each with its products in cart order."""
+    bought = baskets(tables)
+    users: dict[int, list[dict]] = {}
+    for order in tables.orders.sort("user_id", "order_number").to_dicts():
+        users.setdefault(order["user_id"], []).append({**order, "products": bought.get(order["order_id"], [])})
+    return users
+
+
+def lines_before(orders: list[dict], asked_at: int, newest: int) -> dict[str, list]:
+    """The columns of a history: of the orders up to ``newest``, seen from the moment of ``orders[asked_at]``."""
+    lines = [
+        (
+            product,
+            newest + 1 - number,
+            sum(later["days_since_prior_order"] for later in orders[number + 1 : asked_at + 1]),
+            cart,
+            order["order_dow"],
+            order["order_hour_of_day"],
+        )
+        for number, order in enumerate(orders[: newest + 1])
+        for cart, product in enumerate(order["products"], 1)
+    ]
+    names = ("product_ids", "orders_ago", "days_ago", "cart_positions", "order_dows", "order_hours")
+    columns = zip(*lines, strict=True) if lines else [()] * len(names)
+    return {f"history_{name}": list(column) for name, column in zip(names, columns, strict=True)}
+
+
+def test_the_history_of_a_query_is_what_its_shopper_bought_before(make, with_gaps):
+    folder = make(with_gaps)
+    expected = []
+    for user, orders in orders_of(with_gaps).items():
+        (side,) = split_users(np.array([user]), **SIDES)
+        if side != "train" and orders[-1]["eval_set"] == "train":
+            told = {"query_id": orders[-1]["order_id"], "user_id": user, "split": side}
+            told |= {name: orders[-1][name] for name in ("days_since_prior_order", "order_dow", "order_hour_of_day")}
+            expected.append(told | lines_before(orders, len(orders) - 1, len(orders) - 2))
+    assert rows(folder, "eval_history") == expected
+    assert list(folder.queries) == [str(row["query_id"]) for row in expected]
+
+
+def test_the_history_of_a_training_user_is_all_of_its_orders_up_to_the_last_known_one(make, with_gaps):
+    expected = []
+    for user, orders in orders_of(with_gaps).items():
+        last = len(orders) - 1 if orders[-1]["products"] else len(orders) - 2
+        if last >= 0 and split_users(np.array([user]), **SIDES)[0] == "train":
+            told = {"query_id": orders[last]["order_id"], "user_id": user, "split": "train"}
+            told |= dict.fromkeys(("days_since_prior_order", "order_dow", "order_hour_of_day"))
+            expected.append(told | lines_before(orders, last, last))
+    assert rows(make(with_gaps), "train_history") == expected
+    assert any(row["history_orders_ago"][-1] == 1 for row in expected)
+
+
+def test_users_of_one_order_train_with_it_and_only_where_its_products_are_known(make, make_tables, bought):
+    users = {
+        1: [bought("train", None, 1, 1, [4, 2])],
+        2: [bought("test", None, 1, 1, [])],
+        3: [bought("prior", None, 1, 1, [7]), bought("test", 8.0, 1, 1, [])],
+        4: [bought("prior", None, 1, 1, [7]), bought("train", 8.0, 1, 1, [])],
+    }
+    folder = make(make_tables(users), PrepareSettings(eval_frac=0.0))
+    found = {row["user_id"]: row for row in rows(folder, "train_history")}
+    assert {user: row["history_product_ids"] for user, row in found.items()} == {1: [4, 2], 3: [7], 4: [7]}
+    assert all(row["history_orders_ago"] == [1] * len(row["history_days_ago"]) for row in found.values())
+    assert all(set(row["history_days_ago"]) == {0.0} for row in found.values())
+
+
+def test_every_line_is_of_a_training_user_of_a_history_or_of_a_query(made, tables):
+    """Only what held-out users without a labelled last order bought is nowhere."""
+    evaluated = {row["user_id"] for row in rows(made, "eval_history")}
+    trained = {row["user_id"] for row in rows(made, "train_history")}
+    users_of_lines = tables.order_lines.join(tables.orders, on="order_id")["user_id"]
+    n_lines = {name: sum(len(r["history_product_ids"]) for r in rows(made, name)) for name in HISTORIES}
+    assert n_lines["train_history"] == users_of_lines.is_in(list(trained)).sum()
+    n_bought = sum(map(len, made.relevant_docs.values()))
+    assert n_lines["eval_history"] + n_bought == users_of_lines.is_in(list(evaluated)).sum()
+    neither = tables.orders.filter(~pl.col("user_id").is_in(list(evaluated | trained)))
+    assert neither["eval_set"].is_in(["prior", "test"]).all()
+
+
+def test_no_history_of_a_user_who_is_held_out_is_trained_on(made):
+    trained, evaluated = ({row["user_id"] for row in rows(made, name)} for name in HISTORIES)
+    assert trained.isdisjoint(evaluated)
+
+
+def test_users_that_take_no_part_have_no_training_history(make, tables):
+    folder = make(tables, PrepareSettings(eval_frac=0.4, max_target_orders=10))
+    histories = [row["query_id"] for row in rows(folder, "train_history")]
+    assert histories == list(dict.fromkeys(pair["query_id"] for pair in rows(folder, "train_dataset")))
+    assert len(histories) == folder.params["n_train_users"] == 10 - folder.params["n_eval_queries"]
+
+
+def test_in_a_cross_validation_every_labelled_order_is_a_test_query_once(make, tables):
+    """And no user of a test query, or of a query that chooses, is trained on in that fold."""
+    asked = []
+    for fold in range(3):
+        folder = make(tables, PrepareSettings(n_folds=3, fold=fold), f"fold{fold}")
+        trained, history = rows(folder, "train_history"), rows(folder, "eval_history")
+        assert {row["user_id"] for row in trained}.isdisjoint(row["user_id"] for row in history)
+        assert {row["split"] for row in history} == {"val", "test"}
+        asked += [row["query_id"] for row in history if row["split"] == "test"]
+    labelled = tables.orders.filter(pl.col("eval_set") == "train")["order_id"]
+    assert sorted(asked) == sorted(labelled)
 
 
 # --- what was asked ---
@@ -192,8 +317,9 @@ def test_the_history_is_every_earlier_line_with_its_age(make, make_tables, bough
 def test_eval_frac_one_writes_evaluation_artefacts_alone_and_all_are_test(make, tables):
     folder = make(tables, PrepareSettings(eval_frac=1.0))
     assert not (folder.path / schema.TRAIN_DATASET).exists()
+    assert not (folder.path / schema.TRAIN_HISTORY).exists()
     assert {row["split"] for row in rows(folder, "eval_history")} == {"test"}
-    assert (folder.params["n_train_pairs"], folder.params["n_val_queries"]) == (0, 0)
+    assert [folder.params[name] for name in ("n_train_users", "n_train_pairs", "n_val_queries")] == [0, 0, 0]
     assert folder.params["n_test_queries"] == tables.orders.filter(pl.col("eval_set") == "train").height
 
 
@@ -290,6 +416,39 @@ def test_a_finished_folder_is_reused(raw_dir, processed_dir):
     assert prepare("instacart", raw_dir, processed_dir.parent, settings) == processed_dir
     after = (processed_dir / schema.PARAMS).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+@pytest.fixture
+def of_an_older_version(raw_dir, tmp_path):
+    """A folder as it was before there were folds and training histories."""
+    folder = prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+    shutil.rmtree(folder / schema.TRAIN_HISTORY)
+    record = read_json(folder / schema.PARAMS)
+    newer = ("n_train_users", "n_folds", "fold")
+    write_json(folder / schema.PARAMS, {name: value for name, value in record.items() if name not in newer})
+    return folder
+
+
+def test_a_folder_of_an_older_version_is_made_anew(raw_dir, of_an_older_version, caplog):
+    with caplog.at_level("INFO"):
+        again = prepare("instacart", raw_dir, of_an_older_version.parent, PrepareSettings())
+    assert "is of an older version, without train_history: making it anew" in caplog.text
+    assert again == of_an_older_version
+    assert ProcessedFolder(again).params["n_train_users"] == len(rows(ProcessedFolder(again), "train_history"))
+
+
+def test_a_folder_of_an_older_version_that_holds_something_else_is_kept(raw_dir, of_an_older_version):
+    with pytest.raises(ProcessedFolderError, match=r": rolling_targets differ.*--overwrite true"):
+        prepare("instacart", raw_dir, of_an_older_version.parent, PrepareSettings(rolling_targets=7))
+    assert not (of_an_older_version / schema.TRAIN_HISTORY).exists()
+
+
+def test_a_folder_of_the_reference_project_is_not_replaced_unasked(raw_dir, tmp_path):
+    (tmp_path / "p5_mp20_ef0.1").mkdir()
+    write_json(tmp_path / "p5_mp20_ef0.1" / schema.PARAMS, {"eval_frac": 0.1, "n_corpus": 3})
+    with pytest.raises(ProcessedFolderError, match=r"source, input_sha256 differ.*--overwrite true"):
+        prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+    assert read_json(tmp_path / "p5_mp20_ef0.1" / schema.PARAMS)["n_corpus"] == 3
 
 
 def test_other_input_is_refused_until_overwriting_is_asked_for(raw_dir, tmp_path):

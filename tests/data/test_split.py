@@ -1,11 +1,13 @@
 """The split is a function of user and seed alone."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_rec.data.split import seeded_fractions, split_users
+from lit_rec.data.split import fold_users, seeded_fractions, split_users
 
 USERS = np.arange(1, 20_001)
 user_ids = st.lists(st.integers(0, 2**62), max_size=50).map(lambda ids: np.array(ids, dtype=np.int64))
@@ -70,3 +72,61 @@ def test_fractions_are_below_one(ids, seed, question):
     fractions = seeded_fractions(ids, seed=seed, question=question)
     assert fractions.shape == ids.shape
     assert ((fractions >= 0) & (fractions < 1)).all()
+
+
+# --- cross-validation ---
+
+n_folds_drawn = st.integers(2, 12)
+
+
+def all_folds(ids, n_folds, *, val_frac=0.5, seed=42):
+    """The sides ``(n_folds, U)`` of each user in each fold."""
+    return np.array(
+        [fold_users(ids, n_folds=n_folds, fold=fold, val_frac=val_frac, seed=seed) for fold in range(n_folds)]
+    ).reshape(n_folds, len(ids))
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(user_ids, n_folds_drawn, shares, seeds)
+def test_every_user_is_in_the_test_part_of_one_fold_and_chooses_at_most_in_the_one_before(ids, n_folds, val_frac, seed):
+    sides_of_folds = all_folds(ids, n_folds, val_frac=val_frac, seed=seed)
+    assert set(sides_of_folds.ravel().tolist()) <= {"train", "val", "test"}
+    assert ((sides_of_folds == "test").sum(0) == 1).all()
+    before_its_own = np.roll(sides_of_folds == "test", -1, axis=0)
+    assert before_its_own[sides_of_folds == "val"].all()
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(user_ids, n_folds_drawn, shares, seeds)
+def test_a_users_side_in_a_fold_depends_on_nobody_else(ids, n_folds, val_frac, seed):
+    together = all_folds(ids, n_folds, val_frac=val_frac, seed=seed)
+    backwards = all_folds(ids[::-1], n_folds, val_frac=val_frac, seed=seed)
+    assert together.tolist() == backwards[:, ::-1].tolist()
+    assert together[:, :1].tolist() == all_folds(ids[:1], n_folds, val_frac=val_frac, seed=seed).tolist()
+
+
+@pytest.mark.parametrize(("n_folds", "val_frac"), [(2, 0.5), (5, 0.5), (10, 0.2)])
+def test_folds_are_of_about_one_size_and_choose_with_the_share_that_is_asked(n_folds, val_frac):
+    found = all_folds(USERS, n_folds, val_frac=val_frac)
+    assert (found == "test").mean(1) == pytest.approx(1 / n_folds, abs=0.015)
+    assert (found == "val").mean(1) == pytest.approx(val_frac / n_folds, abs=0.015)
+
+
+def test_the_ends_of_val_frac_are_exact_in_folds_too():
+    assert (all_folds(USERS, 4, val_frac=0.0) != "val").all()
+    chooses = all_folds(USERS, 4, val_frac=1.0) == "val"
+    assert (chooses.sum(0) == 1).all()
+
+
+@given(st.integers(2, 50), st.sampled_from([0.0, 2.0**-53, 0.5, 1 - 2.0**-53]), st.integers(0, 50), st.integers(-2, 2))
+def test_fractions_at_the_edge_of_a_fold_fall_into_one_fold(n_folds, anywhere, edge, steps):
+    """The hash gives multiples of 2 ** -53; those beside the edges are where rounding could lose a user."""
+    beside = np.clip(np.round(min(edge, n_folds) / n_folds * 2**53) + steps, 0, 2**53 - 1) / 2**53
+    fractions = np.array([anywhere, beside])
+    with mock.patch("lit_rec.data.split.seeded_fractions", return_value=fractions):
+        assert ((all_folds(np.array([1, 2]), n_folds) == "test").sum(0) == 1).all()
+
+
+def test_another_seed_gives_unrelated_folds():
+    one, other = (all_folds(USERS, 5, seed=seed)[0] == "test" for seed in (1, 2))
+    assert (one & other).mean() == pytest.approx(0.04, abs=0.006)

@@ -5,7 +5,7 @@ import pytest
 
 from lit_rec.data.histories import Histories
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.data.split import split_users
+from lit_rec.data.split import fold_users, split_users
 from lit_rec.data.targets import choose_targets
 from lit_rec.errors import SettingError
 
@@ -47,6 +47,25 @@ def test_the_split_of_each_query_is_its_users(histories):
     expected = split_users(user_ids, eval_frac=0.5, val_frac=0.3, seed=42)
     assert targets.eval_split.tolist() == expected.tolist()
     assert set(expected.tolist()) == {"val", "test"}
+
+
+@pytest.mark.parametrize("settings", [{"eval_frac": 0.4}, {"n_folds": 4, "fold": 2}])
+def test_training_users_are_all_who_are_not_held_out_labelled_or_not(histories, settings):
+    targets = choose_targets(histories, PrepareSettings(targets="rolling", rolling_targets=0, **settings))
+    trained, held_out = set(histories.user_ids[targets.train_users].tolist()), users(histories, targets.eval)
+    assert users(histories, targets.train) <= trained
+    assert trained.isdisjoint(held_out)
+    unlabelled = set(histories.user_ids.tolist()) - users(histories, np.flatnonzero(histories.is_target))
+    assert set(histories.user_ids.tolist()) - trained - held_out <= unlabelled
+    assert trained & unlabelled
+
+
+def test_the_sides_of_a_fold_are_those_of_its_users(histories):
+    targets = choose_targets(histories, PrepareSettings(n_folds=4, fold=2, val_frac=0.3, eval_frac=1.0))
+    side = fold_users(histories.user_ids, n_folds=4, fold=2, val_frac=0.3, seed=42)
+    assert targets.eval_split.tolist() == side[histories.order_user[targets.eval]].tolist()
+    assert targets.train_users.tolist() == np.flatnonzero(side == "train").tolist()
+    assert set(targets.eval_split.tolist()) == {"val", "test"}
 
 
 @pytest.mark.parametrize("per_user", [1, 3, 0])
@@ -100,6 +119,7 @@ def test_max_target_orders_takes_a_seeded_number_of_users_not_the_first(historie
     few = choose_targets(histories, PrepareSettings(eval_frac=0.5, max_target_orders=40))
     chosen = users(histories, few.train) | users(histories, few.eval)
     assert len(few.train) + len(few.eval) == len(chosen) == 40
+    assert set(histories.user_ids[few.train_users].tolist()) == users(histories, few.train)
     assert max(chosen) > 200
     more = choose_targets(histories, PrepareSettings(eval_frac=0.5, max_target_orders=80))
     assert ids(histories, few.eval) < ids(histories, more.eval)
@@ -122,6 +142,7 @@ def test_eval_frac_one_holds_everybody_out_and_all_are_test(histories):
     assert len(targets.train) == 0
     assert ids(histories, targets.eval) == labelled(histories)
     assert set(targets.eval_split.tolist()) == {"test"}
+    assert len(targets.train_users) == 0
 
 
 def test_no_target_at_all_is_refused_with_the_next_step(make_tables, bought):
