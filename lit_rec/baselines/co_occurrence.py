@@ -20,28 +20,36 @@ def co_occurrence(incidence: csr_array, neighbours: int | None = None) -> csr_ar
         incidence: ``(O, N)`` of ones.
         neighbours: keep so many a row, the most frequent; None keeps all.
     """
-    return _in_chunks(incidence, np.ones(incidence.shape[1], dtype=np.float32), neighbours).astype(np.int32)
+    ones = np.ones(incidence.shape[1], dtype=np.float32)
+    return _in_chunks(incidence, ones, ones, neighbours).astype(np.int32)
 
 
-def cosine(incidence: csr_array, neighbours: int | None = None) -> csr_array:
-    """float32 ``(N, N)``: ``c_ij / sqrt(c_ii c_jj)`` with c as of :func:`co_occurrence`; 1 on the diagonal.
+def similarity(incidence: csr_array, neighbours: int | None = None, asymmetry: float = 0.5) -> csr_array:
+    """float32 ``(N, N)``: ``c_ij / (c_ii^a c_jj^(1 - a))`` with c as of :func:`co_occurrence`; 1 on the diagonal.
 
-    A product that nobody bought has an empty row.
+    With a = 0.5 the cosine of two products' orders, with a = 1 the share of the orders of i that hold j too. A product
+    that nobody bought has an empty row.
 
-    Source: Sarwar et al., "Item-based Collaborative Filtering Recommendation Algorithms", WWW 2001, section 3.1.1, of
-    binary vectors over orders.
+    Source: Deshpande and Karypis, "Item-based Top-N Recommendation Algorithms", TOIS 2004, section 4.2, of baskets
+    in the place of customers; one family of both by Aiolli, "Efficient Top-N Recommendation for Very Large Scale
+    Binary Rated Datasets", RecSys 2013.
 
     Args:
         incidence: ``(O, N)`` of ones.
-        neighbours: keep so many a row, the most similar, itself among them; None keeps all.
+        neighbours: keep so many a row, the most similar; None keeps all.
+        asymmetry: a, 0 to 1.
     """
-    popularity = np.bincount(incidence.indices, minlength=incidence.shape[1])
-    return _in_chunks(incidence, (1 / np.sqrt(np.maximum(popularity, 1))).astype(np.float32), neighbours)
+    popularity = np.maximum(np.bincount(incidence.indices, minlength=incidence.shape[1]), 1).astype(np.float64)
+    scale = (popularity ** (-exponent) for exponent in (asymmetry, 1 - asymmetry))
+    of_row, of_column = (values.astype(np.float32) for values in scale)
+    return _in_chunks(incidence, of_row, of_column, neighbours)
 
 
-def _in_chunks(incidence: csr_array, scale: NDArray[np.float32], neighbours: int | None) -> csr_array:
-    """float32 ``(N, N)``: ``scale_i c_ij scale_j``, cut row by row, so that no more is ever held than is kept."""
-    n_products = len(scale)
+def _in_chunks(
+    incidence: csr_array, of_row: NDArray[np.float32], of_column: NDArray[np.float32], neighbours: int | None
+) -> csr_array:
+    """float32 ``(N, N)``: ``of_row_i c_ij of_column_j``, cut chunk by chunk, so that no more is held than is kept."""
+    n_products = incidence.shape[1]
     by_product = incidence.T.tocsr()  # (N, O)
     at_a_time = rows_at_a_time(n_products)
     begins = range(0, n_products, at_a_time)
@@ -51,7 +59,7 @@ def _in_chunks(incidence: csr_array, scale: NDArray[np.float32], neighbours: int
         rows = by_product[first : first + at_a_time] @ incidence
         rows.sort_indices()
         row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-        rows.data *= scale[first : first + at_a_time][row] * scale[rows.indices]
+        rows.data *= of_row[first : first + at_a_time][row] * of_column[rows.indices]
         kept = _strongest(rows, row, neighbours)
         data.append(rows.data[kept])
         indices.append(rows.indices[kept])
@@ -70,9 +78,11 @@ def _strongest(rows: csr_array, row: NDArray[np.int64], neighbours: int | None) 
     """
     if neighbours is None or neighbours >= rows.shape[1]:
         return np.ones(len(row), dtype=bool)
+    is_long = np.diff(rows.indptr) > neighbours
+    cut = np.zeros(rows.shape[0], dtype=rows.dtype)  # all are above 0
     # A dense partition takes a tenth of the time of sorting the entries of popular products.
-    cut = np.partition(rows.toarray(), -neighbours, axis=1)[:, -neighbours][row]
-    above, at = rows.data > cut, rows.data == cut
+    cut[is_long] = np.partition(rows[is_long].toarray(), -neighbours, axis=1)[:, -neighbours]
+    above, at = rows.data > cut[row], rows.data == cut[row]
     n_above = np.bincount(row[above], minlength=rows.shape[0])
     n_at_before = np.concatenate(([0], np.cumsum(at)))
     rank_among_equals = n_at_before[1:] - n_at_before[rows.indptr[row]]

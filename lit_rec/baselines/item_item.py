@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.co_occurrence import co_occurrence, cosine
+from lit_rec.baselines.co_occurrence import co_occurrence, similarity
 from lit_rec.baselines.order_matrix import OrderMatrix
 from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
 from lit_rec.errors import SettingError
@@ -68,39 +68,44 @@ class ItemItemReference(ItemItem):
 
 
 class CoVisitation(Baseline):
-    """Sum over the shopper's distinct products h of a weight times the cosine of h's orders with the product's.
+    """Sum over the shopper's distinct products h of a weight times the similarity of the product to h.
 
-    What is popular goes together with everything; the cosine takes that out. Products that the shopper has bought
-    take part. Those that are like none of the shopper's follow by popularity.
+    What is popular goes together with everything; the similarity, by default the cosine of the two products' orders,
+    takes that out. Products that the shopper has bought take part. Those that are like none of the shopper's follow
+    by popularity.
 
-    Source: the similarity of Sarwar et al., WWW 2001, as :func:`lit_rec.baselines.co_occurrence.cosine` has it.
+    Source: :func:`lit_rec.baselines.co_occurrence.similarity` has the formula and where it is from.
 
     Args:
         neighbours: keep so many similar products of each product, the most similar, itself among them.
         decay: a product's weight is the sum over the shopper's orders that hold it of ``decay^(orders_ago - 1)``; None
             gives each weight 1.
+        asymmetry: 0.5 for the cosine; towards 1 popular products come up more, which finds more of what the shopper
+            has not bought yet, and less of the rest.
 
     Raises:
-        SettingError: ``neighbours`` is below 1, or ``decay`` not above 0 and at most 1.
+        SettingError: one of them is out of its range.
     """
 
     name = "co_visitation"
 
-    def __init__(self, neighbours: int = 200, decay: float | None = None) -> None:
+    def __init__(self, neighbours: int = 200, decay: float | None = None, asymmetry: float = 0.5) -> None:
         if decay is not None and not 0 < decay <= 1:
             raise SettingError("decay must be above 0 and at most 1", f"got {decay}", "Pass 0.8, or None")
-        self.neighbours, self.decay = _checked(neighbours), decay
+        if not 0 <= asymmetry <= 1:
+            raise SettingError("asymmetry must be from 0 to 1", f"got {asymmetry}", "Pass 0.5 for the cosine")
+        self.neighbours, self.decay, self.asymmetry = _checked(neighbours), decay, asymmetry
 
     @classmethod
     def grid(cls) -> list[Self]:
-        """With and without weights."""
-        return [cls(), cls(decay=0.8), cls(decay=0.95), cls(neighbours=1_000), cls(neighbours=1_000, decay=0.8)]
+        """With and without weights, with and without regard to popularity."""
+        return [cls(), cls(decay=0.8), cls(decay=0.95), cls(asymmetry=1.0)]
 
     def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
         """Count pairs over all orders."""
         orders = OrderMatrix.of(training, len(product_texts))
         self._popularity = popularity_rank(orders.popularity)
-        self._similarity = cosine(orders.incidence, self.neighbours)
+        self._similarity = similarity(orders.incidence, self.neighbours, self.asymmetry)
         return self
 
     def scores(self, queries: Queries) -> Scores:
