@@ -110,27 +110,29 @@ def _measured(
     contenders: Sequence[Contender], held_out: HeldOut, chunk_size: int
 ) -> tuple[list[PerQuery], dict[str, str]]:
     """The results of those that work, and why the others do not."""
-    results, failed = [], {}
+    results: list[PerQuery] = []
+    failed: dict[str, str] = {}
     measure(_Nothing(len(held_out.product_ids)), held_out.first(chunk_size), chunk_size)  # first calls load code
     for number, contender in enumerate(contenders, 1):
         logger.info("%d of %d: %s", number, len(contenders), contender.name)
         try:
-            ready = contender.make()
-            with measured_cost() as cost:
-                result = measure(ready.method, held_out, chunk_size)
+            results.append(_measured_one(contender, held_out, chunk_size))
         except LitRecError as error:
             logger.error("%s failed, the others go on: %s", contender.name, error)
             failed[contender.name] = f"{type(error).__name__}: {error}"
-            continue
-        results.append(
-            replace(
-                result,
-                fit_seconds=ready.fit_seconds,
-                peak_gb=float(np.nanmax([ready.fit_gb, cost.peak_gb])),
-                settings=[ready.settings] if ready.settings else [],
-            )
-        )
     return results, failed
+
+
+def _measured_one(contender: Contender, held_out: HeldOut, chunk_size: int) -> PerQuery:
+    ready = contender.make()
+    with measured_cost() as cost:
+        result = measure(ready.method, held_out, chunk_size)
+    return replace(
+        result,
+        fit_seconds=ready.fit_seconds,
+        peak_gb=float(np.fmax(ready.fit_gb, cost.peak_gb)),
+        settings=[ready.settings] if ready.settings else [],
+    )
 
 
 @dataclass(frozen=True)
