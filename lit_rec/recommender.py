@@ -166,7 +166,8 @@ def _config_content(module: Any) -> dict[str, Any] | None:  # noqa: ANN401 - mod
 def _tokenizer_content(model: SentenceTransformer) -> dict[str, Any] | None:
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
     if backend is None:
-        return None
+        own = getattr(model.tokenizer, "to_str", None)  # a static embedding's: it keeps where it cuts
+        return None if own is None else json.loads(own())
     content: dict[str, Any] = json.loads(backend.to_str())
     return {name: value for name, value in content.items() if name not in {"truncation", "padding"}}  # of its last call
 

@@ -1,7 +1,5 @@
 """The shared encoder: one SentenceTransformer for contexts and products alike."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,7 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_rec.errors import SettingError
+from lit_rec.models.tokenization import (
+    StaticTokenizer,
+    TextTokenizer,
+    TransformerTokenizer,
+    TruncationSide,
+    is_static,
+    static_from_token_embeddings,
+)
 from lit_rec.pretrained import load_sentence_transformer
+
+EncoderKind = Literal["transformer", "static"]
 
 # B texts, L tokens, D embedding
 
@@ -21,35 +29,46 @@ class TextEncoder(nn.Module):
 
     Args:
         base_model: a folder or a hub id that ``SentenceTransformer`` can load.
+        kind: 'static' keeps only the base model's token embeddings, and a text is their mean: hundreds of times
+            faster. 'transformer' keeps the base model as it is; one that is static already stays so.
+        phrases: each is one token of a static encoder; see :mod:`lit_rec.models.phrases`.
         max_seq_length: texts are cut to this many tokens.
         truncation_side: where longer texts are cut. A context ends in its newest order, so 'left' keeps that.
-        dropout: replaces the base model's own, in training; None leaves it.
+        dropout: replaces the base model's own, in training; None leaves it. A static encoder leaves out this share
+            of a text's tokens.
         gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time.
 
     Raises:
         ModelFolderError: the model cannot be loaded.
-        SettingError: the model has fewer positions than ``max_seq_length``.
+        SettingError: the model has fewer positions than ``max_seq_length``, or a static encoder is asked for what it
+            has not.
     """
 
     def __init__(
         self,
         base_model: str,
         *,
+        kind: EncoderKind = "transformer",
+        phrases: Sequence[str] = (),
         max_seq_length: int = 256,
-        truncation_side: Literal["left", "right"] = "left",
+        truncation_side: TruncationSide = "left",
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.sentence_transformer = load_sentence_transformer(base_model)
-        config = getattr(self.sentence_transformer.transformers_model, "config", None)
-        positions = getattr(config, "max_position_embeddings", None) or max_seq_length
-        if not 1 <= max_seq_length <= positions:
-            raise SettingError(f"max_seq_length must be from 1 to {base_model}'s {positions}", f"got {max_seq_length}")
-        self.sentence_transformer.max_seq_length = max_seq_length
-        tokenizer = self.sentence_transformer.tokenizer
-        tokenizer.truncation_side = truncation_side
-        tokenizer.init_kwargs["truncation_side"] = truncation_side  # else saved only by a tokenizer that has cut a text
+        if kind == "static" and not is_static(self.sentence_transformer):
+            self.sentence_transformer = static_from_token_embeddings(self.sentence_transformer, phrases)
+        elif phrases:
+            raise SettingError(
+                "Phrases are tokens of a static encoder that is started from a transformer",
+                f"got {len(phrases):,} of them for {base_model!r} as encoder: {kind}",
+                "Leave phrases_from out, or take encoder: static and a transformer as its base model",
+            )
+        self.is_static = is_static(self.sentence_transformer)
+        tokenizer = StaticTokenizer if self.is_static else TransformerTokenizer
+        self._tokenizer: TextTokenizer = tokenizer(self.sentence_transformer, max_seq_length, truncation_side)
+        self._token_dropout = (dropout or 0.0) if self.is_static else 0.0
         for name, parameter in self.named_parameters():
             if ".pooler." in name:  # BERT's, which a mean over tokens leaves unused: DDP would wait for its gradient
                 parameter.requires_grad = False
@@ -58,7 +77,7 @@ class TextEncoder(nn.Module):
                 if isinstance(module, nn.Dropout):
                     module.p = dropout
         if gradient_checkpointing:
-            self.sentence_transformer.gradient_checkpointing_enable({"use_reentrant": False})  # as DDP needs it
+            self._checkpoint_gradients()
 
     @property
     def embedding_size(self) -> int:
@@ -68,31 +87,21 @@ class TextEncoder(nn.Module):
     @property
     def max_seq_length(self) -> int:
         """Tokens that texts are cut to."""
-        return int(self.sentence_transformer.max_seq_length or 0)
+        return self._tokenizer.max_seq_length
 
     @property
     def pad_token_id(self) -> int:
         """The id that fills up short rows."""
-        return int(self.sentence_transformer.tokenizer.pad_token_id)
+        return self._tokenizer.pad_token_id
 
     @property
     def fingerprint(self) -> str:
         """Changes when the token ids of any text would."""
-        tokenizer = self.sentence_transformer.tokenizer
-        backend = json.loads(tokenizer.backend_tokenizer.to_str())
-        for of_last_call in ("truncation", "padding"):
-            del backend[of_last_call]
-        return hashlib.sha256(
-            json.dumps([backend, self.max_seq_length, tokenizer.truncation_side]).encode()
-        ).hexdigest()
+        return self._tokenizer.fingerprint
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, special ones included, cut to ``max_seq_length``."""
-        encoded = self.sentence_transformer.tokenizer(
-            list(texts), truncation=True, max_length=self.max_seq_length, return_attention_mask=False
-        )
-        ids: list[list[int]] = encoded["input_ids"]
-        return ids
+        """The ids of each text, a transformer's special ones included, cut to ``max_seq_length``."""
+        return self._tokenizer.token_ids(texts)
 
     def forward(self, chunks: Sequence[dict[str, Tensor]]) -> Tensor:
         """Encode texts that are padded in chunks.
@@ -101,11 +110,19 @@ class TextEncoder(nn.Module):
             chunks: each with ``input_ids`` and ``attention_mask``, int64 ``(B_i, L_i)``.
 
         Returns:
-            float32 ``(sum of B_i, D)``, of length 1.
+            float32 ``(sum of B_i, D)``, of length 1; zeros for a static encoder's text without a token.
         """
-        embeddings = [self.sentence_transformer(dict(chunk))["sentence_embedding"] for chunk in chunks]
+        features = self._tokenizer.features(chunks, self._token_dropout if self.training else 0.0)
+        embeddings = [self.sentence_transformer(each)["sentence_embedding"] for each in features]
         return F.normalize(torch.cat(embeddings).float(), dim=-1)
 
     def save(self, folder: Path) -> None:
         """Write a folder that plain ``SentenceTransformer(folder)`` loads."""
         self.sentence_transformer.save(str(folder), create_model_card=False, safe_serialization=True)
+
+    def _checkpoint_gradients(self) -> None:
+        if self.is_static:
+            raise SettingError(
+                "gradient_checkpointing needs layers", "a static encoder has none", "Leave it out: memory is small"
+            )
+        self.sentence_transformer.gradient_checkpointing_enable({"use_reentrant": False})  # as DDP needs it

@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +7,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from lit_rec.data.tokens import TokenTable, length_sorted_chunks
-from lit_rec.errors import ModelFolderError
+from lit_rec.errors import ModelFolderError, NotPreparedError, SettingError
 from lit_rec.models.encoder import TextEncoder
+from lit_rec.models.phrases import frequent_names
 from lit_rec.pretrained import load_sentence_transformer
+from lit_rec.recommender import model_fingerprint
 
 SHORT = ["", "milk", "(no prior orders).", "Product: organic milk. Aisle: milk. Department: dairy."]
 OLDEST = "[w1h1] product, milk; " * 30
@@ -159,3 +162,114 @@ def test_longer_texts_than_the_model_has_positions_for_are_refused(tiny_model: P
 
 def test_the_plain_loader_leaves_the_models_own_settings(tiny_model: Path) -> None:
     assert load_sentence_transformer(str(tiny_model)).max_seq_length == 64
+
+
+STATIC = {"kind": "static", "max_seq_length": 32}
+
+
+def static_embeddings(tiny_model: Path, texts: list[str]) -> torch.Tensor:
+    """By hand: the mean of the base model's input embeddings over a text's pieces, of length 1."""
+    base = SentenceTransformer(str(tiny_model), device="cpu")
+    weights = base.transformers_model.get_input_embeddings().weight.detach()
+    means = [weights[base.tokenizer(text, add_special_tokens=False)["input_ids"][-32:]].mean(dim=0) for text in texts]
+    return torch.nn.functional.normalize(torch.stack(means), dim=1)
+
+
+def test_a_static_encoder_is_the_mean_of_the_base_models_token_embeddings(tiny_model: Path) -> None:
+    """Without special tokens, and of the newest tokens where a text is longer."""
+    encoder = TextEncoder(str(tiny_model), **STATIC).eval()
+    texts = SHORT[1:] + LONG
+    torch.testing.assert_close(encode(encoder, texts), static_embeddings(tiny_model, texts), atol=1e-6, rtol=0)
+    assert max(map(len, encoder.token_ids(LONG))) == 32
+    assert encoder.token_ids([""]) == [[]]
+    assert encode(encoder, ["", "milk"]).norm(dim=1).tolist() == pytest.approx([0, 1])
+
+
+def test_a_static_encoder_encodes_chunks_as_one_batch(tiny_model: Path) -> None:
+    encoder = TextEncoder(str(tiny_model), **STATIC).eval()
+    with torch.no_grad():
+        found = encoder([chunk_of(encoder, SHORT), chunk_of(encoder, LONG)])
+    torch.testing.assert_close(found, encode(encoder, SHORT + LONG))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_saved_static_encoder_is_a_plain_sentence_transformer(tiny_model: Path, tmp_path: Path, side: str) -> None:
+    encoder = TextEncoder(str(tiny_model), **STATIC, truncation_side=side, phrases=["organic milk"]).eval()
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter))
+    encoder.save(tmp_path / "saved")
+    plain = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    expected = encode(encoder, SHORT + LONG)
+    torch.testing.assert_close(plain.encode(SHORT + LONG, convert_to_tensor=True), expected, atol=1e-6, rtol=0)
+    again = TextEncoder(str(tmp_path / "saved"), max_seq_length=32, truncation_side=side).eval()
+    assert again.is_static
+    assert again.fingerprint == encoder.fingerprint
+    torch.testing.assert_close(encode(again, SHORT + LONG), expected, atol=1e-6, rtol=0)
+    assert {file.suffix for file in (tmp_path / "saved").rglob("*") if file.is_file()} <= {".safetensors", ".json"}
+
+
+def test_fingerprints_of_static_encoders_tell_their_tokens_apart(tiny_model: Path) -> None:
+    kinds = [
+        {},
+        {"max_seq_length": 31},
+        {"truncation_side": "right"},
+        {"phrases": ["organic milk"]},
+        {"kind": "transformer"},
+    ]
+    encoders = [TextEncoder(str(tiny_model), **(STATIC | kind)) for kind in kinds]
+    assert len({encoder.fingerprint for encoder in encoders}) == len(kinds)
+    assert len({model_fingerprint(encoder.sentence_transformer) for encoder in encoders}) == len(kinds)
+    before = encoders[0].fingerprint
+    encoders[0].sentence_transformer.encode(LONG)
+    assert encoders[0].fingerprint == before == TextEncoder(str(tiny_model), **STATIC).fingerprint
+
+
+def test_a_phrase_is_one_token_that_starts_at_the_mean_of_its_pieces(tiny_model: Path) -> None:
+    plain = TextEncoder(str(tiny_model), **STATIC)
+    phrases = ["Organic Milk", "organic milk", "milk", "dairy product aisle"]
+    encoder = TextEncoder(str(tiny_model), **STATIC, phrases=phrases)
+    weights = encoder.sentence_transformer[0].embedding.weight
+    assert len(weights) == len(plain.sentence_transformer[0].embedding.weight) + 2  # milk is one token already
+    (pieces,), (phrase,) = plain.token_ids(["organic milk"]), encoder.token_ids(["ORGANIC MILK"])
+    assert (len(pieces), len(phrase)) == (2, 1)
+    torch.testing.assert_close(weights[phrase[0]], weights[pieces].mean(dim=0))
+    rows = encoder.token_ids(["rice, organic milk; organic milks", "organic, milk"])
+    assert rows[0].count(phrase[0]) == 1, "whole words only"
+    assert phrase[0] not in rows[1]
+    assert rows[1] == plain.token_ids(["organic, milk"])[0]
+
+
+def test_dropout_leaves_tokens_out_in_training_only(tiny_model: Path) -> None:
+    encoder = TextEncoder(str(tiny_model), **STATIC, dropout=0.5).train()
+    assert (encode(encoder, LONG) - encode(encoder, LONG)).abs().max() > 1e-3
+    encoder.eval()
+    torch.testing.assert_close(encode(encoder, LONG), static_embeddings(tiny_model, LONG), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"kind": "static", "gradient_checkpointing": True}, "gradient_checkpointing"),
+        ({"kind": "static", "max_seq_length": 0}, "max_seq_length"),
+        ({"kind": "transformer", "phrases": ["organic milk"]}, "static"),
+    ],
+)
+def test_what_an_encoder_has_not_is_refused(settings: dict[str, object], named: str, tiny_model: Path) -> None:
+    with pytest.raises(SettingError, match=named):
+        TextEncoder(str(tiny_model), **({"max_seq_length": 32} | settings))
+
+
+def test_frequent_names_are_those_of_the_training_pairs(processed_dir: Path, tmp_path: Path) -> None:
+    from datasets import load_from_disk
+
+    from lit_rec.text import product_name
+
+    counts = Counter(map(product_name, load_from_disk(processed_dir / "train_dataset")["positive"]))
+    expected = sorted(name for name, count in counts.items() if count >= 3)
+    assert 3 < len(expected) < len(counts)
+    assert frequent_names(processed_dir, 3) == expected
+    with pytest.raises(SettingError, match="phrase_min_count"):
+        frequent_names(processed_dir, 0)
+    with pytest.raises(NotPreparedError):
+        frequent_names(tmp_path, 3)

@@ -1,0 +1,36 @@
+"""Product names that a static encoder knows as one token each.
+
+A mean of word pieces cannot tell "Organic Whole Milk" from the same pieces of other names around it. A name that was
+bought often enough to learn a vector of its own becomes one token; rarer names stay made of pieces.
+"""
+
+from pathlib import Path
+
+import pyarrow.compute as pc
+from datasets import load_from_disk
+
+from lit_rec import schema
+from lit_rec.errors import NotPreparedError, SettingError
+from lit_rec.processed import find_processed_folder
+from lit_rec.text import product_name
+
+
+def frequent_names(processed_dir: Path, min_count: int) -> list[str]:
+    """Names of the products that occur in at least so many training pairs, in alphabetical order.
+
+    Args:
+        processed_dir: a processed folder, or one that holds some (the newest is taken).
+        min_count: pairs.
+
+    Raises:
+        NotPreparedError: the folder is none, or holds nothing to train on.
+        SettingError: ``min_count`` is below 1.
+    """
+    if min_count < 1:
+        raise SettingError("phrase_min_count must be at least 1", f"got {min_count}")
+    pairs = find_processed_folder(processed_dir) / schema.TRAIN_DATASET
+    if not pairs.is_dir():
+        raise NotPreparedError(f"No training pairs to count names in at {pairs}", "there is no such folder")
+    texts, counts = pc.value_counts(load_from_disk(pairs).data.column(schema.POSITIVE)).flatten()
+    frequent = texts.filter(pc.greater_equal(counts, min_count)).to_pylist()
+    return sorted({product_name(text) for text in frequent})
