@@ -21,7 +21,7 @@ class ItemItem(Baseline):
 
     Args:
         neighbours: keep so many products that go with each product, the most frequent; None keeps all, as the
-            reference does: 1.5 GB at Kaggle's full size.
+            reference does: 0.6 GB at the full size of Kaggle's data.
 
     Raises:
         SettingError: ``neighbours`` is below 1.
