@@ -39,7 +39,10 @@ def test_only_the_most_similar_count(build):
 
 @pytest.fixture
 def similaripy(monkeypatch):
-    """cornac imports this package of two functions but does not install it: both from its documentation, dense."""
+    """cornac takes two functions from this package but does not install it: both from its documentation, dense.
+
+    similaripy 0.7 gives the same similarities to 1e-7; its dot_product crashes the process when cornac 3.0 calls it.
+    """
 
     def asymmetric_cosine(matrix, alpha, target_rows, verbose):
         dense = matrix.toarray().astype(float)
