@@ -20,6 +20,7 @@ from lit_rec.errors import LitRecError, SettingError
 from lit_rec.evaluation.settings import EvaluationSettings
 from lit_rec.files import read_json
 from lit_rec.processed import ProcessedFolder, find_processed_folder
+from lit_rec.schema import Split
 
 logger = logging.getLogger(__name__)
 
@@ -178,6 +179,55 @@ def evaluate(settings: EvaluationSettings) -> dict[str, object]:
     return report
 
 
+def compare(
+    model_dir: str | None = None,
+    base_model: str | None = None,
+    processed_dir: Path | None = None,
+    split: Split = Split.TEST,
+    sample_queries: int | None = None,
+    json: Path | None = None,
+    pictures: Path | None = None,
+    device: str | None = None,
+    seed: int = 0,
+) -> dict[str, object]:
+    """Untrained against trained on the same queries: metrics, spread of the embeddings, and a verdict in plain words.
+
+    Args:
+        model_dir: the trained model, a folder or a hub id; by default the newest models/*/final.
+        base_model: the untrained one; by default what the model folder was trained from.
+        processed_dir: a processed folder, or one that holds some; by default the newest in processed.
+        split: whose queries.
+        sample_queries: ask this many of them only (seeded), for a quick look; none for all.
+        json: write the report here.
+        pictures: write metrics.png, pair_cosines.png and singular_values.png into this folder.
+        device: cuda, mps or cpu; by default INFERENCE_DEVICE, or the best there is.
+        seed: of the sample, the random pairs and the bootstrap.
+
+    Returns:
+        The report.
+    """
+    from lit_rec.comparison.compare import compare as compare_models
+
+    model = model_dir or _newest_model()
+    folder = processed_dir or Path("processed")
+    report = compare_models(
+        model,
+        base_model,
+        folder,
+        split=split,
+        sample_queries=sample_queries,
+        json=json,
+        pictures=pictures,
+        device=device,
+        seed=seed,
+    )
+    _say_next(
+        *([f"ls {pictures}/*.png"] if pictures else []),
+        f"python -m lit_rec evaluate --processed_dir {report['processed_dir']} --model_dir {model} --baselines all",
+    )
+    return report
+
+
 def _command_of(settings: EvaluationSettings) -> str:
     """The command line that asks for this again."""
     words = ["python", "-m", "lit_rec", "evaluate"]
@@ -193,6 +243,7 @@ def _command_of(settings: EvaluationSettings) -> str:
 _VERBS: dict[str, Callable[..., object]] = {
     "prepare": prepare,
     "evaluate": evaluate,
+    "compare": compare,
     "recommend": recommend,
     "export": export,
 }

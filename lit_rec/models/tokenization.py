@@ -170,6 +170,7 @@ def static_from_token_embeddings(
         )
     tokenizer: Any = Tokenizer.from_str(backend.to_str())
     tokenizer.no_truncation()
+    tokenizer.no_padding()  # MiniLM's own fills up to 128: phrases would start at the mean of their padding
     weights = _with_phrases(tokenizer, transformer.get_input_embeddings().weight.detach().float().clone(), phrases)
     return SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights), Normalize()])
 

@@ -225,7 +225,13 @@ def test_fingerprints_of_static_encoders_tell_their_tokens_apart(tiny_model: Pat
     assert encoders[0].fingerprint == before == TextEncoder(str(tiny_model), **STATIC).fingerprint
 
 
-def test_a_phrase_is_one_token_that_starts_at_the_mean_of_its_pieces(tiny_model: Path) -> None:
+def test_a_phrase_is_one_token_that_starts_at_the_mean_of_its_pieces(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = SentenceTransformer(str(tiny_model), device="cpu")
+    base.tokenizer.backend_tokenizer.enable_padding(length=8)  # as MiniLM's file has it
+    base.tokenizer.backend_tokenizer.enable_truncation(1)
+    monkeypatch.setattr("lit_rec.models.encoder.load_sentence_transformer", lambda _: base)
     plain = TextEncoder(str(tiny_model), **STATIC)
     phrases = ["Organic Milk", "organic milk", "milk", "dairy product aisle"]
     encoder = TextEncoder(str(tiny_model), **STATIC, phrases=phrases)

@@ -1,1 +1,0 @@
-"""Untrained against trained."""
