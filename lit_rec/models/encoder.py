@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lit_rec.errors import SettingError
 from lit_rec.models.tokenization import (
@@ -37,6 +38,9 @@ class TextEncoder(nn.Module):
         dropout: replaces the base model's own, in training; None leaves it. A static encoder leaves out this share
             of a text's tokens.
         gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time.
+        gradient_cache_rows: keep no activations of any text until the gradients of all embeddings are known, then
+            encode again and go back this many texts at a time: memory for the activations of that many, whatever the
+            batch; the gradient is the same. None keeps all.
 
     Raises:
         ModelFolderError: the model cannot be loaded.
@@ -54,6 +58,7 @@ class TextEncoder(nn.Module):
         truncation_side: TruncationSide = "left",
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
+        gradient_cache_rows: int | None = None,
     ) -> None:
         super().__init__()
         self.sentence_transformer = load_sentence_transformer(base_model)
@@ -76,8 +81,10 @@ class TextEncoder(nn.Module):
             for module in self.modules():
                 if isinstance(module, nn.Dropout):
                     module.p = dropout
+        self._checked_memory_savers(gradient_checkpointing, gradient_cache_rows)
+        self.gradient_cache_rows = gradient_cache_rows
         if gradient_checkpointing:
-            self._checkpoint_gradients()
+            self.sentence_transformer.gradient_checkpointing_enable({"use_reentrant": False})  # as DDP needs it
 
     @property
     def embedding_size(self) -> int:
@@ -112,17 +119,48 @@ class TextEncoder(nn.Module):
         Returns:
             float32 ``(sum of B_i, D)``, of length 1; zeros for a static encoder's text without a token.
         """
-        features = self._tokenizer.features(chunks, self._token_dropout if self.training else 0.0)
-        embeddings = [self.sentence_transformer(each)["sentence_embedding"] for each in features]
+        if self.gradient_cache_rows is not None and torch.is_grad_enabled():
+            chunks = split_chunks(chunks, self.gradient_cache_rows)
+            # Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (2021). A checkpoint
+            # around each chunk is their algorithm, run by autograd: encode without a graph, loss, gradients of the
+            # embeddings, then chunk after chunk encoded again (with the same dropout) and gone back through. So
+            # clipping, accumulation, precision and DDP stay what they are.
+            embeddings = [checkpoint(self._encode, chunk, use_reentrant=False) for chunk in chunks]
+        else:
+            features = self._tokenizer.features(chunks, self._token_dropout if self.training else 0.0)
+            embeddings = [self._encode(each) for each in features]
         return F.normalize(torch.cat(embeddings).float(), dim=-1)
 
     def save(self, folder: Path) -> None:
         """Write a folder that plain ``SentenceTransformer(folder)`` loads."""
         self.sentence_transformer.save(str(folder), create_model_card=False, safe_serialization=True)
 
-    def _checkpoint_gradients(self) -> None:
-        if self.is_static:
+    def _encode(self, features: dict[str, Tensor]) -> Tensor:
+        embeddings: Tensor = self.sentence_transformer(dict(features))["sentence_embedding"]
+        return embeddings
+
+    def _checked_memory_savers(self, gradient_checkpointing: bool, gradient_cache_rows: int | None) -> None:
+        if gradient_cache_rows is not None and gradient_cache_rows < 1:
+            raise SettingError("gradient_cache_rows must be at least 1", f"got {gradient_cache_rows}")
+        asked = {"gradient_checkpointing": gradient_checkpointing, "gradient_cache_rows": gradient_cache_rows}
+        if self.is_static and (found := [name for name, value in asked.items() if value]):
             raise SettingError(
-                "gradient_checkpointing needs layers", "a static encoder has none", "Leave it out: memory is small"
+                f"{' and '.join(found)} saves the memory of layers", "a static encoder has none", "Leave it out"
             )
-        self.sentence_transformer.gradient_checkpointing_enable({"use_reentrant": False})  # as DDP needs it
+
+
+def split_chunks(chunks: Sequence[dict[str, Tensor]], rows: int) -> list[dict[str, Tensor]]:
+    """The same texts in the same order, at most ``rows`` a chunk, each chunk padded to its own longest text.
+
+    Args:
+        chunks: each with ``input_ids`` and ``attention_mask``, int64 ``(B_i, L_i)``.
+        rows: at least 1.
+    """
+    parts = []
+    for chunk in chunks:
+        for start in range(0, len(chunk["input_ids"]), rows):
+            mask = chunk["attention_mask"][start : start + rows]
+            longest = int(mask.sum(dim=1).max())
+            part = {"input_ids": chunk["input_ids"][start : start + rows], "attention_mask": mask}
+            parts.append({name: tensor[:, :longest] for name, tensor in part.items()})
+    return parts

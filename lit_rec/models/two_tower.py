@@ -44,6 +44,8 @@ class TwoTower(LightningModule):
         dropout: replaces the base model's own; none leaves it. A static encoder leaves out this share of a text's
             tokens.
         gradient_checkpointing: less memory, more time.
+        gradient_cache_rows: batches of any size in the memory of this many texts, for a third more time: embeddings
+            first, then gradients this many texts at a time. The gradient is the same. None keeps all activations.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class TwoTower(LightningModule):
         schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
+        gradient_cache_rows: int | None = None,
     ) -> None:
         super().__init__()
         if temperature <= 0:
@@ -78,6 +81,7 @@ class TwoTower(LightningModule):
             truncation_side=truncation_side,
             dropout=dropout,
             gradient_checkpointing=gradient_checkpointing,
+            gradient_cache_rows=gradient_cache_rows,
         )
         self.encoder.train()  # it is loaded for inference, without its dropout
 
@@ -100,9 +104,11 @@ class TwoTower(LightningModule):
         Args:
             batch: what :class:`~lit_rec.data.dataset.OrderDataset` answers.
         """
-        anchors = self(batch["anchor"])
+        n_products = len(batch["product_position"])
+        embeddings = self([*batch["anchor"], *batch["product"]])  # in one call: one gradient of a static vocabulary
+        anchors = embeddings[:-n_products]
         products, positions, log_frequency = gather_candidates(
-            self(batch["product"]), batch["product_position"], batch["log_frequency"]
+            embeddings[-n_products:], batch["product_position"], batch["log_frequency"]
         )
         with torch.autocast(anchors.device.type, enabled=False):  # 8 bits of a cosine are too few for a softmax
             scores = anchors @ products.T / self.hparams["temperature"]

@@ -8,7 +8,7 @@ from sentence_transformers import SentenceTransformer
 
 from lit_rec.data.tokens import TokenTable, length_sorted_chunks
 from lit_rec.errors import ModelFolderError, NotPreparedError, SettingError
-from lit_rec.models.encoder import TextEncoder
+from lit_rec.models.encoder import TextEncoder, split_chunks
 from lit_rec.models.phrases import frequent_names
 from lit_rec.pretrained import load_sentence_transformer
 from lit_rec.recommender import model_fingerprint
@@ -257,6 +257,8 @@ def test_dropout_leaves_tokens_out_in_training_only(tiny_model: Path) -> None:
     ("settings", "named"),
     [
         ({"kind": "static", "gradient_checkpointing": True}, "gradient_checkpointing"),
+        ({"kind": "static", "gradient_cache_rows": 2}, "gradient_cache_rows"),
+        ({"kind": "transformer", "gradient_cache_rows": 0}, "gradient_cache_rows"),
         ({"kind": "static", "max_seq_length": 0}, "max_seq_length"),
         ({"kind": "transformer", "phrases": ["organic milk"]}, "static"),
     ],
@@ -279,3 +281,33 @@ def test_frequent_names_are_those_of_the_training_pairs(processed_dir: Path, tmp
         frequent_names(processed_dir, 0)
     with pytest.raises(NotPreparedError):
         frequent_names(tmp_path, 3)
+
+
+def test_split_chunks_hold_the_same_texts(tiny_model: Path) -> None:
+    encoder = TextEncoder(str(tiny_model), max_seq_length=32).eval()
+    chunks = [chunk_of(encoder, SHORT), chunk_of(encoder, LONG)]
+    parts = split_chunks(chunks, 3)
+    assert [len(part["input_ids"]) for part in parts] == [3, 1, 2]
+    assert parts[0]["input_ids"].shape[1] < chunks[0]["input_ids"].shape[1]
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(parts), encoder(chunks), atol=1e-6, rtol=0)
+
+
+def test_a_gradient_cache_keeps_no_activations_of_the_whole_batch(tiny_model: Path) -> None:
+    """What is saved for the way back: all of it without a cache; with one, token ids and masks only."""
+
+    def saved_elements(rows: int | None) -> int:
+        encoder = TextEncoder(str(tiny_model), max_seq_length=32, dropout=0.0, gradient_cache_rows=rows).train()
+        parameters = {parameter.data_ptr() for parameter in encoder.parameters()}
+        saved: list[int] = []
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.data_ptr() not in parameters and tensor.is_floating_point():
+                saved.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            encoder([chunk_of(encoder, LONG * 8)])
+        return sum(saved)
+
+    assert saved_elements(2) < saved_elements(None) / 50

@@ -1,4 +1,5 @@
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from lit_rec.data.dataset import Batch, OrderDataset, TrainingPairs
 from lit_rec.data.tokens import TokenTable
-from lit_rec.errors import SettingError
-from lit_rec.models.encoder import TextEncoder
+from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.models.encoder import TextEncoder, split_chunks
 from lit_rec.models.two_tower import TwoTower
 
 
@@ -52,7 +53,7 @@ class Watch(Callback):
         self.losses.append(outputs["loss"].item())
 
 
-def fit(model: TwoTower, n_steps: int, epochs: int = 1) -> Watch:
+def fit(model: TwoTower, n_steps: int, epochs: int = 1, **options: object) -> Watch:
     watch = Watch()
     trainer = Trainer(
         accelerator="cpu",
@@ -62,6 +63,7 @@ def fit(model: TwoTower, n_steps: int, epochs: int = 1) -> Watch:
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[watch],
+        **options,
     )
     batches = torch.utils.data.DataLoader([batch_for(model)] * (n_steps // epochs), batch_size=None)
     trainer.fit(model, batches)
@@ -103,3 +105,59 @@ def test_it_trains_with_its_own_dropout_and_encodes_without(tiny_model: Path) ->
         assert not torch.equal(model(batch["anchor"]), model(batch["anchor"]))
         model.eval()
         torch.testing.assert_close(model(batch["anchor"]), model(batch["anchor"]))
+
+
+def gradients_of(tiny_model: Path, rows_per_chunk: int | None, **settings: object) -> tuple[float, dict[str, Tensor]]:
+    model = TwoTower(str(tiny_model), max_seq_length=64, **settings)
+    torch.manual_seed(5)
+    batch = batch_for(model)
+    if rows_per_chunk is not None:
+        batch = batch | {name: split_chunks(batch[name], rows_per_chunk) for name in ("anchor", "product")}
+    loss = model.batch_losses(batch).mean()
+    loss.backward()
+    return loss.item(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_gradient_cache_changes_no_gradient(tiny_model: Path, dropout: float, checkpointing: bool) -> None:
+    """With dropout too: a text is encoded again with what it was encoded with before."""
+    plain_loss, plain = gradients_of(tiny_model, 2 if dropout else None, dropout=dropout)
+    loss, cached = gradients_of(
+        tiny_model, None, dropout=dropout, gradient_cache_rows=2, gradient_checkpointing=checkpointing
+    )
+    assert loss == pytest.approx(plain_loss, abs=1e-5)
+    assert cached.keys() == plain.keys()
+    assert max(gradient.abs().max().item() for gradient in plain.values()) > 1e-3
+    for name, gradient in plain.items():
+        torch.testing.assert_close(cached[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_fit_with_a_gradient_cache_is_the_fit_without(tiny_model: Path) -> None:
+    """The trainer's clipping, accumulation and schedule see the same gradients."""
+
+    def losses(rows: int | None) -> list[float]:
+        model = TwoTower(str(tiny_model), max_seq_length=64, learning_rate=1e-2, dropout=0.0, gradient_cache_rows=rows)
+        return fit(model, n_steps=12, gradient_clip_val=0.1, accumulate_grad_batches=2).losses
+
+    assert losses(1) == pytest.approx(losses(None), abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_static_model_trains_and_its_checkpoint_is_bound_to_its_tokens(
+    tiny_model: Path, processed_dir: Path, tmp_path: Path
+) -> None:
+    folder = str(shutil.copytree(processed_dir, tmp_path / "data"))
+    model = TwoTower(str(tiny_model), "static", folder, phrase_min_count=2, max_seq_length=64, learning_rate=1e-2)
+    watch = fit(model, n_steps=40)
+    assert watch.losses[-1] < watch.losses[0] / 2
+    content: dict[str, object] = {}
+    model.on_save_checkpoint(content)
+    model.on_load_checkpoint(content)
+    other = TwoTower(str(tiny_model), "static", folder, phrase_min_count=3, max_seq_length=64)
+    with pytest.raises(ModelFolderError, match="phrases_from"):
+        other.on_load_checkpoint(content)
+    other.on_load_checkpoint({})  # of before fingerprints were kept
