@@ -251,7 +251,7 @@ def _headline(report: Report) -> tuple[list[str], _Rows]:
 
 
 def _explore(report: Report) -> tuple[list[str], _Rows]:
-    metrics = [name for name in HEADLINE_METRICS if name.startswith("explore_part")]
+    metrics = [name for name in report["intervals"][report["against"]] if name.startswith("explore_part")]
     header = ["", *(column for name in metrics for column in (name, "difference"))]
     rows = [
         [
