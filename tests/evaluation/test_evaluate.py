@@ -1,0 +1,28 @@
+"""The evaluation as a function; the verb's own tests are in test_cli_evaluate.py."""
+
+import pytest
+
+from lit_rec.errors import SettingError
+from lit_rec.evaluation.evaluate import evaluate
+from lit_rec.evaluation.settings import EvaluationSettings
+from lit_rec.processed import ProcessedFolder
+
+
+def asked(processed_dir, **settings):
+    return EvaluationSettings(processed_dir, n_resamples=20, **{"baselines": ["popularity", "last_basket"]} | settings)
+
+
+def test_the_report_and_no_file(processed_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    report = evaluate(asked(processed_dir, against="popularity"), command="as typed")
+    assert (report["command"], report["against"]) == ("as typed", "popularity")
+    assert list(report["methods"]) == ["popularity", "last_basket"]
+    assert all(values["peak_gb"] >= 0 for values in report["methods"].values())
+    assert "last_basket" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_split_without_queries(processed_dir, monkeypatch):
+    monkeypatch.setattr(ProcessedFolder, "relevant_docs", dict.fromkeys(ProcessedFolder(processed_dir).queries, []))
+    with pytest.raises(SettingError, match="No test queries in"):
+        evaluate(asked(processed_dir))
