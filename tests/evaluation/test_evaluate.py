@@ -23,6 +23,7 @@ def test_the_report_and_no_file(processed_dir, tmp_path, monkeypatch, capsys):
 
 
 def test_a_split_without_queries(processed_dir, monkeypatch):
-    monkeypatch.setattr(ProcessedFolder, "relevant_docs", dict.fromkeys(ProcessedFolder(processed_dir).queries, []))
+    nothing: dict[str, list[str]] = {query: [] for query in ProcessedFolder(processed_dir).queries}
+    monkeypatch.setattr(ProcessedFolder, "relevant_docs", nothing)
     with pytest.raises(SettingError, match="No test queries in"):
         evaluate(asked(processed_dir))
