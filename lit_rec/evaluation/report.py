@@ -312,7 +312,8 @@ def _rich_table(title: str, header: Sequence[str], rows: _Rows) -> Table:
     for number, name in enumerate(header):
         table.add_column(escape(name), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        name, *numbers = map(escape, row)
+        table.add_row(name, *(number.replace(" ", "\N{NO-BREAK SPACE}") for number in numbers))  # long names give way
     return table
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,10 +115,12 @@ def test_tables_name_everything_best_first(report):
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_the_terminal_shows_whole_numbers(report, width):
+def test_the_terminal_shows_whole_numbers_whatever_the_name(results, width):
+    results[1] = replace(results[1], method="models/a_run_with_a_long_name/final")
+    report = make_report(results, baselines=["strong"], n_resamples=300)
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(terminal_tables(report))
-    printed = console.export_text()
+    printed = console.export_text().replace("\N{NO-BREAK SPACE}", " ")
     found = report["differences"]["model"]["ndcg@10"]
     assert f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]*" in printed
     assert max(map(len, printed.splitlines())) <= width
