@@ -114,13 +114,13 @@ def random_pair_cosines(embeddings: Floats, n_pairs: int = N_PAIRS, seed: int = 
 
 
 def spectrum(embeddings: Floats) -> Floats:
-    """Singular values of the centred embeddings, largest first, as shares of their sum, ``(min(N, D),)``.
+    """Singular values of the centred embeddings, largest first, as shares of their sum, ``(min(N - 1, D),)``.
 
     Args:
         embeddings: ``(N, D)``.
     """
     centred = torch.from_numpy(embeddings - embeddings.mean(axis=0)).double()
-    values = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0).sqrt().flip(0)[: len(embeddings)]
+    values = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0).sqrt().flip(0)[: len(embeddings) - 1]
     shares: Floats = (values / values.sum().clamp(min=torch.finfo(values.dtype).tiny)).float().numpy()
     return shares
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
@@ -54,8 +55,9 @@ def pair_cosine_histograms(file: Path, cosines: Mapping[str, Mapping[str, Floats
             shares = np.full(len(values), 100 / len(values))
             label = f"{model}, mean {values.mean():.2f}"
             axes.hist(values.clip(max=1.0), bins, weights=shares, alpha=0.6, label=label, color=_COLOURS[model])
-            axes.axvline(float(values.mean()), color=_COLOURS[model], linewidth=1.5, linestyle="--")
+            axes.axvline(float(values.mean()), 0, 0.8, color=_COLOURS[model], linewidth=1.5, linestyle="--")
         axes.set(title=what, xlabel="cosine", ylabel="% of pairs", xlim=(lowest, 1.0))
+        axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # room for the legend
         axes.legend(frameon=False)
         _tidy(axes)
     _save(figure, file)
@@ -77,6 +79,7 @@ def spectra(file: Path, shares: Mapping[str, Mapping[str, Floats]], ranks: Mappi
             label = f"{model}, effective rank {ranks[what][model]:.0f}"
             axes.plot(np.arange(1, len(values) + 1), 100 * values, label=label, color=_COLOURS[model], linewidth=2)
         axes.set(title=what, xlabel="direction", ylabel="% of the sum", yscale="log", ylim=(100 * top / 1e3, 150 * top))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.legend(frameon=False)
         _tidy(axes)
     _save(figure, file)

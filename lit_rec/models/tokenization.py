@@ -7,15 +7,16 @@ A transformer's tokenizer belongs to transformers and is told how to cut at each
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from tokenizers import AddedToken, Tokenizer
 from torch import Tensor
 
 from lit_rec.errors import SettingError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer  # seconds to import, and it prints: parsing must not wait
 
 TruncationSide = Literal["left", "right"]
 
@@ -54,7 +55,7 @@ class TransformerTokenizer:
     """
 
     def __init__(
-        self, sentence_transformer: SentenceTransformer, max_seq_length: int, truncation_side: TruncationSide
+        self, sentence_transformer: "SentenceTransformer", max_seq_length: int, truncation_side: TruncationSide
     ) -> None:
         config = getattr(sentence_transformer.transformers_model, "config", None)
         positions = getattr(config, "max_position_embeddings", None) or max_seq_length
@@ -102,7 +103,7 @@ class StaticTokenizer:
     """
 
     def __init__(
-        self, sentence_transformer: SentenceTransformer, max_seq_length: int, truncation_side: TruncationSide
+        self, sentence_transformer: "SentenceTransformer", max_seq_length: int, truncation_side: TruncationSide
     ) -> None:
         if max_seq_length < 1:
             raise SettingError("max_seq_length must be at least 1", f"got {max_seq_length}")
@@ -140,14 +141,16 @@ class StaticTokenizer:
         return [{"input_ids": ids, "offsets": lengths.cumsum(0) - lengths}]
 
 
-def is_static(sentence_transformer: SentenceTransformer) -> bool:
+def is_static(sentence_transformer: "SentenceTransformer") -> bool:
     """Whether a model is a mean of token embeddings."""
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
     return isinstance(sentence_transformer[0], StaticEmbedding)
 
 
 def static_from_token_embeddings(
-    sentence_transformer: SentenceTransformer, phrases: Sequence[str] = ()
-) -> SentenceTransformer:
+    sentence_transformer: "SentenceTransformer", phrases: Sequence[str] = ()
+) -> "SentenceTransformer":
     """A static model whose tokens start at a transformer's input embeddings.
 
     Args:
@@ -160,6 +163,9 @@ def static_from_token_embeddings(
     Raises:
         SettingError: it has no input embeddings or no fast tokenizer.
     """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
     transformer: Any = sentence_transformer.transformers_model
     backend = getattr(sentence_transformer.tokenizer, "backend_tokenizer", None)
     if transformer is None or backend is None:
