@@ -4,7 +4,7 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Group
@@ -309,11 +309,12 @@ def _markdown_table(header: Sequence[str], rows: _Rows) -> str:
 
 def _rich_table(title: str, header: Sequence[str], rows: _Rows) -> Table:
     table = Table(title=escape(title), title_justify="left", padding=(0, 0, 0, 1))
-    for number, name in enumerate(header):
-        table.add_column(escape(name), justify="right" if number else "left", overflow="fold")
+    for column, name in enumerate(header):
+        has_intervals = any("[" in row[column] for row in rows[:2]) and column > 0  # long method names give way to them
+        justify: Literal["right", "left"] = "right" if column else "left"
+        table.add_column(escape(name), justify=justify, overflow="fold", no_wrap=has_intervals)
     for row in rows:
-        name, *numbers = map(escape, row)
-        table.add_row(name, *(number.replace(" ", "\N{NO-BREAK SPACE}") for number in numbers))  # long names give way
+        table.add_row(*map(escape, row))
     return table
 
 
