@@ -90,6 +90,11 @@ class RetrievalEvaluation(Callback):
         self.results: dict[str, dict[str, float]] = {}
         self._samples: list[list[str]] = []
 
+    @property
+    def best(self) -> dict[str, float]:
+        """The evaluation with the highest NDCG@10; empty before the first."""
+        return max(self.results.values(), key=lambda values: values["ndcg@10"], default={})
+
     def state_dict(self) -> dict[str, Any]:
         """All evaluations so far."""
         return {"results": self.results}

@@ -11,6 +11,7 @@ from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
@@ -19,8 +20,12 @@ from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.errors import LitRecError, SettingError
 from lit_rec.evaluation.settings import EvaluationSettings
 from lit_rec.files import read_json
+from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 from lit_rec.schema import Split
+
+if TYPE_CHECKING:
+    from lit_rec.recommender import Recommendation, Recommender  # seconds to import
 
 logger = logging.getLogger(__name__)
 
@@ -120,13 +125,50 @@ def recommend(
     )
     for query_id, context in contexts.items():
         bought = folder.relevant_docs.get(query_id, [])
-        print_recommendations(
-            f"Held-out order {query_id}", context, recommender.recommend(context, top_k), recommender.corpus, bought
-        )
+        answer = _recommended(recommender, folder, query_id, context, top_k)
+        print_recommendations(f"Held-out order {query_id}", context, answer, recommender.corpus, bought)
     if not contexts:
         title = "Query" if query is not None else "No --query or --eval_query_id given: a demo query"
         text = query if query is not None else DEMO_QUERY
         print_recommendations(title, text, recommender.recommend(text, top_k), recommender.corpus)
+
+
+def _recommended(
+    recommender: "Recommender", folder: ProcessedFolder, query_id: str, context: str, top_k: int
+) -> "list[Recommendation]":
+    """A held-out shopper's recommendations: a ranker is given the whole history, not what the context shows of it."""
+    if recommender.ranker is None or not (folder.path / schema.EVAL_HISTORY).is_dir():
+        return recommender.recommend(context, top_k)
+    from lit_rec.data.purchase_files import read_eval_histories
+    from lit_rec.purchases import Queries
+
+    return recommender.recommend_queries(Queries([context], read_eval_histories(folder, [query_id])), top_k)[0]
+
+
+def fit_ranker(settings: RankerSettings, model_dir: Path, processed_dir: Path | None = None) -> dict[str, float]:
+    """Train the repeat-explore ranker of a model folder on the histories of a processed folder.
+
+    Args:
+        settings: how.
+        model_dir: a model folder that export wrote; the ranker goes in.
+        processed_dir: the processed folder that the model was trained on; by default the newest in processed.
+
+    Returns:
+        Metrics of the validation queries.
+    """
+    from lit_rec.ranker_training import fit_ranker as fit
+    from lit_rec.reports import VALIDATION_TITLE, metrics_table, print_table
+
+    folder = ProcessedFolder(find_processed_folder(processed_dir or Path("processed")))
+    metrics = fit(folder, model_dir, settings)
+    if metrics:
+        print_table(metrics_table({"ranker": metrics}, VALIDATION_TITLE))
+    _say_next(
+        f"python -m lit_rec evaluate --processed_dir {folder.path} --model_dir {model_dir} "
+        "--baselines popularity recency_frequency tifu_knn boosted_trees",
+        f"python -m lit_rec recommend --model_dir {model_dir} --processed_dir {folder.path} --n_samples 3",
+    )
+    return metrics
 
 
 def export(ckpt_path: Path, output_dir: Path) -> Path:
@@ -243,11 +285,16 @@ def _command_of(settings: EvaluationSettings) -> str:
 _VERBS: dict[str, Callable[..., object]] = {
     "prepare": prepare,
     "evaluate": evaluate,
+    "fit_ranker": fit_ranker,
     "compare": compare,
     "recommend": recommend,
     "export": export,
 }
-_SETTINGS: dict[str, type] = {"prepare": PrepareSettings, "evaluate": EvaluationSettings}
+_SETTINGS: dict[str, type] = {
+    "prepare": PrepareSettings,
+    "evaluate": EvaluationSettings,
+    "fit_ranker": RankerSettings,
+}
 """Verbs whose arguments are the fields of a class."""
 
 _MANY = {

@@ -63,7 +63,7 @@ class ProductIndex:
         scores = queries @ self.embeddings.T
         if np.isnan(scores).any():
             raise SettingError("scores must be numbers", "found NaN", "Look for NaN in the weights of the model")
-        ranked = np.stack([_best(row, k) for row in scores]) if len(scores) else np.empty((0, k), np.int64)
+        ranked = np.stack([best_positions(row, k) for row in scores]) if len(scores) else np.empty((0, k), np.int64)
         return np.take_along_axis(scores, ranked, axis=1), ranked
 
 
@@ -121,7 +121,7 @@ def _load(folder: Path, key: str) -> ProductIndex | None:
         return None
 
 
-def _best(scores: Vectors, k: int) -> NDArray[np.int64]:
+def best_positions(scores: Vectors, k: int) -> NDArray[np.int64]:
     """Positions of the k highest scores, best first, equal ones in catalogue order."""
     threshold = np.partition(scores, -k)[-k]
     candidates = np.flatnonzero(scores >= threshold)  # in catalogue order, with all that tie at the cut

@@ -3,7 +3,7 @@
 Plain numpy, for the serving path. Shapes: Q shoppers, L order lines of all of them, T targets, N products.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -97,6 +97,101 @@ _OF_QUERIES = ("days_since_prior", "dow", "hour")
 
 
 @dataclass(frozen=True)
+class PastOrder:
+    """One order of a shopper, as a service is given it.
+
+    Args:
+        product_ids: in the order they went into the cart.
+        days_ago: days from this order to the order to come; None where not known.
+        days_since_prior_order: days since the shopper's order before this one; None for a first one. One of the two
+            is enough.
+        order_dow: weekday, 0 to 6; None where not known.
+        order_hour_of_day: hour, 0 to 23; None where not known.
+    """
+
+    product_ids: Sequence[str]
+    days_ago: float | None = None
+    days_since_prior_order: float | None = None
+    order_dow: int | None = None
+    order_hour_of_day: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A shopper's past orders, oldest first, and what is known of the order to come.
+
+    Args:
+        orders: oldest first.
+        days_since_prior_order: days from the newest order to the order to come; None where not known: the shopper's
+            own mean gap is then assumed, or a week.
+        order_dow: weekday of the order to come; None where not known.
+        order_hour_of_day: its hour; None where not known.
+    """
+
+    orders: Sequence[PastOrder] = ()
+    days_since_prior_order: float | None = None
+    order_dow: int | None = None
+    order_hour_of_day: int | None = None
+
+
+def histories_of(requests: Sequence[Request], position: Mapping[str, int]) -> PurchaseHistories:
+    """Purchase histories of requests; products that are not in the catalogue are left out.
+
+    Args:
+        requests: Q of them.
+        position: product id to catalogue position.
+    """
+    lines: list[tuple[int, int, float, int, int, int]] = []
+    counts, gaps = [], []
+    for request in requests:
+        before = len(lines)
+        ages, gap = _ages(request)
+        n_orders = len(request.orders)
+        for number, (order, age) in enumerate(zip(request.orders, ages, strict=True)):
+            known = [position[product] for product in order.product_ids if product in position]
+            when = _or_unknown(order.order_dow), _or_unknown(order.order_hour_of_day)
+            lines += [(product, n_orders - number, age, place, *when) for place, product in enumerate(known, 1)]
+        counts.append(len(lines) - before)
+        gaps.append(gap)
+    columns = [np.array(column) for column in zip(*lines, strict=True)] or [np.empty(0)] * len(_OF_LINES)
+    kinds = (np.int32, np.int32, np.float32, np.int32, np.int8, np.int8)
+    of_lines = {name: values.astype(kind) for name, values, kind in zip(_OF_LINES, columns, kinds, strict=True)}
+    return PurchaseHistories(
+        line_start=starts(np.array(counts, dtype=np.int64)),
+        **of_lines,
+        days_since_prior=np.array(gaps, dtype=np.float32),
+        dow=np.array([_or_unknown(request.order_dow) for request in requests], dtype=np.int8),
+        hour=np.array([_or_unknown(request.order_hour_of_day) for request in requests], dtype=np.int8),
+    )
+
+
+_ASSUMED_GAP = 7.0  # days
+
+
+def _ages(request: Request) -> tuple[list[float], float]:
+    """Days from each order to the order to come, and from the newest one."""
+    orders = request.orders
+    known_gaps = [order.days_since_prior_order for order in orders[1:] if order.days_since_prior_order is not None]
+    usual = sum(known_gaps) / len(known_gaps) if known_gaps else _ASSUMED_GAP
+    gap = request.days_since_prior_order
+    if gap is None:
+        gap = orders[-1].days_ago if orders and orders[-1].days_ago is not None else usual
+    ages: list[float] = []
+    age = float(gap)
+    for number in range(len(orders) - 1, -1, -1):
+        days_ago = orders[number].days_ago
+        age = age if days_ago is None else float(days_ago)
+        ages.append(age)
+        since = orders[number].days_since_prior_order
+        age += usual if since is None else since
+    return ages[::-1], float(gap)
+
+
+def _or_unknown(value: int | None) -> int:
+    return UNKNOWN if value is None else value
+
+
+@dataclass(frozen=True)
 class Queries:
     """Q shoppers who ask what they will buy next.
 
@@ -145,6 +240,31 @@ class RollingTargets:
 
     def __len__(self) -> int:
         return len(self.shopper)
+
+    def select(self, rows: NDArray[np.int64]) -> "RollingTargets":
+        """These targets alone.
+
+        Args:
+            rows: positions ``(S,)``.
+        """
+        products = concatenated_ranges(self.target_start[rows], self.target_start[rows + 1])
+        return RollingTargets(
+            self.histories.select(rows),
+            self.shopper[rows],
+            starts(np.diff(self.target_start)[rows]),
+            self.target_product[products],
+        )
+
+    def is_in_target(self, target: NDArray[np.int64], product: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Bool ``(M,)``: whether a target order holds a product.
+
+        Args:
+            target: positions ``(M,)``.
+            product: catalogue positions ``(M,)``.
+        """
+        n_products = 1 + max(int(self.target_product.max(initial=0)), int(product.max(initial=0)))
+        of_target = np.repeat(np.arange(len(self)), np.diff(self.target_start))
+        return np.isin(target * n_products + product, of_target * n_products + self.target_product)
 
 
 def rolling_targets(histories: PurchaseHistories, per_shopper: int = 0, min_orders: int = 1) -> RollingTargets:

@@ -5,21 +5,30 @@ import json
 import logging
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from lit_rec import schema
 from lit_rec.devices import best_device
-from lit_rec.errors import NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.files import read_json
-from lit_rec.index import ProductIndex, Vectors, load_or_build
+from lit_rec.index import ProductIndex, Vectors, best_positions, load_or_build
+from lit_rec.models.ranker import Ranker
 from lit_rec.pretrained import load_sentence_transformer
+from lit_rec.purchases import PastOrder, PurchaseHistories, Queries, Request, histories_of
+from lit_rec.text import NO_PRIOR_ORDERS, known_names, parse_context, product_name
 
 logger = logging.getLogger(__name__)
+
+# Popularity, 0 to 1, beside a cosine: all that is known of a new shopper, little beside words that were typed.
+_POPULARITY_ALONE, _POPULARITY_BESIDE = 3.0, 0.1
+_SIMILAR = 0.5
 
 DEMO_QUERY = "[+7d w4h14] Organic Milk, Whole Wheat Bread."
 
@@ -30,17 +39,19 @@ class Recommendation:
 
     Args:
         product_id: its id in the corpus.
-        score: cosine between context and product, -1 to 1.
+        score: cosine between context and product, -1 to 1; of a ranker, a number that is comparable within one answer.
         product_text: its text in the corpus.
+        reason: why, in a few words; empty where only the text speaks for it.
     """
 
     product_id: str
     score: float
     product_text: str
+    reason: str = ""
 
 
 class Recommender:
-    """Ranks a catalogue for contexts.
+    """Ranks a catalogue for contexts, and with a ranker for purchase histories.
 
     Args:
         model_dir: a model folder, or a hub id.
@@ -49,9 +60,10 @@ class Recommender:
         device: ``cuda``, ``mps`` or ``cpu``; None to choose (``INFERENCE_DEVICE``, else the best there is).
         batch_size: texts encoded at a time.
         show_progress: show a bar while the catalogue is encoded.
+        use_ranker: take the model folder's ranker, where it has one.
 
     Raises:
-        ModelFolderError: the model cannot be loaded.
+        ModelFolderError: the model or its ranker cannot be loaded.
         NotPreparedError: there is no corpus file.
         ProcessedFolderError: the corpus file is not a mapping of ids to texts.
     """
@@ -65,6 +77,7 @@ class Recommender:
         device: str | None = None,
         batch_size: int = 64,
         show_progress: bool = False,
+        use_ranker: bool = True,
     ) -> None:
         self.corpus_path = Path(corpus)
         self.corpus = read_corpus(self.corpus_path)
@@ -74,10 +87,25 @@ class Recommender:
         self.index: ProductIndex = load_or_build(
             cache_dir, self.corpus, model_fingerprint(self.model), self._encode_products
         )
+        has_ranker = use_ranker and (Path(model_dir) / schema.RANKER).is_file()
+        self.ranker = Ranker.load(Path(model_dir), self.corpus) if has_ranker else None
         self._texts = list(self.corpus.values())
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Product id to catalogue position."""
+        return {product_id: row for row, product_id in enumerate(self.index.product_ids)}
+
+    @cached_property
+    def _id_of_name(self) -> dict[str, str]:
+        """Whole product name to id; of equal names the first in the catalogue."""
+        return {product_name(text): product_id for product_id, text in reversed(self.corpus.items())}
 
     def recommend(self, query: str, top_k: int = 10, exclude_product_ids: Collection[str] = ()) -> list[Recommendation]:
         """The best products for one context.
+
+        With a ranker, names of the context that are names of the catalogue are taken for purchases; a context without
+        any, or any other text, is answered by the text's similarity and popularity.
 
         Args:
             query: a context string, or any text.
@@ -90,20 +118,124 @@ class Recommender:
         self, queries: Sequence[str], top_k: int = 10, exclude_product_ids: Collection[str] = ()
     ) -> list[list[Recommendation]]:
         """The best products for each of several contexts; see :meth:`recommend`."""
-        if top_k < 1:
-            raise SettingError("top_k must be at least 1", f"got {top_k}")
+        if self.ranker is not None:
+            histories = histories_of([self.request_of(query) for query in queries], self.position)
+            return self.recommend_queries(Queries(queries, histories), top_k, exclude_product_ids)
+        _check_top_k(top_k)
         if not queries:
             return []
         excluded = frozenset(exclude_product_ids)
-        scores, ranked = self.index.search(self._encode(queries), top_k + len(excluded))
-        answers = []
-        for row_scores, row in zip(scores.tolist(), ranked.tolist(), strict=True):
-            found = (
-                Recommendation(self.index.product_ids[p], s, self._texts[p])
-                for s, p in zip(row_scores, row, strict=True)
+        scores, ranked = self.index.search(self.encode(queries), top_k + len(excluded))
+        return [
+            self._answer(of_query, products, top_k, excluded)
+            for of_query, products in zip(scores.tolist(), ranked.tolist(), strict=True)
+        ]
+
+    def recommend_for_orders(
+        self, request: Request, top_k: int = 10, exclude_product_ids: Collection[str] = ()
+    ) -> list[Recommendation]:
+        """The best products for a shopper's past orders, without a pass of the text encoder.
+
+        Args:
+            request: past orders, oldest first. Without any, the most popular products are the answer.
+            top_k: how many, at least 1.
+            exclude_product_ids: never recommend these.
+
+        Raises:
+            ModelFolderError: the model folder has no ranker.
+        """
+        if self.ranker is None:
+            raise ModelFolderError(
+                "Past orders need a ranker", f"the model has no {schema.RANKER}", "Run fit_ranker, or pass a context"
             )
-            answers.append([item for item in found if item.product_id not in excluded][:top_k])
+        queries = Queries([f"{NO_PRIOR_ORDERS}."], histories_of([request], self.position))
+        return self.recommend_queries(queries, top_k, exclude_product_ids)[0]
+
+    def recommend_queries(
+        self, queries: Queries, top_k: int = 10, exclude_product_ids: Collection[str] = ()
+    ) -> list[list[Recommendation]]:
+        """The best products for shoppers whose histories are known; see :meth:`recommend`."""
+        _check_top_k(top_k)
+        excluded = frozenset(exclude_product_ids)
+        answers = []
+        for begin in range(0, len(queries), self.batch_size):
+            some = queries.select(slice(begin, begin + self.batch_size))
+            for row, scores in enumerate(self.scores(some)):
+                ranked = best_positions(scores, min(top_k + len(excluded), len(scores)))
+                answer = self._answer(scores[ranked].tolist(), ranked.tolist(), top_k, excluded)
+                answers.append(self._with_reasons(answer, some.histories.select(slice(row, row + 1))))
         return answers
+
+    def scores(self, queries: Queries) -> Vectors:
+        """float32 ``(Q, N)``: the whole catalogue scored by the ranker where there is one, else by the text.
+
+        Args:
+            queries: a few shoppers: N numbers are held for each.
+        """
+        if self.ranker is None:
+            return self.text_scores(queries.contexts)
+        scores = self.ranker.scores(queries.histories)
+        without = np.flatnonzero(queries.histories.n_lines == 0)
+        if len(without):
+            contexts = [queries.contexts[row] for row in without.tolist()]
+            weight = [_POPULARITY_ALONE if NO_PRIOR_ORDERS in text else _POPULARITY_BESIDE for text in contexts]
+            popularity = np.log1p(self.ranker.co_purchases.popularity)
+            popularity = popularity / max(float(popularity.max()), 1.0)
+            scores[without] = self.text_scores(contexts) + np.array(weight, np.float32)[:, None] * popularity
+        return scores
+
+    def text_scores(self, contexts: Sequence[str]) -> Vectors:
+        """float32 ``(Q, N)``: cosines between contexts and the catalogue."""
+        return self.encode(contexts) @ self.index.embeddings.T
+
+    def request_of(self, context: str) -> Request:
+        """Past orders as a context string names them; names that the catalogue does not hold are left out."""
+        orders, to_come = parse_context(context)
+        past = [
+            PastOrder(
+                [self._id_of_name[name] for name in known_names(order.names, self._id_of_name)],
+                days_since_prior_order=order.days_since_prior_order,
+                order_dow=order.order_dow,
+                order_hour_of_day=order.order_hour_of_day,
+            )
+            for order in orders
+        ]
+        if to_come is None:
+            return Request(past)
+        return Request(past, to_come.days_since_prior_order, to_come.order_dow, to_come.order_hour_of_day)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """float32 ``(Q, D)``, of length 1."""
+        return self._encode(texts)
+
+    def _answer(
+        self, scores: Sequence[float], products: Sequence[int], top_k: int, excluded: Collection[str]
+    ) -> list[Recommendation]:
+        found = (
+            Recommendation(self.index.product_ids[product], score, self._texts[product])
+            for score, product in zip(scores, products, strict=True)
+        )
+        return [item for item in found if item.product_id not in excluded][:top_k]
+
+    def _with_reasons(self, answer: Sequence[Recommendation], history: PurchaseHistories) -> list[Recommendation]:
+        bought = history.distinct_products(0)
+        similarity = self.index.embeddings[[self.position[item.product_id] for item in answer]]
+        similarity = similarity @ self.index.embeddings[bought].T
+        return [
+            replace(item, reason=self._reason(self.position[item.product_id], history, bought, similarity[row]))
+            for row, item in enumerate(answer)
+        ]
+
+    def _reason(self, product: int, history: PurchaseHistories, bought: NDArray[np.int32], similarity: Vectors) -> str:
+        lines = history.product == product
+        days, n_orders = history.days_ago[lines], len(np.unique(history.orders_ago[lines]))  # some share a day
+        if n_orders == 1:
+            return f"bought once, {days[0]:.0f} days ago"
+        if n_orders:
+            return f"bought {n_orders} times, about every {(days[0] - days[-1]) / (n_orders - 1):.0f} days"
+        if len(bought) and similarity.max() >= _SIMILAR:
+            return f"similar to {product_name(self._texts[bought[similarity.argmax()]])}"
+        return "bought by many" if len(bought) == 0 else "goes with what you buy"
 
     def _encode_products(self, texts: list[str]) -> Vectors:
         logger.info("Encoding %s products", f"{len(texts):,}")
@@ -118,6 +250,11 @@ class Recommender:
             show_progress_bar=show_progress,
         )
         return np.asarray(embeddings, dtype=np.float32)
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k < 1:
+        raise SettingError("top_k must be at least 1", f"got {top_k}")
 
 
 def read_corpus(file: Path) -> dict[str, str]:

@@ -54,6 +54,11 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], title: str) -> Tab
     return table
 
 
+def print_table(table: Table) -> None:
+    """Print a table to the terminal."""
+    Console().print(table)
+
+
 def print_metrics_file(file: str) -> None:
     """Print what ``test`` wrote into a run's folder."""
     Console().print(metrics_table(read_json(Path(file)), TEST_TITLE))
@@ -83,7 +88,9 @@ def print_recommendations(
         table.add_column(name, justify="right" if name in {"", "score"} else "left")
     for rank, item in enumerate(recommendations, 1):
         mark = " [green]✓ bought[/green]" if item.product_id in bought else ""
-        table.add_row(str(rank), escape(item.product_id), f"{item.score:.4f}", escape(item.product_text) + mark)
+        reason = f" [dim]({escape(item.reason)})[/dim]" if item.reason else ""
+        text = escape(item.product_text) + reason + mark
+        table.add_row(str(rank), escape(item.product_id), f"{item.score:.4f}", text)
     console.print(table)
     if bought:
         recommended = {item.product_id for item in recommendations}

@@ -12,6 +12,7 @@ DAYS_SINCE_PRIOR = "days_since_prior_order"
 EVAL_SET = "eval_set"
 PRODUCT_ID = "product_id"
 CART_POSITION = "add_to_cart_order"
+REORDERED = "reordered"
 PRODUCT_NAME = "product_name"
 AISLE = "aisle"
 DEPARTMENT = "department"
@@ -47,6 +48,8 @@ INDEX_CACHE = ".embedding_index"
 
 # Files of a model folder, beside those that SentenceTransformer writes.
 MODEL_RECORD = "lit_rec.json"
+RANKER = "ranker.json"
+RANKER_WEIGHTS = "ranker.safetensors"
 
 
 class Split(StrEnum):

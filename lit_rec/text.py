@@ -15,8 +15,11 @@ can be swapped:
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 NO_PRIOR_ORDERS = "(no prior orders)"
 NameBudget = Literal["newest", "oldest"]
@@ -25,7 +28,10 @@ NameBudget = Literal["newest", "oldest"]
 _NAME_PREFIX = "Product: "
 _AISLE_INFIX = ". Aisle: "
 _NEXT_INFIX = " Next: "
-_NEXT_SEGMENT = re.compile(rf"(?<=\.){_NEXT_INFIX}(\+\d+d )?w\d+h\d+$")
+_TIME_TAG = re.compile(r"(?:\+(\d+)d )?w(\d)h(\d{1,2})")
+_ORDER_TAG = re.compile(rf"(?:^|(?<=; ))\[{_TIME_TAG.pattern}\] ")
+_MAX_NAME_PARTS = 10  # commas in a name, and one; Instacart has names of 8
+_NEXT_SEGMENT = re.compile(rf"(?<=\.){_NEXT_INFIX}{_TIME_TAG.pattern}$")
 
 
 class Order(NamedTuple):
@@ -91,6 +97,69 @@ def without_next(context: str) -> str:
     return _NEXT_SEGMENT.sub("", context)
 
 
+class ParsedOrder(NamedTuple):
+    """One order of a context string, its names still one text.
+
+    Args:
+        names: ``A, B``; a name may hold a comma itself.
+        days_since_prior_order: None where the context has none.
+        order_dow: day of the week, 0 to 6.
+        order_hour_of_day: hour, 0 to 23.
+    """
+
+    names: str
+    days_since_prior_order: float | None
+    order_dow: int
+    order_hour_of_day: int
+
+
+def parse_context(context: str) -> tuple[list[ParsedOrder], ParsedOrder | None]:
+    """Take a context string apart: its orders, oldest first, and the order to come where it has a ``Next:`` segment.
+
+    A text that is no context string has no orders.
+
+    >>> orders, to_come = parse_context("[w2h8] 2.5% Milk; [+7d w4h14] Bread, Rye, Eggs. Next: +3d w0h9")
+    >>> [(order.names, order.days_since_prior_order) for order in orders]
+    [('2.5% Milk', None), ('Bread, Rye, Eggs', 7.0)]
+    >>> to_come
+    ParsedOrder(names='', days_since_prior_order=3.0, order_dow=0, order_hour_of_day=9)
+    """
+    segment = _NEXT_SEGMENT.search(context)
+    to_come = _parsed("", _TIME_TAG.search(segment.group())) if segment else None
+    tags = list(_ORDER_TAG.finditer(body := without_next(context)))
+    ends = [tag.start() for tag in tags[1:]] + [len(body)]
+    orders = []
+    for number, (tag, end) in enumerate(zip(tags, ends, strict=True), 1):
+        names = body[tag.end() : end].strip()
+        names = names.removesuffix(".") if number == len(tags) else names.removesuffix(";")
+        orders.append(_parsed(names, _TIME_TAG.search(tag.group())))
+    return orders, to_come
+
+
+def _parsed(names: str, tag: re.Match[str] | None) -> ParsedOrder:
+    assert tag is not None, "the patterns around it hold it"
+    gap, dow, hour = tag.groups()
+    return ParsedOrder(names, None if gap is None else float(gap), int(dow), int(hour))
+
+
+def known_names(names: str, catalogue: Container[str]) -> list[str]:
+    """The catalogue's names in ``A, B, C``; the longest that fits is taken, since a name may hold commas itself.
+
+    >>> known_names("Bread, Rye, Eggs, Moon Dust", {"Bread", "Bread, Rye", "Eggs"})
+    ['Bread, Rye', 'Eggs']
+    """
+    parts = names.split(", ")
+    found, begin = [], 0
+    while begin < len(parts):
+        longest = min(len(parts), begin + _MAX_NAME_PARTS)
+        ends = (end for end in range(longest, begin, -1) if ", ".join(parts[begin:end]) in catalogue)
+        end = next(ends, None)
+        if end is not None:
+            found.append(", ".join(parts[begin:end]))
+        begin = end or begin + 1
+    return found
+
+
 def product_text(name: str, aisle: str, department: str) -> str:
     """The text that stands for a product in the catalogue."""
     return f"{_NAME_PREFIX}{name}{_AISLE_INFIX}{aisle}. Department: {department}."
@@ -103,6 +172,20 @@ def product_name(text: str) -> str:
     '2.5% Lowfat Milk'
     """
     return text.removeprefix(_NAME_PREFIX).rpartition(_AISLE_INFIX)[0] or text
+
+
+def product_aisle(text: str) -> str:
+    """Aisle and department in a product text; empty for a text of another form.
+
+    >>> product_aisle("Product: 2.5% Lowfat Milk. Aisle: milk. Department: dairy eggs.")
+    'milk. Department: dairy eggs.'
+    """
+    return text.rpartition(_AISLE_INFIX)[2] if _AISLE_INFIX in text else ""
+
+
+def aisles_of(product_texts: Sequence[str]) -> NDArray[np.int32]:
+    """int32 ``(N,)``: a number from 0 for the aisle and department of each product text."""
+    return np.unique([product_aisle(text) for text in product_texts], return_inverse=True)[1].astype(np.int32)
 
 
 def _time_tag(order: Order) -> str:

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import warnings
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +16,16 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from rich.console import Console
 
 from lit_rec.callbacks import LearningCurve, PredictionWriter, RetrievalEvaluation
-from lit_rec.data.datamodule import NextOrderDataModule
+from lit_rec.data.datamodule import NextOrderDataModule, locate
+from lit_rec.data.settings import PrepareSettings
 from lit_rec.devices import sound_precision
 from lit_rec.errors import ModelFolderError
+from lit_rec.export import export_model
 from lit_rec.files import read_json, write_json
-from lit_rec.models.two_tower import TwoTower
+from lit_rec.models.ranker_settings import RankerSettings
+from lit_rec.models.two_tower import PHRASES_FROM_DATA, TwoTower
+from lit_rec.quiet import quiet_lightning
+from lit_rec.ranker_training import fit_ranker
 from lit_rec.reports import TEST_TITLE, VALIDATION_TITLE, metrics_table, next_steps
 
 logger = logging.getLogger(__name__)
@@ -38,15 +42,6 @@ _TRAINER_DEFAULTS: dict[str, Any] = {
     "num_sanity_val_steps": -1,  # a whole evaluation before the first step: the untrained model, for comparison
     "use_distributed_sampler": False,  # the samplers share out orders themselves, none twice and none lost
 }
-
-
-# What libraries say to each other; a user can do nothing about it.
-_NOISE = (
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # lightning 2.6 under torch 2.13
-    "Be aware that when using `ckpt_path`",  # validate, test and predict need none of fit's checkpoint callbacks
-    "The dirpath has changed from",  # a relative path in the checkpoint's place
-    "Precision .* is not supported by the model summary",
-)
 
 
 class SavedConfig(SaveConfigCallback):
@@ -85,7 +80,23 @@ class TrainingCLI(LightningCLI):
             default=500,
             help="How often checkpoints/last.ckpt is written, to resume a killed run from.",
         )
+        parser.add_argument(
+            "--ranker",
+            type=RankerSettings | None,
+            default=None,
+            help="After fit, export the best checkpoint to final/ and train the repeat-explore ranker in it; none "
+            "leaves that to the verbs export and fit_ranker.",
+        )
         parser.add_argument("--predict_top_k", type=int, default=100, help="Products a query that predict writes.")
+
+    def before_instantiate_classes(self) -> None:
+        """Names that a static encoder takes from the data it is trained on are counted before it is made."""
+        config = self.config[self.subcommand]
+        if config.model.phrases_from == PHRASES_FROM_DATA:
+            options = {name: config.data[name] for name in ("processed_dir", "source", "data_dir", "output_dir")}
+            sizes = {name: config.data[name] for name in ("n_users", "n_products")}
+            folder = locate(PrepareSettings(**vars(config.data.prepare)), **options, **sizes)
+            config.model.phrases_from = str(folder)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401 - Lightning's signature
         """Build the trainer with what the run needs and what this machine does well."""
@@ -170,11 +181,29 @@ class TrainingCLI(LightningCLI):
         if not self.trainer.is_global_zero or not self.trainer.checkpoint_callbacks:
             return  # in a fast_dev_run there is nothing to go on with
         self._print_table(VALIDATION_TITLE)
+        settings: RankerSettings | None = self._get(self.config_init, "ranker")
         best = self.output_dir / _CHECKPOINTS / "best.ckpt"
         best = best if best.exists() else best.with_name("last.ckpt")  # without validation there is no best one
+        if settings is not None:
+            self._fit_ranker(best, settings)
+            return
         next_steps(
             f"python -m lit_rec test --config {logs}/config.yaml --ckpt_path {best}",
             self._export_command(best),
+            f"Learning curve: {self.output_dir / 'learning_curve.png'}",
+        )
+
+    def _fit_ranker(self, best: Path, settings: RankerSettings) -> None:
+        model_dir = export_model(best, self.output_dir / "final")
+        data: NextOrderDataModule = self.datamodule
+        assert data.folder is not None, "fit has opened it"
+        metrics = fit_ranker(data.folder, model_dir, settings)
+        if metrics:
+            Console().print(metrics_table({"text alone": self.evaluation.best, "ranker": metrics}, VALIDATION_TITLE))
+        next_steps(
+            f"python -m lit_rec evaluate --model_dir {model_dir} --processed_dir {data.folder.path} --split all "
+            "--baselines popularity recency_frequency tifu_knn",
+            f"python -m lit_rec recommend --model_dir {model_dir} --processed_dir {data.folder.path} --n_samples 3",
             f"Learning curve: {self.output_dir / 'learning_curve.png'}",
         )
 
@@ -245,10 +274,7 @@ def run(args: ArgsType = None) -> TrainingCLI:
     Raises:
         ModelFolderError: the checkpoint named is not there.
     """
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in _NOISE:
-        warnings.filterwarnings("ignore", message=message)
+    quiet_lightning()
     words = sys.argv[1:] if args is None else args
     if isinstance(words, list):
         _check_checkpoint(words)

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.order_matrix import OrderMatrix, csr_array
 from lit_rec.baselines.tie_breaking import own_then_popular, popularity_rank
+from lit_rec.features.order_matrix import OrderMatrix
 from lit_rec.purchases import PurchaseHistories, Queries
 
 

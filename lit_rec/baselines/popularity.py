@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.order_matrix import OrderMatrix
+from lit_rec.features.order_matrix import OrderMatrix
 from lit_rec.purchases import PurchaseHistories, Queries
 
 

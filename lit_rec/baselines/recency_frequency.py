@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Self
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.order_matrix import OrderMatrix
 from lit_rec.baselines.tie_breaking import own_then_popular, popularity_rank
 from lit_rec.errors import SettingError
+from lit_rec.features.order_matrix import OrderMatrix
 from lit_rec.purchases import PurchaseHistories, Queries
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from lit_rec.baselines.base import Scores
-from lit_rec.baselines.order_matrix import csr_array
 
 
 def popularity_rank(popularity: NDArray[np.int64]) -> NDArray[np.float64]:

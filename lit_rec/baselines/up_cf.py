@@ -5,11 +5,12 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.order_matrix import OrderMatrix, csr_array, highest, rows_at_a_time
 from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
 from lit_rec.errors import SettingError
+from lit_rec.features.order_matrix import OrderMatrix, highest, rows_at_a_time
 from lit_rec.purchases import PurchaseHistories, Queries
 
 # Q queries, U training shoppers, N products

@@ -219,15 +219,14 @@ class NextOrderDataModule(LightningDataModule):
         return orders if n_items == len(self.train_dataset.pairs.anchors) else self.train_dataset.pairs.pairs_of(orders)
 
     def _locate(self, *, prepare_if_needed: bool) -> ProcessedFolder:
-        if self.processed_dir is not None or self.source is None:
-            return ProcessedFolder(find_processed_folder(self.processed_dir or self.output_dir))
-        if not prepare_if_needed:
+        if not prepare_if_needed and self.processed_dir is None and self.source is not None:
             return ProcessedFolder(self.output_dir / self.settings.folder_name(self.source))
-        made = prepare(
+        made = locate(
+            self.settings,
+            self.processed_dir,
             self.source,
             self.data_dir,
             self.output_dir,
-            self.settings,
             n_users=self.n_users,
             n_products=self.n_products,
         )
@@ -264,3 +263,19 @@ class NextOrderDataModule(LightningDataModule):
             "pin_memory": pin if pin is not None else self._on_cuda(),
             "persistent_workers": workers > 0,
         }
+
+
+def locate(
+    settings: PrepareSettings,
+    processed_dir: Path | None,
+    source: SourceName | None,
+    data_dir: Path | None,
+    output_dir: Path,
+    *,
+    n_users: int = 2_000,
+    n_products: int = 2_000,
+) -> Path:
+    """The processed folder that a data module of these settings reads; prepared where that is needed."""
+    if processed_dir is not None or source is None:
+        return find_processed_folder(processed_dir or output_dir)
+    return prepare(source, data_dir, output_dir, settings, n_users=n_users, n_products=n_products)

@@ -1,16 +1,19 @@
 """Purchase histories of a processed folder, as :class:`~lit_rec.purchases.PurchaseHistories`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from datasets import load_from_disk
 from numpy.typing import NDArray
 
 from lit_rec import schema
 from lit_rec.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.features.statistics import Baskets
 from lit_rec.processed import ProcessedFolder
 from lit_rec.purchases import UNKNOWN, PurchaseHistories, starts
 
@@ -45,6 +48,33 @@ def read_training_histories(folder: ProcessedFolder) -> PurchaseHistories:
         ProcessedFolderError: a history has a product that is not in the catalogue.
     """
     return _histories(folder, _table(folder, schema.TRAIN_HISTORY, "Run prepare again, with an --eval_frac below 1"))
+
+
+def read_baskets(file: Path, folder: ProcessedFolder) -> Baskets:
+    """Single orders of further shoppers; of products that are not in the catalogue nothing is kept.
+
+    Args:
+        file: parquet with the columns of Kaggle's order_products files.
+        folder: whose catalogue.
+
+    Raises:
+        NotPreparedError: there is no such file.
+        ProcessedFolderError: a column is missing.
+    """
+    if not file.is_file():
+        raise NotPreparedError(f"No baskets at {file}", "there is no such file", "Name another file, or leave it out")
+    names = [schema.ORDER_ID, schema.PRODUCT_ID, schema.CART_POSITION, schema.REORDERED]
+    if missing := set(names) - set(pq.read_schema(file).names):
+        raise ProcessedFolderError(f"{file} needs the columns {', '.join(names)}", f"without {', '.join(missing)}")
+    table = pq.read_table(file, columns=names).sort_by([(schema.ORDER_ID, "ascending")])
+    catalogue = pa.array(map(int, folder.corpus), pa.int64())
+    position = pc.index_in(table[schema.PRODUCT_ID].cast(pa.int64()), value_set=catalogue).combine_chunks()
+    order = np.unique(table[schema.ORDER_ID].to_numpy(), return_inverse=True)[1]
+    size = np.bincount(order)[order]
+    place = ((table[schema.CART_POSITION].to_numpy() - 0.5) / size).clip(0, 1).astype(np.float32)
+    known = pc.is_valid(position).to_numpy(zero_copy_only=False)
+    product = pc.fill_null(position, 0).to_numpy().astype(np.int32)
+    return Baskets(order[known], product[known], place[known], table[schema.REORDERED].to_numpy()[known] > 0)
 
 
 def _table(folder: ProcessedFolder, name: str, do: str) -> pa.Table:

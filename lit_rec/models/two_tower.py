@@ -19,6 +19,10 @@ from lit_rec.pretrained import DEFAULT_BASE_MODEL
 _TOKENS = "tokens_fingerprint"
 
 
+PHRASES_FROM_DATA = "data"
+"""What ``fit`` takes for the processed folder that it trains on."""
+
+
 class TwoTower(LightningModule):
     """Contexts and products in one space, by one shared encoder, trained against in-batch negatives.
 
@@ -27,7 +31,8 @@ class TwoTower(LightningModule):
         encoder: 'static' keeps only the base model's token embeddings, and a text is their mean: hundreds of times
             faster, and it trains in minutes on a CPU. 'transformer' keeps the base model as it is.
         phrases_from: a processed folder; names of products that it trains on become one token each of a static
-            encoder, which starts at the mean of its pieces. None for the base model's word pieces alone.
+            encoder, which starts at the mean of its pieces; 'data' for the folder that fit trains on. None for the
+            base model's word pieces alone.
         phrase_min_count: a name becomes a token where it is in this many training pairs.
         max_seq_length: texts are cut to this many tokens.
         truncation_side: where they are cut; a context ends in its newest order, so 'left' keeps that.

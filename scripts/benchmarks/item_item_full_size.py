@@ -29,8 +29,8 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
-from lit_rec.baselines.order_matrix import OrderMatrix
 from lit_rec.baselines.registry import baseline_class
+from lit_rec.features.order_matrix import OrderMatrix
 from lit_rec.processed import ProcessedFolder
 from lit_rec.purchases import UNKNOWN, PurchaseHistories, Queries, starts
 

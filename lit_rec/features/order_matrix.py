@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array as csr_array  # type: ignore[import-untyped] # scipy ships no types
+from scipy.sparse import csr_array
 
 from lit_rec.purchases import PurchaseHistories
 

@@ -6,8 +6,9 @@ Shapes: O orders, N products, C products of a chunk.
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
+from scipy.sparse import csr_array
 
-from lit_rec.baselines.order_matrix import csr_array, rows_at_a_time
+from lit_rec.features.order_matrix import rows_at_a_time
 
 
 def co_occurrence(incidence: csr_array, neighbours: int | None = None) -> csr_array:
@@ -21,10 +22,15 @@ def co_occurrence(incidence: csr_array, neighbours: int | None = None) -> csr_ar
         neighbours: keep so many a row, the most frequent; None keeps all.
     """
     ones = np.ones(incidence.shape[1], dtype=np.float32)
-    return _in_chunks(incidence, ones, ones, neighbours).astype(np.int32)
+    return _in_chunks(incidence, incidence, ones, ones, neighbours).astype(np.int32)
 
 
-def similarity(incidence: csr_array, neighbours: int | None = None, asymmetry: float = 0.5) -> csr_array:
+def similarity(
+    incidence: csr_array,
+    neighbours: int | None = None,
+    asymmetry: float = 0.5,
+    columns: NDArray[np.int64] | None = None,
+) -> csr_array:
     """float32 ``(N, N)``: ``c_ij / (c_ii^a c_jj^(1 - a))`` with c as of :func:`co_occurrence`; 1 on the diagonal.
 
     With a = 0.5 the cosine of two products' orders, with a = 1 the share of the orders of i that hold j too. A product
@@ -38,25 +44,32 @@ def similarity(incidence: csr_array, neighbours: int | None = None, asymmetry: f
         incidence: ``(O, N)`` of ones.
         neighbours: keep so many a row, the most similar; None keeps all.
         asymmetry: a, 0 to 1.
+        columns: these products alone are kept, ``(N, len(columns))``; None keeps all.
     """
     popularity = np.maximum(np.bincount(incidence.indices, minlength=incidence.shape[1]), 1).astype(np.float64)
     scale = (popularity ** (-exponent) for exponent in (asymmetry, 1 - asymmetry))
     of_row, of_column = (values.astype(np.float32) for values in scale)
-    return _in_chunks(incidence, of_row, of_column, neighbours)
+    if columns is None:
+        return _in_chunks(incidence, incidence, of_row, of_column, neighbours)
+    return _in_chunks(incidence, csr_array(incidence[:, columns]), of_row, of_column[columns], neighbours)
 
 
 def _in_chunks(
-    incidence: csr_array, of_row: NDArray[np.float32], of_column: NDArray[np.float32], neighbours: int | None
+    incidence: csr_array,
+    of_columns: csr_array,
+    of_row: NDArray[np.float32],
+    of_column: NDArray[np.float32],
+    neighbours: int | None,
 ) -> csr_array:
-    """float32 ``(N, N)``: ``of_row_i c_ij of_column_j``, cut chunk by chunk, so that no more is held than is kept."""
+    """float32 ``(N, P)``: ``of_row_i c_ij of_column_j``, cut chunk by chunk, so that no more is held than is kept."""
     n_products = incidence.shape[1]
     by_product = incidence.T.tocsr()  # (N, O)
-    at_a_time = rows_at_a_time(n_products)
+    at_a_time = rows_at_a_time(of_columns.shape[1])
     begins = range(0, n_products, at_a_time)
     data, indices = [np.empty(0, np.float32)], [np.empty(0, np.int32)]
     n_kept = [np.zeros(1, np.int64)]
     for first in track(begins, description="Counting what is bought together", disable=len(begins) < 3):
-        rows = by_product[first : first + at_a_time] @ incidence
+        rows = by_product[first : first + at_a_time] @ of_columns
         rows.sort_indices()
         row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
         rows.data *= of_row[first : first + at_a_time][row] * of_column[rows.indices]
@@ -65,7 +78,8 @@ def _in_chunks(
         indices.append(rows.indices[kept])
         n_kept.append(np.bincount(row[kept], minlength=rows.shape[0]))
     row_start = np.cumsum(np.concatenate(n_kept))
-    return csr_array((np.concatenate(data), np.concatenate(indices), row_start), shape=(n_products, n_products))
+    content = (np.concatenate(data), np.concatenate(indices), row_start)
+    return csr_array(content, shape=(n_products, of_columns.shape[1]))
 
 
 def _strongest(rows: csr_array, row: NDArray[np.int64], neighbours: int | None) -> NDArray[np.bool_]:

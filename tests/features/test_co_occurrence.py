@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from lit_rec.baselines import co_occurrence as module
-from lit_rec.baselines.co_occurrence import co_occurrence, similarity
-from lit_rec.baselines.order_matrix import OrderMatrix
+from lit_rec.features import co_occurrence as module
+from lit_rec.features.co_occurrence import co_occurrence, similarity
+from lit_rec.features.order_matrix import OrderMatrix
 
 
 @pytest.fixture(params=[1, 7, 1000], ids=lambda rows: f"{rows} rows at a time")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lit_rec.baselines.order_matrix import OrderMatrix, highest, rows_at_a_time
+from lit_rec.features.order_matrix import OrderMatrix, highest, rows_at_a_time
 
 
 def test_orders_of_shoppers(build):

@@ -1,0 +1,79 @@
+"""Gradient-boosted trees over what a shopper's history says of each product: the usual strong model of reorders."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from lit_rec.baselines.base import Baseline, Scores
+from lit_rec.baselines.tie_breaking import popularity_rank
+from lit_rec.features.candidates import Candidates
+from lit_rec.features.history import history_features
+from lit_rec.features.order_matrix import OrderMatrix
+from lit_rec.features.statistics import ProductStatistics
+from lit_rec.purchases import PurchaseHistories, Queries, rolling_targets
+from lit_rec.text import aisles_of
+
+_GROUPS = 5
+
+
+class BoostedTrees(Baseline):
+    """Probability that a product of the history is in the next order; the rest of the catalogue follows by popularity.
+
+    The features are those of the ranker. The statistics of products are counted over other shoppers than the one
+    whose order is to be predicted.
+
+    Source: scikit-learn's HistGradientBoostingClassifier, log loss.
+
+    Args:
+        targets_per_shopper: newest orders of each shopper to learn from; 0 for all.
+        max_iter: trees.
+        learning_rate: of each tree.
+        seed: of the groups and the trees.
+    """
+
+    name = "boosted_trees"
+
+    def __init__(
+        self, targets_per_shopper: int = 8, max_iter: int = 200, learning_rate: float = 0.06, seed: int = 0
+    ) -> None:
+        self.targets_per_shopper, self.max_iter = targets_per_shopper, max_iter
+        self.learning_rate, self.seed = learning_rate, seed
+
+    def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
+        """Learn from past orders, each with only the orders before it as its history."""
+        n_products = len(product_texts)
+        self._aisle = aisles_of(product_texts)
+        self._popularity = popularity_rank(OrderMatrix.of(training, n_products).popularity)
+        self._statistics = ProductStatistics.fit(training, self._aisle)
+        self._trees: HistGradientBoostingClassifier | None = None
+        targets = rolling_targets(training, self.targets_per_shopper)
+        group = np.random.default_rng(self.seed).integers(0, _GROUPS, len(training))
+        features, bought = [], []
+        for number in range(_GROUPS):
+            some = targets.select(np.flatnonzero(group[targets.shopper] == number))
+            statistics = ProductStatistics.fit(training.select(np.flatnonzero(group != number)), self._aisle)
+            candidates = Candidates.of(some.histories, n_products)
+            features.append(history_features(some.histories, candidates, statistics))
+            bought.append(some.is_in_target(candidates.query, candidates.product))
+        labels = np.concatenate(bought)
+        if labels.any() and not labels.all():
+            self._trees = HistGradientBoostingClassifier(
+                learning_rate=self.learning_rate,
+                max_iter=self.max_iter,
+                min_samples_leaf=200 if len(labels) > 100_000 else 20,
+                l2_regularization=1.0,
+                random_state=self.seed,
+            ).fit(np.concatenate(features), labels)
+        return self
+
+    def scores(self, queries: Queries) -> Scores:
+        """1 to 2 for products of the history, below 0 for others."""
+        below = self._popularity / (self._popularity.max(initial=0) + 1) - 1
+        scores = np.tile(below, (len(queries), 1))
+        candidates = Candidates.of(queries.histories, len(self._aisle))
+        if self._trees is not None and len(candidates):
+            features = history_features(queries.histories, candidates, self._statistics)
+            scores[candidates.query, candidates.product] = 1 + self._trees.predict_proba(features)[:, 1]
+        return scores

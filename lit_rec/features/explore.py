@@ -1,0 +1,200 @@
+"""What speaks for products that a shopper has not bought yet: what goes with the basket, aisles, popularity.
+
+Numpy and sparse matrices, for training and serving alike. Shapes: Q shoppers, L order lines, N products, P products of
+the pool, C candidates of all shoppers, F features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from lit_rec.features.co_occurrence import similarity
+from lit_rec.features.order_matrix import OrderMatrix
+from lit_rec.features.statistics import STATISTICS, Baskets, ProductStatistics
+from lit_rec.purchases import PurchaseHistories
+
+Floats = NDArray[np.float32]
+
+_DECAY = 0.9  # of the weight of an order with each order after it
+_PER_SOURCE = 100
+
+SHOPPER_FEATURES = ("shopper_orders", "shopper_basket_size", "shopper_distinct", "shopper_reorder_share")
+EXPLORE_FEATURES = (
+    "goes_with",
+    "goes_with_cosine",
+    "goes_with_last",
+    "aisle_share",
+    "share_of_aisle",
+    "aisle_choice",
+    *SHOPPER_FEATURES,
+    *STATISTICS,
+)
+"""Columns of :attr:`ExploreCandidates.features`."""
+
+
+@dataclass(frozen=True)
+class CoPurchases:
+    """Which products are bought together, and which are bought much.
+
+    Args:
+        pool: int64 ``(P,)``, the products that may be found: the most popular ones, ascending.
+        cosine: float32 ``(N, P)``, cosine of the orders of two products, the strongest of each row.
+        popularity: float32 ``(N,)``, order lines.
+        aisle: int32 ``(N,)``.
+    """
+
+    pool: NDArray[np.int64]
+    cosine: csr_array
+    popularity: Floats
+    aisle: NDArray[np.int32]
+
+    @classmethod
+    def fit(
+        cls,
+        histories: PurchaseHistories,
+        aisle: NDArray[np.int32],
+        baskets: Baskets | None = None,
+        *,
+        pool_size: int = 8_000,
+        neighbours: int = 500,
+    ) -> Self:
+        """Count.
+
+        Args:
+            histories: whole histories of training shoppers.
+            aisle: int32 ``(N,)``.
+            baskets: further orders; None for none.
+            pool_size: P, at most.
+            neighbours: products kept a row.
+        """
+        n_products = len(aisle)
+        incidence = OrderMatrix.of(histories, n_products).incidence
+        if baskets is not None and len(baskets.order):
+            ones = np.ones(len(baskets.order), dtype=np.float32)
+            further = csr_array(
+                (ones, (baskets.order, baskets.product)), shape=(int(baskets.order[-1]) + 1, n_products)
+            )
+            further.sum_duplicates()
+            further.data.fill(1)
+            incidence = csr_array(vstack([incidence, further]))
+        popularity = np.bincount(incidence.indices, minlength=n_products).astype(np.float32)
+        by_popularity = np.argsort(-popularity, kind="stable")[:pool_size]
+        pool = np.sort(by_popularity[popularity[by_popularity] > 0]).astype(np.int64)
+        cosine = similarity(incidence, neighbours, columns=pool)
+        return cls(pool, cosine, popularity, aisle)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What :meth:`from_arrays` takes."""
+        return {
+            "pool": self.pool,
+            "cosine": self.cosine.data.astype(np.float32),
+            "cosine_column": self.cosine.indices.astype(np.int32),
+            "cosine_start": self.cosine.indptr.astype(np.int64),
+            "popularity": self.popularity,
+            "aisle": self.aisle,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """What :meth:`arrays` made."""
+        content = (arrays["cosine"], arrays["cosine_column"], arrays["cosine_start"])
+        shape = (len(arrays["popularity"]), len(arrays["pool"]))
+        return cls(arrays["pool"], csr_array(content, shape=shape), arrays["popularity"], arrays["aisle"])
+
+
+@dataclass(frozen=True)
+class ExploreCandidates:
+    """Products that a shopper has not bought, worth a closer look.
+
+    Args:
+        query: int64 ``(C,)``, ascending.
+        product: int64 ``(C,)``, ascending within a shopper.
+        features: float32 ``(C, F)``, columns :data:`EXPLORE_FEATURES`.
+    """
+
+    query: NDArray[np.int64]
+    product: NDArray[np.int64]
+    features: Floats
+
+
+def shopper_features(histories: PurchaseHistories) -> Floats:
+    """float32 ``(Q, 4)``, columns :data:`SHOPPER_FEATURES`; all 0 without a history."""
+    n_orders, n_lines = histories.n_orders, histories.n_lines
+    key = histories.query * (int(histories.product.max(initial=0)) + 1) + histories.product
+    distinct = np.bincount(histories.query[np.unique(key, return_index=True)[1]], minlength=len(histories))
+    basket = n_lines / np.maximum(n_orders, 1)
+    again = (n_lines - distinct) / np.maximum(n_lines, 1)
+    columns = (np.log1p(n_orders), np.log1p(basket), np.log1p(distinct), again)
+    return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=1)
+
+
+def explore_candidates(
+    histories: PurchaseHistories, co_purchases: CoPurchases, statistics: ProductStatistics
+) -> ExploreCandidates:
+    """The best of each of four simple rules, with what speaks for each.
+
+    Args:
+        histories: of a few shoppers: P numbers are held for each.
+        co_purchases: of other shoppers.
+        statistics: of other shoppers.
+    """
+    pool, n_products = co_purchases.pool, len(co_purchases.aisle)
+    orders = OrderMatrix.of(histories, n_products)
+    weights = orders.decayed(_DECAY).astype(np.float32)
+    last = orders.summed((orders.orders_ago == 1).astype(np.float64)).astype(np.float32)
+    total = np.asarray(weights.sum(axis=1)).reshape(-1, 1).clip(1e-6).astype(np.float32)
+    share = csr_array(weights / total)
+    rules = _pool_rules(share, last, co_purchases)
+    seen = np.zeros((len(histories), n_products), dtype=bool)
+    seen[histories.query, histories.product] = True
+    seen = seen[:, pool]
+    query, place = np.nonzero(_best_of_each(rules, seen))
+    product = pool[place]
+    columns = [rules[name][query, place] for name in rules]
+    features = [np.stack(columns, axis=1), shopper_features(histories)[query], statistics.columns[product]]
+    return ExploreCandidates(query, product, np.concatenate(features, axis=1).astype(np.float32))
+
+
+def _pool_rules(share: csr_array, last: csr_array, co_purchases: CoPurchases) -> dict[str, Floats]:
+    """float32 ``(Q, P)`` each."""
+    pool, aisle, popularity = co_purchases.pool, co_purchases.aisle, co_purchases.popularity
+    root = np.sqrt(np.maximum(popularity, 1)).astype(np.float32)
+    cosine = co_purchases.cosine
+
+    def per_purchase(weights: csr_array) -> Floats:
+        """Sum over the shopper's products h of weight times the share of the orders of h that hold the product."""
+        scaled = csr_array((weights.data / root[weights.indices], weights.indices, weights.indptr), shape=weights.shape)
+        return np.asarray((scaled @ cosine).toarray() * root[pool], dtype=np.float32)
+
+    n_aisles = int(aisle.max(initial=0)) + 1
+    of_aisle = csr_array(
+        (np.ones(len(aisle), np.float32), (np.arange(len(aisle)), aisle)), shape=(len(aisle), n_aisles)
+    )
+    aisle_share = np.asarray((share @ of_aisle).toarray(), dtype=np.float32)[:, aisle[pool]]
+    aisle_lines = np.bincount(aisle, weights=popularity, minlength=n_aisles)
+    share_of_aisle = (popularity / np.maximum(aisle_lines, 1)[aisle])[pool].astype(np.float32)
+    return {
+        "goes_with": per_purchase(share),
+        "goes_with_cosine": np.asarray((share @ cosine).toarray(), dtype=np.float32),
+        "goes_with_last": per_purchase(last),
+        "aisle_share": aisle_share,
+        "share_of_aisle": np.broadcast_to(share_of_aisle, aisle_share.shape),
+        "aisle_choice": aisle_share * share_of_aisle,
+    }
+
+
+def _best_of_each(rules: Mapping[str, Floats], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bool ``(Q, P)``: among the best of some rule, and not bought yet."""
+    chosen = np.zeros(seen.shape, dtype=bool)
+    n = min(_PER_SOURCE, seen.shape[1])
+    if n == 0:
+        return chosen
+    for name in ("goes_with", "goes_with_cosine", "goes_with_last", "aisle_choice"):
+        scores = np.where(seen, -np.inf, rules[name])
+        best = np.argpartition(-scores, n - 1, axis=1)[:, :n]
+        np.put_along_axis(chosen, best, True, axis=1)
+    return chosen & ~seen
