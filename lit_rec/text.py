@@ -127,7 +127,7 @@ def parse_context(context: str) -> tuple[list[ParsedOrder], ParsedOrder | None]:
     segment = _NEXT_SEGMENT.search(context)
     to_come = _parsed("", _TIME_TAG.search(segment.group())) if segment else None
     tags = list(_ORDER_TAG.finditer(body := without_next(context)))
-    ends = [tag.start() for tag in tags[1:]] + [len(body)]
+    ends = [*(tag.start() for tag in tags[1:]), len(body)][: len(tags)]
     orders = []
     for number, (tag, end) in enumerate(zip(tags, ends, strict=True), 1):
         names = body[tag.end() : end].strip()

@@ -20,6 +20,10 @@ NO_TEST_OF_ITS_OWN = {
     "tables": "names and types of columns; the tests of the sources go through it",
     "synthetic_catalogue": "internal to synthetic, and tested through it",
     "synthetic_words": "word lists",
+    "collapse": "internal to comparison, and tested through it",
+    "compare": "test_comparison goes through it",
+    "phrases": "test_two_tower and test_encoder go through it",
+    "tokenization": "test_encoder goes through it",
     "kaggle_files": "internal to instacart, and tested through it",
 }
 

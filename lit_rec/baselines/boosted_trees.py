@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from lit_rec.baselines.base import Baseline, Scores
@@ -65,7 +66,7 @@ class BoostedTrees(Baseline):
                 min_samples_leaf=200 if len(labels) > 100_000 else 20,
                 l2_regularization=1.0,
                 random_state=self.seed,
-            ).fit(np.concatenate(features), labels)
+            ).fit(_without_empty_columns(np.concatenate(features)), labels)
         return self
 
     def scores(self, queries: Queries) -> Scores:
@@ -77,3 +78,9 @@ class BoostedTrees(Baseline):
             features = history_features(queries.histories, candidates, self._statistics)
             scores[candidates.query, candidates.product] = 1 + self._trees.predict_proba(features)[:, 1]
         return scores
+
+
+def _without_empty_columns(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """scikit-learn cannot bin a column of NaN alone, such as weekdays that nobody wrote down."""
+    features[:, np.isnan(features).all(axis=0)] = 0
+    return features

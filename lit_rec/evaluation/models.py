@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_rec import schema
 from lit_rec.errors import ModelFolderError
 from lit_rec.evaluation.contenders import Contender, Ready
 from lit_rec.purchases import Queries
@@ -16,7 +17,7 @@ from lit_rec.recommender import Recommender
 
 logger = logging.getLogger(__name__)
 
-RANKER_FILE = "ranker.json"
+RANKER_FILE = schema.RANKER
 """A model folder with this file has a ranker."""
 
 TEXT_ALONE = "{}, text alone"

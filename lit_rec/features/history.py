@@ -95,7 +95,7 @@ def _timing_features(histories: PurchaseHistories, candidates: Candidates) -> Fl
     of_line = np.repeat(np.arange(len(candidates)), counts)
     turn = np.abs(line_hour.astype(np.float32) - hour[of_line])
     distance = np.where(line_hour >= 0, np.minimum(turn, 24 - turn), 0)
-    with np.errstate(invalid="ignore"):  # 0 of 0 where no purchase has a known time
+    with np.errstate(invalid="ignore", divide="ignore"):  # of 0 where no purchase has a known time
         same_dow = total((line_dow == dow[of_line]).astype(np.float32)) / total((line_dow >= 0).astype(np.float32))
         hour_distance = total(distance) / total((line_hour >= 0).astype(np.float32))
     same_dow[dow < 0], hour_distance[hour < 0] = np.nan, np.nan
