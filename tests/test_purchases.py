@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lit_rec import purchases
 from lit_rec.errors import ShapeError
 from lit_rec.purchases import (
     UNKNOWN,
+    PastOrder,
     PurchaseHistories,
     Queries,
+    Request,
     RollingTargets,
     concatenated_ranges,
     rolling_targets,
@@ -252,6 +255,99 @@ def test_shoppers_of_one_order_or_none_give_no_target(shoppers):
     targets = rolling_targets(histories_of(shoppers))
     assert len(targets) == len(targets.histories) == 0
     assert targets.target_start.tolist() == targets.histories.line_start.tolist() == [0]
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(shoppers_drawn, st.data())
+def test_chosen_targets_are_those_targets_one_by_one(shoppers, data):
+    targets = rolling_targets(histories_of(shoppers))
+    rows = data.draw(st.lists(st.integers(0, len(targets) - 1), max_size=6)) if len(targets) else []
+    found = targets.select(np.array(rows, dtype=np.int64))
+    bought = np.split(targets.target_product, targets.target_start[1:-1])
+    assert [some.tolist() for some in np.split(found.target_product, found.target_start[1:-1])] == (
+        [bought[row].tolist() for row in rows] or [[]]
+    )
+    assert found.shopper.tolist() == targets.shopper[rows].tolist() if rows else len(found) == 0
+    assert_same(found.histories, targets.histories.select(np.array(rows, dtype=np.int64)))
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(shoppers_drawn, st.data())
+def test_what_a_target_holds_is_what_was_bought_in_it(shoppers, data):
+    targets = rolling_targets(histories_of(shoppers))
+    some = st.tuples(st.integers(0, len(targets) - 1), st.integers(0, 12))
+    asked = data.draw(st.lists(some, max_size=20)) if len(targets) else []
+    target, product = np.array(asked, dtype=np.int64).reshape(-1, 2).T
+    bought = np.split(targets.target_product, targets.target_start[1:-1])
+    expected = [one in bought[row] for row, one in asked]
+    assert targets.is_in_target(target, product.astype(np.int32)).tolist() == expected
+
+
+# --- requests ---
+
+POSITION = {f"p{row}": row for row in range(10)}
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(shoppers_drawn)
+def test_a_request_of_known_gaps_is_the_history_it_tells_of(shoppers):
+    requests = [
+        Request(
+            [
+                PastOrder(
+                    [f"p{product}" for product in order.products],
+                    days_since_prior_order=order.gap if number else None,
+                    order_dow=order.dow,
+                    order_hour_of_day=order.hour,
+                )
+                for number, order in enumerate(shopper.past)
+            ],
+            *shopper[1:],
+        )
+        for shopper in shoppers
+    ]
+    assert_same(purchases.histories_of(requests, POSITION), histories_of(shoppers))
+
+
+def ages(*past, gap=None):
+    """Days ago of each order, and the gap to the order to come."""
+    found = purchases.histories_of([Request(past, gap)], POSITION)
+    return found.days_ago.tolist(), found.days_since_prior.tolist()
+
+
+def order(days_ago=None, since=None):
+    return PastOrder(["p1"], days_ago, since)
+
+
+def test_days_ago_or_gaps_say_the_same():
+    by_gaps = ages(order(), order(since=10), order(since=2), gap=3)
+    assert by_gaps == ages(order(15), order(5), order(3)) == ([15, 5, 3], [3])
+
+
+def test_an_unknown_gap_is_the_shoppers_usual_one_or_a_week():
+    assert ages(order(), order(since=4), order(since=8)) == ([18, 14, 6], [6])
+    assert ages(order(), order(since=4), order(), gap=1) == ([9, 5, 1], [1])
+    assert ages(order(), order()) == ([14, 7], [7])
+    assert ages(order(20), order()) == ([20, 7], [7])
+
+
+def test_a_gap_of_no_days_is_known():
+    assert ages(order(), order(since=0), gap=0) == ([0, 0], [0])
+
+
+def test_what_the_catalogue_does_not_hold_is_left_out_and_the_order_still_counts():
+    past = [PastOrder(["nowhere"]), PastOrder(["p3", "nowhere", "p1"]), PastOrder([])]
+    found = purchases.histories_of([Request(), Request(past), Request([PastOrder(["nowhere"])])], POSITION)
+    assert found.n_lines.tolist() == [0, 2, 0]
+    assert found.product.tolist() == [3, 1]
+    assert found.orders_ago.tolist() == [2, 2]
+    assert found.cart_position.tolist() == [1, 2]
+    assert set(found.line_dow.tolist() + found.line_hour.tolist()) == {UNKNOWN}
+    assert found.dow.tolist() == found.hour.tolist() == [UNKNOWN] * 3
+
+
+def test_no_requests_are_no_histories():
+    assert_same(purchases.histories_of([], POSITION), histories_of([]))
 
 
 # --- ranges ---

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lit_rec.text import Order, context_string, product_name, product_text, without_next
+from lit_rec.text import (
+    Order,
+    aisles_of,
+    context_string,
+    known_names,
+    parse_context,
+    product_aisle,
+    product_name,
+    product_text,
+    without_next,
+)
 
 names = st.text(min_size=1, max_size=12)
 gaps = st.none() | st.integers(0, 30).map(float)
@@ -143,3 +153,99 @@ def test_a_name_that_quotes_the_template_comes_back_whole():
 
 def test_a_text_of_another_form_is_its_own_name():
     assert product_name("Organic Milk") == "Organic Milk"
+
+
+# --- and back
+
+plain_names = st.text(
+    st.characters(exclude_characters="[]", exclude_categories=("C",)), min_size=1, max_size=12
+).filter(lambda name: name == name.strip())
+plain_histories = st.lists(
+    st.builds(Order, st.lists(plain_names, min_size=1, max_size=4), gaps, st.integers(0, 6), st.integers(0, 23)),
+    max_size=6,
+)
+
+
+@given(plain_histories, st.none() | any_order)
+def test_a_context_string_taken_apart_gives_its_orders_back(orders, next_order):
+    """Names may hold commas, semicolons and full stops."""
+    context = context_string(orders, max_prior_orders=6, max_product_names=100, next_order=next_order)
+    found, to_come = parse_context(context)
+    assert found == [(", ".join(order.product_names), *order[1:]) for order in orders]
+    assert to_come == (None if next_order is None else ("", *next_order[1:]))
+
+
+@given(st.lists(plain_names, min_size=1, max_size=6, unique=True).filter(lambda some: "," not in "".join(some)))
+def test_names_come_back_one_by_one(some):
+    order = parse_context(context_string([Order(some, None, 1, 2)]))[0][0]
+    assert known_names(order.names, set(some)) == some
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "milk",
+        "(no prior orders).",
+        "[organic] milk, [w9] bread.",
+        "[w3h] milk.",
+        "Milk. Next: w12h3",
+        "Milk. Next: +3d w1h345",
+        "[+d w1h2] milk",
+        "say [w1h2] milk.",
+    ],
+)
+def test_any_other_text_has_no_orders_and_is_no_error(text):
+    assert parse_context(text) == ([], None)
+
+
+def test_the_moment_of_the_order_to_come_is_found_without_a_history():
+    orders, to_come = parse_context("(no prior orders). Next: +4d w0h9")
+    assert orders == []
+    assert to_come[1:] == (4.0, 0, 9)
+
+
+def test_a_context_that_someone_typed_needs_no_full_stop():
+    assert [order.names for order in parse_context("[w1h2] Milk; [+3d w4h5] Bread ")[0]] == ["Milk", "Bread"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("Rye, Bread", ["Rye", "Bread"]),
+        ("Bread, Rye, Rye", ["Bread, Rye", "Rye"]),
+        ("Moon Dust, Bread, Rye", ["Bread, Rye"]),
+        ("Bread,Rye", []),
+        ("", []),
+        ("1, 2, 3, 4, 5, 6, 7, 8, 9, Bread", ["1, 2, 3, 4, 5, 6, 7, 8, 9", "Bread"]),
+    ],
+    ids=[
+        "short ones",
+        "the longest first",
+        "unknown ones are skipped",
+        "no space",
+        "nothing",
+        "8 commas, as Instacart",
+    ],
+)
+def test_names_that_the_catalogue_knows(names, expected):
+    assert known_names(names, {"Bread", "Rye", "Bread, Rye", "1, 2, 3, 4, 5, 6, 7, 8, 9"}) == expected
+
+
+@given(names, *(2 * [st.text(max_size=12).filter(lambda text: ". Aisle: " not in text)]))
+def test_aisle_and_department_come_back_out_of_a_product_text(name, aisle, department):
+    assert product_aisle(product_text(name, aisle, department)) == f"{aisle}. Department: {department}."
+
+
+def test_products_of_one_aisle_and_department_have_one_number():
+    texts = [
+        product_text("A", "milk", "dairy"),
+        "Soap",
+        product_text("B", "milk", "dairy"),
+        product_text("C", "milk", "vegan"),
+    ]
+    found = aisles_of(texts)
+    assert found.dtype == "int32"
+    assert found[0] == found[2]
+    assert sorted(set(found.tolist())) == [0, 1, 2]
+    assert aisles_of([]).tolist() == []

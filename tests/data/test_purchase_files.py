@@ -10,7 +10,7 @@ from datasets import Dataset, load_from_disk
 
 from lit_rec import schema
 from lit_rec.data.prepare import write_processed
-from lit_rec.data.purchase_files import read_eval_histories, read_training_histories
+from lit_rec.data.purchase_files import read_baskets, read_eval_histories, read_training_histories
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.tables import Tables
 from lit_rec.errors import NotPreparedError, ProcessedFolderError
@@ -154,6 +154,47 @@ def test_no_query_no_history(made):
     for folder in (made(0.5), made(0.0)):
         histories = read_eval_histories(folder, [])
         assert (len(histories), len(histories.product)) == (0, 0)
+
+
+# --- baskets of others ---
+
+LINES = {
+    "order_id": [9, 4, 9, 4, 9, 9, 7],
+    "product_id": [2, 5, 31, 6, 1, 5, 999],  # 31 and 999 are not in the catalogue
+    "add_to_cart_order": [1, 2, 2, 1, 3, 4, 1],
+    "reordered": [1, 0, 1, 1, 0, 1, 1],
+}
+
+
+def write_baskets(file, **changes):
+    pl.DataFrame({**LINES, **changes}).drop(name for name, values in changes.items() if values is None).write_parquet(
+        file
+    )
+    return file
+
+
+def test_baskets_are_orders_in_catalogue_positions_with_places_of_the_whole_cart(made, tmp_path):
+    folder = made(0.5)
+    ids = [int(product_id) for product_id in folder.corpus]
+    found = read_baskets(write_baskets(tmp_path / "baskets.parquet"), folder)
+    rows = zip(found.order, [ids[row] for row in found.product], found.place, found.reordered, strict=True)
+    assert sorted(tuple(value.item() if hasattr(value, "item") else value for value in row) for row in rows) == [
+        (0, 5, 0.75, False),
+        (0, 6, 0.25, True),
+        (2, 1, 0.625, False),  # 7 is order 1, of which nothing is known
+        (2, 2, 0.125, True),
+        (2, 5, 0.875, True),
+    ]
+    assert (np.diff(found.order) >= 0).all()
+    kinds = (np.int64, np.int32, np.float32, np.bool_)
+    assert tuple(getattr(found, field.name).dtype for field in dataclasses.fields(found)) == kinds
+
+
+def test_no_baskets_and_columns_that_lack_are_said(made, tmp_path):
+    with pytest.raises(NotPreparedError, match=r"No baskets at .*none.parquet"):
+        read_baskets(tmp_path / "none.parquet", made(0.5))
+    with pytest.raises(ProcessedFolderError, match=r"needs the columns order_id, .*without reordered"):
+        read_baskets(write_baskets(tmp_path / "some.parquet", reordered=None), made(0.5))
 
 
 # --- what cannot be read ---
