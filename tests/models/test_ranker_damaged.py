@@ -1,0 +1,89 @@
+"""Files of a ranker that are damaged in ways of their own: each is one error that says what to do."""
+
+import json
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from lit_rec import schema
+from lit_rec.errors import ModelFolderError
+from lit_rec.features.explore import CoPurchases
+from lit_rec.features.statistics import ProductStatistics
+from lit_rec.models.ranker import Ranker, RankerNetwork
+from lit_rec.text import aisles_of, product_text
+
+CORPUS = {str(row): product_text(f"Product {row}", "aisle", "food") for row in range(9)}
+
+
+@pytest.fixture
+def saved(build, tmp_path):
+    training, aisle = build.histories(*build.shoppers(10, len(CORPUS), seed=1)), aisles_of(list(CORPUS.values()))
+    known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
+    record = {"settings": {"hidden_size": 4, "n_members": 1, "dropout": 0.0}}
+    Ranker(RankerNetwork(4, 1, 0.0), *known, list(CORPUS), record).save(tmp_path)
+    return tmp_path
+
+
+def without_tensor(name):
+    def damage(folder):
+        tensors = load_file(folder / schema.RANKER_WEIGHTS)
+        save_file({key: value for key, value in tensors.items() if key != name}, folder / schema.RANKER_WEIGHTS)
+
+    return damage
+
+
+def with_record(change):
+    def damage(folder):
+        record = json.loads((folder / schema.RANKER).read_text(encoding="utf-8"))
+        (folder / schema.RANKER).write_text(json.dumps(change(record)), encoding="utf-8")
+
+    return damage
+
+
+def truncate(folder):
+    content = (folder / schema.RANKER_WEIGHTS).read_bytes()
+    (folder / schema.RANKER_WEIGHTS).write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda folder: (folder / schema.RANKER_WEIGHTS).unlink(), id="no weights"),
+        pytest.param(truncate, id="half of the weights"),
+        pytest.param(without_tensor("network.log_scale"), id="a weight is missing"),
+        pytest.param(without_tensor("catalogue.statistics"), id="no statistics"),
+        pytest.param(without_tensor("catalogue.cosine"), id="no cosines"),
+        pytest.param(with_record(lambda _: []), id="a list"),
+        pytest.param(with_record(lambda record: record | {"product_ids": record["product_ids"][:-1]}), id="other ids"),
+        pytest.param(with_record(lambda record: record | {"explore_features": []}), id="other features"),
+        pytest.param(
+            with_record(lambda record: record | {"settings": record["settings"] | {"n_members": 2}}), id="other network"
+        ),
+        pytest.param(
+            with_record(lambda record: {key: value for key, value in record.items() if key != "product_ids"}),
+            id="no ids",
+        ),
+    ],
+)
+def test_damage_is_an_error_that_says_what_to_do(saved, damage):
+    Ranker.load(saved, CORPUS)
+    damage(saved)
+    with pytest.raises(ModelFolderError, match=r"The ranker of .* cannot be loaded: .*Run fit_ranker again"):
+        Ranker.load(saved, CORPUS)
+
+
+def test_another_order_of_the_catalogue_gives_each_product_its_own(saved, build):
+    shuffled = ["7", "2", "8", "0", "1", "6", "5", "3", "4"]
+    other = Ranker.load(saved, {product_id: CORPUS[product_id] for product_id in shuffled})
+    # One product an order: what ties within an order is ranked as the catalogue stands.
+    shoppers = [[], *([order[:1] for order in orders] for orders in build.shoppers(8, len(CORPUS), seed=2))]
+    moved = [[[shuffled.index(str(one)) for one in order] for order in orders] for orders in shoppers]
+    expected = Ranker.load(saved, CORPUS).scores(build.histories(*shoppers))
+    found = other.scores(build.histories(*moved))[:, [shuffled.index(product_id) for product_id in CORPUS]]
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_catalogue_of_fewer_products_is_scored_too(saved, build):
+    fewer = dict(list(CORPUS.items())[::2])
+    scores = Ranker.load(saved, fewer).scores(build.histories(*build.shoppers(8, len(fewer), seed=2)))
+    assert scores.shape == (8, len(fewer))

@@ -1,0 +1,223 @@
+"""The recommender with a ranker: purchases in, contexts in, reasons out, and what serving needs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lit_rec import schema
+from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.features.explore import CoPurchases
+from lit_rec.features.statistics import ProductStatistics
+from lit_rec.models.ranker import Ranker, RankerNetwork
+from lit_rec.purchases import PastOrder, Queries, Request, histories_of
+from lit_rec.recommender import Recommender, load_recommender
+from lit_rec.text import aisles_of, product_text
+
+NAMES = ["Milk", "Bread, Rye, Sliced", "Soap", "Bread", *(f"Product {row}" for row in range(36))]
+CORPUS = {f"p{row}": product_text(name, f"aisle {row % 4}", "food") for row, name in enumerate(NAMES)}
+
+
+def save_ranker(build, model_dir, seed=0):
+    """A network of chance weights: what it says is no advice, but always the same."""
+    torch.manual_seed(seed)
+    training, aisle = build.histories(*build.shoppers(50, len(CORPUS), seed)), aisles_of(list(CORPUS.values()))
+    known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
+    record = {"settings": {"hidden_size": 8, "n_members": 2, "dropout": 0.1}}
+    Ranker(RankerNetwork(8, 2, 0.1), *known, list(CORPUS), record).save(model_dir)
+
+
+@pytest.fixture
+def own(build, tiny_model, tmp_path):
+    """A model folder with a ranker, and its corpus; a test may change both."""
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    save_ranker(build, model)
+    corpus = tmp_path / "catalogue" / schema.EVAL_CORPUS
+    corpus.parent.mkdir()
+    corpus.write_text(json.dumps(CORPUS), encoding="utf-8")
+    return model, corpus
+
+
+@pytest.fixture
+def recommender(own):
+    return Recommender(*own)
+
+
+CONTEXTS = [
+    "[w1h8] Milk, Bread, Rye, Sliced; [+9d w2h9] Milk. Next: +4d w0h9",
+    "(no prior orders).",
+    "soap that smells of product 7",
+    "[w1h8] Product 3, Unheard of, Product 5.",
+    "[w1h8] Unheard of.",
+]
+
+
+def ids(answer):
+    return [item.product_id for item in answer]
+
+
+def test_a_context_names_purchases_and_moments(recommender):
+    assert recommender.request_of(CONTEXTS[0]) == Request(
+        [PastOrder(["p0", "p1"], None, None, 1, 8), PastOrder(["p0"], None, 9, 2, 9)], 4, 0, 9
+    )
+    assert recommender.request_of("[w1h8] Bread, Rye, Soap.").orders[0].product_ids == ["p3", "p2"]
+    assert recommender.request_of(CONTEXTS[2]) == Request([])
+
+
+def test_of_equal_names_the_first_of_the_catalogue_is_meant(own):
+    own[1].write_text(json.dumps({"a": "Product: Tea. Aisle: x. Department: y.", **CORPUS, "b": "Tea"}))
+    assert Recommender(*own).request_of("[w1h2] Tea.").orders[0].product_ids == ["a"]
+
+
+def test_many_at_a_time_are_answered_as_one_by_one(recommender):
+    recommender.batch_size = 2
+    together = recommender.recommend_many(CONTEXTS, 7)
+    for context, answer in zip(CONTEXTS, together, strict=True):
+        alone = recommender.recommend(context, 7)
+        assert ids(answer) == ids(alone)
+        assert [item.reason for item in answer] == [item.reason for item in alone]
+        assert [item.score for item in answer] == pytest.approx([item.score for item in alone], abs=1e-4)
+    assert recommender.recommend_many([]) == []
+
+
+def test_the_answer_is_the_ranking_of_the_scores(recommender):
+    queries = Queries(CONTEXTS, histories_of([recommender.request_of(one) for one in CONTEXTS], recommender.position))
+    scores = recommender.scores(queries)
+    assert scores.shape == (len(CONTEXTS), len(CORPUS))
+    for row, answer in zip(scores, recommender.recommend_queries(queries, 1000), strict=True):
+        assert ids(answer) == [f"p{place}" for place in np.argsort(-row, kind="stable")]
+
+
+def test_a_history_is_ranked_by_the_ranker_and_words_by_the_text(recommender):
+    text = Recommender.text_scores(recommender, CONTEXTS)
+    queries = Queries(CONTEXTS, histories_of([recommender.request_of(one) for one in CONTEXTS], recommender.position))
+    scores = recommender.scores(queries)
+    alone = recommender.ranker.scores(queries.histories.select(np.array([0, 3])))
+    np.testing.assert_allclose(scores[[0, 3]], alone, atol=1e-5)
+    popularity = np.log1p(recommender.ranker.co_purchases.popularity)
+    for row in (1, 2, 4):
+        lift = scores[row] - text[row]
+        assert np.corrcoef(lift, popularity)[0, 1] == pytest.approx(1, abs=1e-4)
+    assert np.ptp(scores[1] - text[1]) > 10 * np.ptp(scores[2] - text[2]), "little beside words that were typed"
+
+
+def test_without_any_purchase_the_most_popular_product_comes_first(recommender):
+    best = recommender.recommend_for_orders(Request(), 3)
+    assert recommender.position[best[0].product_id] == recommender.ranker.co_purchases.popularity.argmax()
+    assert {item.reason for item in best} == {"bought by many"}
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_excluded_products_are_never_recommended_and_the_list_is_full(recommender, context):
+    best = ids(recommender.recommend(context, 12))
+    assert ids(recommender.recommend(context, 7, {*best[:5], "no such product"})) == best[5:12]
+    assert recommender.recommend(context, 7, list(CORPUS)) == []
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_top_k_below_one(recommender, top_k):
+    for call in (
+        lambda: recommender.recommend_for_orders(Request(), top_k),
+        lambda: recommender.recommend_many([], top_k),
+    ):
+        with pytest.raises(SettingError, match=f"at least 1: got {top_k}"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "expected"),
+    [
+        ([12], "bought once, 12 days ago"),
+        ([22, 15, 8], "bought 3 times, about every 7 days"),
+        ([40, 19, 9], "bought 3 times, about every 16 days"),
+        ([13, 10, 10], "bought 3 times, about every 2 days"),  # two orders on one day are two
+    ],
+)
+def test_reasons_tell_how_often(recommender, days_ago, expected):
+    orders = [PastOrder(["p5", "p5"], days) for days in days_ago]
+    reasons = {item.product_id: item.reason for item in recommender.recommend_for_orders(Request(orders), 100)}
+    assert reasons["p5"] == expected
+    assert sum("bought" in reason for reason in reasons.values()) == 1
+
+
+def test_reasons_for_new_products_are_similarity_or_company(recommender):
+    embeddings = np.zeros_like(recommender.index.embeddings)
+    embeddings[:, 0] = 1
+    embeddings[5], embeddings[6] = np.roll(embeddings[5], 1), np.roll(embeddings[6], 1)
+    recommender.index.embeddings[:] = embeddings
+    reasons = {
+        item.product_id: item.reason
+        for item in recommender.recommend_for_orders(Request([PastOrder(["p5"], 3)]), len(CORPUS))
+    }
+    assert reasons.pop("p6") == "similar to Product 1"
+    assert reasons.pop("p5") == "bought once, 3 days ago"
+    assert set(reasons.values()) == {"goes with what you buy"}
+
+
+def test_products_that_the_catalogue_does_not_hold_change_only_the_age_of_orders(recommender):
+    known = Request([PastOrder(["p5"], 9), PastOrder(["p6"], 2)])
+    with_others = Request([PastOrder(["gone", "p5", "gone"], 9), PastOrder(["p6"], 2)])
+    assert recommender.recommend_for_orders(with_others) == recommender.recommend_for_orders(known)
+
+
+def test_past_orders_need_a_ranker(own):
+    for file in (schema.RANKER, schema.RANKER_WEIGHTS):
+        (own[0] / file).unlink()
+    recommender = Recommender(*own)
+    assert recommender.ranker is None
+    assert {item.reason for item in recommender.recommend("milk")} == {""}
+    with pytest.raises(ModelFolderError, match=r"Past orders need a ranker: .*fit_ranker"):
+        recommender.recommend_for_orders(Request())
+
+
+def test_a_ranker_can_be_left_aside(own):
+    assert Recommender(*own, use_ranker=False).ranker is None
+
+
+def test_a_ranker_trained_anew_is_loaded_anew(build, own):
+    first = load_recommender(*own)
+    assert load_recommender(*own) is first
+    save_ranker(build, own[0], seed=1)
+    second = load_recommender(*own)
+    assert [item.score for item in second.recommend(CONTEXTS[0])] != [
+        item.score for item in first.recommend(CONTEXTS[0])
+    ]
+
+
+SERVING = """
+import importlib.metadata, sys
+
+training_only = ("lightning", "torchmetrics", "wandb", "datasets", "polars", "matplotlib", "pyarrow")
+for name in training_only:
+    sys.modules[name] = None  # importing it is an ImportError
+real = importlib.metadata.metadata
+
+def metadata(name):
+    if name in training_only:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
+
+importlib.metadata.metadata = metadata
+from lit_rec.purchases import PastOrder, Request
+from lit_rec.recommender import load_recommender
+
+recommender = load_recommender(sys.argv[1], sys.argv[2])
+print([item.product_id for item in recommender.recommend_for_orders(Request([PastOrder(["p3", "p5"])]))])
+assert all(sys.modules[name] is None for name in training_only)
+training = ("lit_rec.data", "lit_rec.ranker_training", "lit_rec.training", "lit_rec.models.ranker_module")
+assert not [name for name in sys.modules if name.startswith(training)]
+"""
+
+
+def test_serving_with_a_ranker_works_where_nothing_that_only_training_needs_is_installed(own):
+    command = [sys.executable, "-W", "ignore", "-c", SERVING, *map(str, own)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    served = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=120)
+    assert served.returncode == 0, served.stderr
+    expected = ids(Recommender(*own).recommend_for_orders(Request([PastOrder(["p3", "p5"])])))
+    assert served.stdout.strip().splitlines()[-1] == str(expected)
