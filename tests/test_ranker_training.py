@@ -14,7 +14,7 @@ from lit_rec.files import write_json
 from lit_rec.models.ranker import Ranker
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import PastOrder, Request, RollingTargets, rolling_targets
+from lit_rec.purchases import PastOrder, Queries, Request, RollingTargets, histories_of, rolling_targets
 from lit_rec.ranker_training import assemble, fit_ranker
 from lit_rec.recommender import Recommender
 
@@ -196,5 +196,7 @@ def test_without_a_history_the_popular_comes_first_and_words_are_heeded(recommen
     popularity = recommender.ranker.co_purchases.popularity
     first = [recommender.position[item.product_id] for item in recommender.recommend_for_orders(Request(), top_k=10)]
     assert popularity[first].mean() > 2 * popularity.mean()
-    name = next(iter(recommender.corpus.values()))
-    assert recommender.recommend(name, top_k=3)[0].product_text == name
+    words = ["chocolate cake", "(no prior orders)."]
+    scores = recommender.scores(Queries(words, histories_of([Request(), Request()], recommender.position)))
+    share = np.log1p(popularity) / np.log1p(popularity.max())
+    np.testing.assert_allclose(scores - recommender.text_scores(words), [0.1 * share, 3 * share], atol=1e-5)
