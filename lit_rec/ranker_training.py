@@ -29,7 +29,7 @@ from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.features.candidates import Candidates
 from lit_rec.features.explore import CoPurchases, explore_candidates, shopper_features
 from lit_rec.features.history import history_features
-from lit_rec.features.statistics import Baskets, ProductStatistics
+from lit_rec.features.statistics import Baskets, ProductStatistics, aisles_of
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
 from lit_rec.models.ranker import Floats, Ranker, RankerNetwork
@@ -45,7 +45,6 @@ from lit_rec.purchases import (
 )
 from lit_rec.quiet import quiet_lightning
 from lit_rec.schema import Split
-from lit_rec.text import aisles_of
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,6 @@ import re
 from collections.abc import Container, Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 NO_PRIOR_ORDERS = "(no prior orders)"
 NameBudget = Literal["newest", "oldest"]
 """Which orders get names first when there are more names than the budget allows."""
@@ -181,11 +178,6 @@ def product_aisle(text: str) -> str:
     'milk. Department: dairy eggs.'
     """
     return text.rpartition(_AISLE_INFIX)[2] if _AISLE_INFIX in text else ""
-
-
-def aisles_of(product_texts: Sequence[str]) -> NDArray[np.int32]:
-    """int32 ``(N,)``: a number from 0 for the aisle and department of each product text."""
-    return np.unique([product_aisle(text) for text in product_texts], return_inverse=True)[1].astype(np.int32)
 
 
 def _time_tag(order: Order) -> str:

@@ -372,7 +372,8 @@ from lit_rec.recommender import recommend
 print([item.product_id for item in recommend("milk", model_dir=sys.argv[1], corpus=sys.argv[2])])
 assert all(sys.modules[name] is None for name in training_only)
 own = sorted(name for name in sys.modules if name.startswith("lit_rec."))
-assert not any(name.startswith(("lit_rec.data", "lit_rec.models", "lit_rec.training")) for name in own), own
+assert not any(name.startswith(("lit_rec.data", "lit_rec.training", "lit_rec.evaluation")) for name in own), own
+assert [name for name in own if name.startswith("lit_rec.models.")] == ["lit_rec.models.ranker"], own
 """
 
 

@@ -13,11 +13,11 @@ import torch
 from lit_rec import schema
 from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.features.explore import CoPurchases
-from lit_rec.features.statistics import ProductStatistics
+from lit_rec.features.statistics import ProductStatistics, aisles_of
 from lit_rec.models.ranker import Ranker, RankerNetwork
 from lit_rec.purchases import PastOrder, Queries, Request, histories_of
 from lit_rec.recommender import Recommender, load_recommender
-from lit_rec.text import aisles_of, product_text
+from lit_rec.text import product_text
 
 NAMES = ["Milk", "Bread, Rye, Sliced", "Soap", "Bread", *(f"Product {row}" for row in range(36))]
 CORPUS = {f"p{row}": product_text(name, f"aisle {row % 4}", "food") for row, name in enumerate(NAMES)}

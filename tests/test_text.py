@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lit_rec.features.statistics import aisles_of
 from lit_rec.text import (
     Order,
-    aisles_of,
     context_string,
     known_names,
     parse_context,

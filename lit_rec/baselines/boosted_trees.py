@@ -12,9 +12,8 @@ from lit_rec.baselines.tie_breaking import popularity_rank
 from lit_rec.features.candidates import Candidates
 from lit_rec.features.history import history_features
 from lit_rec.features.order_matrix import OrderMatrix
-from lit_rec.features.statistics import ProductStatistics
+from lit_rec.features.statistics import ProductStatistics, aisles_of
 from lit_rec.purchases import PurchaseHistories, Queries, rolling_targets
-from lit_rec.text import aisles_of
 
 _GROUPS = 5
 

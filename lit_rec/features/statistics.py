@@ -3,6 +3,7 @@
 Plain numpy. Shapes: L order lines, N products.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lit_rec.features.candidates import Candidates, relative_cart_positions
 from lit_rec.purchases import PurchaseHistories
+from lit_rec.text import product_aisle
 
 Floats = NDArray[np.float32]
 
@@ -104,6 +106,11 @@ class ProductStatistics:
             *_market(baskets, aisle, smoothing / 2),
         ]
         return cls(np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=1))
+
+
+def aisles_of(product_texts: Sequence[str]) -> NDArray[np.int32]:
+    """int32 ``(N,)``: a number from 0 for the aisle and department of each product text."""
+    return np.unique([product_aisle(text) for text in product_texts], return_inverse=True)[1].astype(np.int32)
 
 
 def _market(baskets: Baskets, aisle: NDArray[np.int32], smoothing: float) -> list[NDArray[np.floating]]:

@@ -28,10 +28,9 @@ from lit_rec.features.explore import (
     shopper_features,
 )
 from lit_rec.features.history import HISTORY_FEATURES, history_features
-from lit_rec.features.statistics import ProductStatistics
+from lit_rec.features.statistics import ProductStatistics, aisles_of
 from lit_rec.files import read_json, write_json
 from lit_rec.purchases import PurchaseHistories
-from lit_rec.text import aisles_of
 
 Floats = NDArray[np.float32]
 

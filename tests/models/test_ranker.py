@@ -9,9 +9,9 @@ import torch
 from lit_rec import schema
 from lit_rec.errors import ModelFolderError
 from lit_rec.features.explore import CoPurchases
-from lit_rec.features.statistics import ProductStatistics
+from lit_rec.features.statistics import ProductStatistics, aisles_of
 from lit_rec.models.ranker import MemberScores, Ranker, RankerNetwork
-from lit_rec.text import aisles_of, product_text
+from lit_rec.text import product_text
 
 N = 40
 CORPUS = {str(100 + row): product_text(f"Product {row}", f"aisle {row % 4}", "food") for row in range(N)}

@@ -8,9 +8,9 @@ from safetensors.torch import load_file, save_file
 from lit_rec import schema
 from lit_rec.errors import ModelFolderError
 from lit_rec.features.explore import CoPurchases
-from lit_rec.features.statistics import ProductStatistics
+from lit_rec.features.statistics import ProductStatistics, aisles_of
 from lit_rec.models.ranker import Ranker, RankerNetwork
-from lit_rec.text import aisles_of, product_text
+from lit_rec.text import product_text
 
 CORPUS = {str(row): product_text(f"Product {row}", "aisle", "food") for row in range(9)}
 
