@@ -8,7 +8,6 @@ is in its features.
 import logging
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lit_rec import __version__, schema
 from lit_rec.data.batching import BatchSampler
-from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.dataset import EvaluationQueries, padded
 from lit_rec.data.purchase_files import read_baskets, read_eval_histories, read_training_histories
 from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.features.candidates import Candidates
@@ -262,11 +261,5 @@ def _validated(ranker: Ranker, folder: ProcessedFolder) -> dict[str, float]:
         scores = torch.from_numpy(ranker.scores(histories.select(chunk)))
         _, ranked = top_k(scores, min(MAX_RANK, len(ranker.product_ids)))
         some = rows[chunk]
-        metrics.update(
-            ranked, _padded([queries.relevant[r] for r in some]), _padded([queries.history[r] for r in some])
-        )
+        metrics.update(ranked, padded([queries.relevant[r] for r in some]), padded([queries.history[r] for r in some]))
     return {name: float(value) for name, value in metrics.compute().items()}
-
-
-def _padded(rows: Sequence[NDArray[np.int64]]) -> torch.Tensor:
-    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True, padding_value=-1)

@@ -17,12 +17,11 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from lit_rec import schema
 from lit_rec.comparison.collapse import random_pair_cosines, spectrum, spread_of, verdict
 from lit_rec.comparison.pictures import metric_bars, pair_cosine_histograms, spectra
-from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.dataset import EvaluationQueries, padded
 from lit_rec.errors import SettingError
 from lit_rec.files import read_json, write_json
 from lit_rec.metrics.bootstrap import Difference, paired_difference
@@ -183,8 +182,8 @@ def draw_sample(folder: ProcessedFolder, split: Split, sample_queries: int | Non
     return Sample(
         folder,
         [folder.queries[every.query_ids[row]] for row in rows],
-        _padded([every.relevant[row] for row in rows]),
-        _padded([every.history[row] for row in rows]),
+        padded([every.relevant[row] for row in rows]),
+        padded([every.history[row] for row in rows]),
     )
 
 
@@ -294,10 +293,6 @@ def _of_metrics(found: Difference) -> str:
     if found.low > 0:
         return f"Training helped: {interval}."
     return f"Training did harm: {interval}." if found.high < 0 else f"Training made no difference shown: {interval}."
-
-
-def _padded(rows: list[NDArray[np.int64]]) -> Tensor:
-    return pad_sequence([torch.from_numpy(row) for row in rows], batch_first=True, padding_value=-1)
 
 
 def _plain(found: Difference) -> dict[str, float | None]:

@@ -162,8 +162,8 @@ class QueryDataset(TextDataset):
     def __getitem__(self, rows: NDArray[np.int64]) -> Batch:
         return {
             **super().__getitem__(rows),
-            "relevant": _padded([self.relevant[row] for row in rows]),
-            "history": _padded([self.history[row] for row in rows]),
+            "relevant": padded([self.relevant[row] for row in rows]),
+            "history": padded([self.history[row] for row in rows]),
         }
 
 
@@ -330,7 +330,7 @@ def _unique_by_length(rows: NDArray[Any], table: TokenTable) -> tuple[NDArray[np
     return distinct[by_length].astype(np.int64), place[inverse]
 
 
-def _padded(rows: Sequence[NDArray[np.int64]]) -> Tensor:
+def padded(rows: Sequence[NDArray[np.int64]]) -> Tensor:
     """int64 ``(len(rows), longest)``, filled up with -1."""
     filled = np.full((len(rows), max(map(len, rows), default=0)), -1, dtype=np.int64)
     for row, values in enumerate(rows):

@@ -16,6 +16,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lit_rec.data.dataset import padded
 from lit_rec.errors import SettingError, ShapeError
 from lit_rec.evaluation.inputs import HeldOut
 from lit_rec.metrics.functional import membership, ndcg, recall
@@ -150,14 +151,6 @@ def measure(method: Method, held_out: HeldOut, chunk_size: int = CHUNK_SIZE) -> 
         repeat_share=held_out.repeat_share,
         score_seconds=seconds,
     )
-
-
-def padded(rows: Sequence[NDArray[Any]]) -> Tensor:
-    """int64 ``(len(rows), longest)``, filled up with -1."""
-    filled = np.full((len(rows), max(map(len, rows), default=0)), _NO_PRODUCT, dtype=np.int64)
-    for row, values in enumerate(rows):
-        filled[row, : len(values)] = values
-    return torch.from_numpy(filled)
 
 
 def _checked(scores: NDArray[Any], method: Method, held_out: HeldOut, rows: slice) -> Tensor:

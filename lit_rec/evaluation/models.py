@@ -50,15 +50,7 @@ class TextTower:
         Args:
             queries: whose contexts are encoded; histories are not looked at.
         """
-        contexts = self.recommender.model.encode(
-            list(queries.contexts),
-            batch_size=self.recommender.batch_size,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=False,  # measure shows one
-        )
-        scores: NDArray[np.float32] = np.asarray(contexts, np.float32) @ self.recommender.index.embeddings.T
-        return scores
+        return self.recommender.text_scores(queries.contexts)
 
 
 class Ranker:
