@@ -31,8 +31,9 @@ from lit_rec.features.history import history_features
 from lit_rec.features.statistics import Baskets, ProductStatistics, aisles_of
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
-from lit_rec.models.ranker import Floats, Ranker, RankerNetwork
+from lit_rec.models.ranker import Floats, Ranker
 from lit_rec.models.ranker_module import Listing, RankerBatch, RankerModule
+from lit_rec.models.ranker_network import RankerNetwork
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.processed import ProcessedFolder
 from lit_rec.purchases import (
@@ -92,7 +93,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     network.explore.fit_scale(examples.explore_features)
     _train(network, examples, settings)
     ranker = Ranker(
-        network,
+        network.frozen(),
         ProductStatistics.fit(training, aisle, baskets),
         CoPurchases.fit(training, aisle, baskets),
         list(folder.corpus),

@@ -83,7 +83,7 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
     from lit_rec import ranker_training
     from lit_rec.features.explore import CoPurchases
     from lit_rec.features.statistics import ProductStatistics
-    from lit_rec.models.ranker import RankerNetwork
+    from lit_rec.models.ranker_network import RankerNetwork
 
     def staples(n_shoppers, seed):
         """Three products of 40 in most orders, and three others in each."""
@@ -114,7 +114,7 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
         network.explore.fit_scale(examples.explore_features)
         ranker_training._train(network, examples, QUICK)
         known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
-        return Ranker(network, *known, [str(p) for p in range(40)], {}).scores(test.histories)
+        return Ranker(network.frozen(), *known, [str(p) for p in range(40)], {}).scores(test.histories)
 
     shuffled = replace(targets, target_product=np.random.default_rng(0).permutation(targets.target_product))
     popularity = build.fitted(Popularity(), 40, *staples(150, 0)).scores(build.queries(*[[]] * len(test)))
@@ -154,7 +154,7 @@ def test_at_most_so_many_targets_are_taken(build):
 @pytest.mark.usefixtures("metrics")
 def test_the_verbs_train_it_evaluate_it_and_say_why(model_dir, processed_dir, capsys):
     folder = ["--processed_dir", str(processed_dir), "--model_dir", str(model_dir)]
-    main(["fit_ranker", *folder, "--hidden_size", "8", "--n_members", "1", "--max_epochs", "1"])
+    main(["fit_ranker", *folder, "--hidden_size", "8", "--n_members", "1", "--max_epochs", "9"])
     report = main(["evaluate", *folder, "--baselines", "popularity", "--split", "all", "--n_resamples", "20"])
     assert set(report["methods"]) == {str(model_dir), f"{model_dir}, text alone", "popularity"}
     assert report["methods"][str(model_dir)]["ndcg@10"] > 0

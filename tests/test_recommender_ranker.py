@@ -14,7 +14,8 @@ from lit_rec import schema
 from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.features.explore import CoPurchases
 from lit_rec.features.statistics import ProductStatistics, aisles_of
-from lit_rec.models.ranker import Ranker, RankerNetwork
+from lit_rec.models.ranker import Ranker
+from lit_rec.models.ranker_network import RankerNetwork
 from lit_rec.purchases import PastOrder, Queries, Request, histories_of
 from lit_rec.recommender import Recommender, load_recommender
 from lit_rec.text import product_text
@@ -29,7 +30,7 @@ def save_ranker(build, model_dir, seed=0):
     training, aisle = build.histories(*build.shoppers(50, len(CORPUS), seed)), aisles_of(list(CORPUS.values()))
     known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
     record = {"settings": {"hidden_size": 8, "n_members": 2, "dropout": 0.1}}
-    Ranker(RankerNetwork(8, 2, 0.1), *known, list(CORPUS), record).save(model_dir)
+    Ranker(RankerNetwork(8, 2, 0.1).frozen(), *known, list(CORPUS), record).save(model_dir)
 
 
 @pytest.fixture

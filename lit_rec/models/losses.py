@@ -40,6 +40,25 @@ def multi_positive_loss(scores: Tensor, anchor_index: Tensor, product_index: Ten
     return F.softplus(negatives[anchor_index] - scores[anchor_index, product_index])
 
 
+def with_hard_negatives(scores: Tensor, anchor_index: Tensor, product_index: Tensor, weight: Tensor) -> Tensor:
+    """Let some products count more or less than others in the sum over an anchor's negatives.
+
+    Args:
+        scores: ``(B, C)``, similarity over temperature.
+        anchor_index: int64 ``(M,)``, row of each hard negative; no product twice for an anchor.
+        product_index: int64 ``(M,)``, its column.
+        weight: float ``(M,)``, above 0; 1 is what every other negative counts for.
+
+    Returns:
+        ``(B, C)``, for :func:`multi_positive_loss`.
+
+    >>> scores = with_hard_negatives(torch.zeros(1, 3), torch.tensor([0]), torch.tensor([2]), torch.tensor([4.0]))
+    >>> multi_positive_loss(scores, torch.tensor([0]), torch.tensor([0])).exp()
+    tensor([6.])
+    """
+    return scores.index_put((anchor_index, product_index), weight.log().to(scores.dtype), accumulate=True)
+
+
 def mean_over_anchors(losses: Tensor, anchor_index: Tensor, n_anchors: int) -> Tensor:
     """Mean within each anchor, ``(B,)``: a large order weighs no more than a small one.
 

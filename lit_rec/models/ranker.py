@@ -1,20 +1,19 @@
 """The repeat-explore ranker: scores the whole catalogue from what shoppers' histories say.
 
-Torch and numpy, no Lightning: the serving path loads it. Shapes: Q shoppers, M candidates of their histories, C
-candidates that they have not bought, N products, E members, F features.
+Numpy alone, for it is on the serving path; :mod:`~lit_rec.models.ranker_network` is what is trained. Shapes: Q
+shoppers, M candidates of their histories, C candidates that they have not bought, N products, E members, F features.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.numpy import load_file, save_file
 
 from lit_rec import schema
 from lit_rec.errors import ModelFolderError
@@ -23,7 +22,6 @@ from lit_rec.features.explore import (
     EXPLORE_FEATURES,
     SHOPPER_FEATURES,
     CoPurchases,
-    ExploreCandidates,
     explore_candidates,
     shopper_features,
 )
@@ -34,103 +32,116 @@ from lit_rec.purchases import PurchaseHistories
 
 Floats = NDArray[np.float32]
 
-_COUNTS = ("since", "gap", "n_", "in_last", "decayed", "due", "size", "streak", "rank")  # long tails: on a log scale
-_LIMIT = 5.0  # standard deviations
+LIMIT = 5.0  # standard deviations
+LINEAR_LAYERS = (0, 3, 6)  # of a member; the others have no weights
 _BEHIND = 1e6
 
 
-class MemberScores(nn.Module):
-    """Several small networks over the same features.
+@dataclass(frozen=True)
+class Members:
+    """Several small trained networks over the same features.
 
     Args:
-        names: F features.
-        hidden_size: width of both layers.
-        n_members: E.
-        dropout: in training.
+        on_log_scale: bool ``(F,)``.
+        mean: float32 ``(F,)``, after the logarithm.
+        std: float32 ``(F,)``.
+        layers: of each member the weights ``(inputs, outputs)`` and biases of its layers, in order.
     """
 
-    log: Tensor
-    mean: Tensor
-    std: Tensor
+    on_log_scale: NDArray[np.bool_]
+    mean: Floats
+    std: Floats
+    layers: list[list[tuple[Floats, Floats]]]
 
-    def __init__(self, names: Sequence[str], hidden_size: int, n_members: int, dropout: float) -> None:
-        super().__init__()
-        size = len(names)
-        self.register_buffer("log", torch.tensor([any(part in name for part in _COUNTS) for name in names]))
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("std", torch.ones(size))
-        self.members = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(2 * size, hidden_size),
-                nn.GELU(),
-                nn.Dropout(dropout),
-                nn.Linear(hidden_size, hidden_size),
-                nn.GELU(),
-                nn.Dropout(dropout),
-                nn.Linear(hidden_size, 1),
-            )
-            for _ in range(n_members)
-        )
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_members: int) -> Self:
+        """From a state of :class:`~lit_rec.models.ranker_network.MemberScores`."""
+        layers = [
+            [
+                (np.ascontiguousarray(arrays[f"members.{e}.{layer}.weight"].T), arrays[f"members.{e}.{layer}.bias"])
+                for layer in LINEAR_LAYERS
+            ]
+            for e in range(n_members)
+        ]
+        return cls(arrays["log"], arrays["mean"], arrays["std"], layers)
 
-    def fit_scale(self, features: Floats) -> None:
-        """Take mean and standard deviation from training candidates.
-
-        Args:
-            features: ``(M, F)``; NaN where not known.
-        """
-        if len(features):
-            values = self._on_scale(torch.from_numpy(features)).numpy()
-            known = ~np.isnan(values)
-            count = known.sum(axis=0).clip(1)
-            mean = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / count
-            square = np.where(known, values - mean, 0) ** 2
-            self.mean.copy_(torch.from_numpy(mean))
-            self.std.copy_(torch.from_numpy(np.sqrt(square.sum(axis=0, dtype=np.float64) / count) + 1e-6))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Score candidates.
+    def __call__(self, features: Floats) -> Floats:
+        """Mean score of the members, ``(M,)``.
 
         Args:
             features: float32 ``(M, F)``; NaN where not known.
-
-        Returns:
-            ``(E, M)``.
         """
-        values = (self._on_scale(features) - self.mean) / self.std
-        missing = values.isnan()
-        inputs = torch.cat([values.nan_to_num(0.0).clamp(-_LIMIT, _LIMIT), missing.to(values.dtype)], dim=1)
-        return torch.stack([member(inputs)[:, 0] for member in self.members])
+        inputs = self._inputs(features)
+        scores = np.zeros(len(features), dtype=np.float32)
+        for first, second, last in self.layers:
+            hidden = _silu(_silu(inputs @ first[0] + first[1]) @ second[0] + second[1])
+            scores += (hidden @ last[0] + last[1])[:, 0]
+        return scores / np.float32(len(self.layers))
 
-    def _on_scale(self, features: Tensor) -> Tensor:
-        return torch.where(self.log, features.sign() * features.abs().log1p(), features)
+    def _inputs(self, features: Floats) -> Floats:
+        values = features.copy()
+        logs = values[:, self.on_log_scale]
+        values[:, self.on_log_scale] = np.sign(logs) * np.log1p(np.abs(logs))
+        values = (values - self.mean) / self.std
+        missing = np.isnan(values)
+        values[missing] = 0
+        return np.concatenate([values.clip(-LIMIT, LIMIT), missing.astype(np.float32)], axis=1)
 
 
-class RankerNetwork(nn.Module):
-    """Scores of bought and of new products, and what makes the two comparable.
+@dataclass(frozen=True)
+class ScoringNetwork:
+    """The trained networks of bought and of new products, and what makes the two comparable; numpy alone.
 
     Args:
-        hidden_size: width of the networks' two layers.
-        n_members: networks whose scores are averaged.
-        dropout: in training.
+        arrays: state of a :class:`~lit_rec.models.ranker_network.RankerNetwork`.
     """
 
-    def __init__(self, hidden_size: int = 128, n_members: int = 4, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.repeat = MemberScores(HISTORY_FEATURES, hidden_size, n_members, dropout)
-        self.explore = MemberScores(EXPLORE_FEATURES, hidden_size // 2, n_members, dropout)
-        self.log_scale = nn.Parameter(torch.zeros(()))
-        self.offset = nn.Sequential(nn.Linear(len(SHOPPER_FEATURES), 16), nn.GELU(), nn.Linear(16, 1))
+    arrays: Mapping[str, NDArray[Any]]
 
-    def comparable(self, explore: Tensor, query: Tensor, shoppers: Tensor) -> Tensor:
+    @cached_property
+    def repeat(self) -> Members:
+        """Scores candidates of the history."""
+        return Members.from_arrays(_part(self.arrays, "repeat."), self._n_members)
+
+    @cached_property
+    def explore(self) -> Members:
+        """Scores candidates that were not bought before."""
+        return Members.from_arrays(_part(self.arrays, "explore."), self._n_members)
+
+    def comparable(self, explore: Floats, query: NDArray[np.int64], shoppers: Floats) -> Floats:
         """Explore scores on the scale of repeat scores.
 
         Args:
             explore: ``(C,)``.
             query: int64 ``(C,)``.
-            shoppers: ``(Q, 4)``, :data:`~lit_rec.features.explore.SHOPPER_FEATURES`.
+            shoppers: float32 ``(Q, 4)``, :data:`~lit_rec.features.explore.SHOPPER_FEATURES`.
         """
-        offset: Tensor = self.offset(shoppers)[query, 0]
-        return explore * self.log_scale.exp() + offset
+        a = self.arrays
+        hidden = _silu(shoppers @ a["offset.0.weight"].T + a["offset.0.bias"])
+        offset = (hidden @ a["offset.2.weight"].T + a["offset.2.bias"])[:, 0]
+        scores: Floats = explore * np.exp(a["log_scale"]) + offset[query]
+        return scores
+
+    def check(self) -> None:
+        """Score one made-up candidate of each kind.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: shapes do not fit together.
+        """
+        explore = self.explore(np.zeros((1, len(EXPLORE_FEATURES)), dtype=np.float32))
+        self.repeat(np.zeros((1, len(HISTORY_FEATURES)), dtype=np.float32))
+        self.comparable(explore, np.zeros(1, dtype=np.int64), np.zeros((1, len(SHOPPER_FEATURES)), dtype=np.float32))
+
+    @property
+    def _n_members(self) -> int:
+        return sum(name.startswith("repeat.members.") and name.endswith(".0.weight") for name in self.arrays)
+
+
+def _silu(values: Floats) -> Floats:
+    with np.errstate(over="ignore"):  # of a large negative number: 0 is right
+        activated: Floats = values / (1 + np.exp(-values))
+    return activated
 
 
 @dataclass
@@ -138,14 +149,14 @@ class Ranker:
     """A trained network with what it knows of the catalogue.
 
     Args:
-        network: what scores candidates.
+        network: what scores candidates, trained.
         statistics: of the training shoppers, in catalogue order.
         co_purchases: of the training shoppers.
         product_ids: N, in catalogue order.
         record: how it came about.
     """
 
-    network: RankerNetwork
+    network: ScoringNetwork
     statistics: ProductStatistics
     co_purchases: CoPurchases
     product_ids: list[str]
@@ -162,27 +173,19 @@ class Ranker:
         scores = np.tile(behind.astype(np.float32), (len(histories), 1))
         candidates = Candidates.of(histories, len(self.product_ids))
         new = explore_candidates(histories, self.co_purchases, self.statistics)
-        self.network.eval()
-        with torch.inference_mode():
-            if len(candidates):
-                features = history_features(histories, candidates, self.statistics)
-                repeat = self.network.repeat(torch.from_numpy(features)).mean(dim=0)
-                scores[candidates.query, candidates.product] = repeat.numpy()
-            if len(new.query):
-                scores[new.query, new.product] = self._explore_scores(histories, new)
-        return scores
-
-    def _explore_scores(self, histories: PurchaseHistories, new: ExploreCandidates) -> Floats:
-        explore = self.network.explore(torch.from_numpy(new.features)).mean(dim=0)
-        shoppers = torch.from_numpy(shopper_features(histories))
-        scores: Floats = self.network.comparable(explore, torch.from_numpy(new.query), shoppers).numpy()
+        if len(candidates):
+            features = history_features(histories, candidates, self.statistics)
+            scores[candidates.query, candidates.product] = self.network.repeat(features)
+        if len(new.query):
+            explore = self.network.explore(new.features)
+            scores[new.query, new.product] = self.network.comparable(explore, new.query, shopper_features(histories))
         return scores
 
     def save(self, folder: Path) -> None:
         """Write ``ranker.safetensors`` and ``ranker.json`` into a model folder."""
         arrays = {"statistics": self.statistics.columns, **self.co_purchases.arrays()}
-        tensors = {f"catalogue.{name}": torch.from_numpy(np.ascontiguousarray(v)) for name, v in arrays.items()}
-        tensors |= {f"network.{name}": value.contiguous() for name, value in self.network.state_dict().items()}
+        tensors = {f"catalogue.{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
+        tensors |= {f"network.{name}": value for name, value in self.network.arrays.items()}
         unfinished = folder / f".{schema.RANKER_WEIGHTS}.unfinished"
         save_file(tensors, unfinished)
         unfinished.replace(folder / schema.RANKER_WEIGHTS)
@@ -213,10 +216,9 @@ class Ranker:
             if tuple(record["explore_features"]) != EXPLORE_FEATURES:
                 raise KeyError("other explore features")
             tensors = load_file(folder / schema.RANKER_WEIGHTS)
-            shape = record["settings"]
-            network = RankerNetwork(shape["hidden_size"], shape["n_members"], shape["dropout"])
-            network.load_state_dict(_part(tensors, "network."))
-            arrays = {name: tensor.numpy() for name, tensor in _part(tensors, "catalogue.").items()}
+            network = ScoringNetwork(_part(tensors, "network."))
+            network.check()
+            arrays = dict(_part(tensors, "catalogue."))
             statistics = ProductStatistics(arrays.pop("statistics"))
             ranker = cls(network, statistics, CoPurchases.from_arrays(arrays), record.pop("product_ids"), record)
             if not len(ranker.product_ids) == len(statistics.columns) == len(ranker.co_purchases.popularity):
@@ -252,5 +254,5 @@ class Ranker:
         )
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

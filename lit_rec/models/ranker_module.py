@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
-from lit_rec.models.ranker import RankerNetwork
+from lit_rec.models.ranker_network import RankerNetwork
 
 
 class Listing(NamedTuple):

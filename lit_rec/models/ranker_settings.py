@@ -29,12 +29,12 @@ class RankerSettings:
     baskets: Path | None = None
     targets_per_shopper: int = 8
     max_targets: int = 40_000
-    hidden_size: int = 128
-    n_members: int = 2
-    dropout: float = 0.1
-    batch_size: int = 64
-    max_epochs: int = 3
-    learning_rate: float = 2e-3
+    hidden_size: int = 64
+    n_members: int = 4
+    dropout: float = 0.2
+    batch_size: int = 32
+    max_epochs: int = 5
+    learning_rate: float = 3e-3
     weight_decay: float = 0.01
     seed: int = 42
 

@@ -12,7 +12,13 @@ from transformers import get_scheduler
 
 from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.models.encoder import EncoderKind, TextEncoder
-from lit_rec.models.losses import gather_candidates, global_mean, mean_over_anchors, multi_positive_loss
+from lit_rec.models.losses import (
+    gather_candidates,
+    global_mean,
+    mean_over_anchors,
+    multi_positive_loss,
+    with_hard_negatives,
+)
 from lit_rec.models.phrases import frequent_names
 from lit_rec.pretrained import DEFAULT_BASE_MODEL
 
@@ -119,8 +125,13 @@ class TwoTower(LightningModule):
             scores = anchors @ products.T / self.hparams["temperature"]
         scores = scores - self.hparams["log_frequency_correction"] * log_frequency
         anchor_index = batch["anchor_index"]
-        column = torch.searchsorted(positions, batch["product_position"][batch["product_index"]])
-        losses = multi_positive_loss(scores, anchor_index, column)
+        column = torch.searchsorted(positions, batch["product_position"])  # of each product of this process
+        if "negative_weight" in batch:
+            negative = batch["negative_anchor_index"], column[batch["negative_product_index"]]
+            scores = with_hard_negatives(scores, *negative, batch["negative_weight"])
+        losses = multi_positive_loss(scores, anchor_index, column[batch["product_index"]])
+        if "pair_weight" in batch:
+            losses = losses * batch["pair_weight"]
         return losses if self.hparams["loss"] == "pair" else mean_over_anchors(losses, anchor_index, len(anchors))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -7,11 +7,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from lit_rec.data.tokens import TokenTable, length_sorted_chunks
+from lit_rec.encoders import model_fingerprint
 from lit_rec.errors import ModelFolderError, NotPreparedError, SettingError
 from lit_rec.models.encoder import TextEncoder, split_chunks
 from lit_rec.models.phrases import frequent_names
 from lit_rec.pretrained import load_sentence_transformer
-from lit_rec.recommender import model_fingerprint
 
 SHORT = ["", "milk", "(no prior orders).", "Product: organic milk. Aisle: milk. Department: dairy."]
 OLDEST = "[w1h1] product, milk; " * 30

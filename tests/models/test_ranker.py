@@ -10,7 +10,8 @@ from lit_rec import schema
 from lit_rec.errors import ModelFolderError
 from lit_rec.features.explore import CoPurchases
 from lit_rec.features.statistics import ProductStatistics, aisles_of
-from lit_rec.models.ranker import MemberScores, Ranker, RankerNetwork
+from lit_rec.models.ranker import Ranker
+from lit_rec.models.ranker_network import RankerNetwork
 from lit_rec.text import product_text
 
 N = 40
@@ -21,9 +22,8 @@ CORPUS = {str(100 + row): product_text(f"Product {row}", f"aisle {row % 4}", "fo
 def ranker(build):
     torch.manual_seed(0)
     training, aisle = build.histories(*build.shoppers(50, N - 5, seed=1)), aisles_of(list(CORPUS.values()))
-    record = {"settings": {"hidden_size": 8, "n_members": 2, "dropout": 0.1}}
     statistics, co_purchases = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
-    return Ranker(RankerNetwork(8, 2, 0.1), statistics, co_purchases, list(CORPUS), record)
+    return Ranker(RankerNetwork(8, 2, 0.1).frozen(), statistics, co_purchases, list(CORPUS), {})
 
 
 @pytest.fixture
@@ -83,14 +83,3 @@ def test_a_damaged_ranker_or_one_of_another_version_says_what_to_do(ranker, tmp_
         (tmp_path / schema.RANKER).write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ModelFolderError, match=r"cannot be loaded.*fit_ranker"):
         Ranker.load(tmp_path, CORPUS)
-
-
-def test_features_are_put_on_one_scale_and_what_is_not_known_is_average():
-    rng = np.random.default_rng(0)
-    features = np.stack([rng.normal(50, 9, 500), rng.exponential(20, 500)], axis=1).astype(np.float32)
-    features[::5, 0] = np.nan
-    member = MemberScores(["hour", "n_bought"], 4, 1, 0.0)
-    member.fit_scale(features)
-    assert member.mean.tolist() == pytest.approx([50, np.log1p(features[:, 1]).mean()], rel=0.02)
-    assert member.std[0] == pytest.approx(9, rel=0.1)
-    assert torch.isfinite(member(torch.from_numpy(features))).all()

@@ -9,7 +9,8 @@ from lit_rec import schema
 from lit_rec.errors import ModelFolderError
 from lit_rec.features.explore import CoPurchases
 from lit_rec.features.statistics import ProductStatistics, aisles_of
-from lit_rec.models.ranker import Ranker, RankerNetwork
+from lit_rec.models.ranker import Ranker
+from lit_rec.models.ranker_network import RankerNetwork
 from lit_rec.text import product_text
 
 CORPUS = {str(row): product_text(f"Product {row}", "aisle", "food") for row in range(9)}
@@ -19,8 +20,7 @@ CORPUS = {str(row): product_text(f"Product {row}", "aisle", "food") for row in r
 def saved(build, tmp_path):
     training, aisle = build.histories(*build.shoppers(10, len(CORPUS), seed=1)), aisles_of(list(CORPUS.values()))
     known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
-    record = {"settings": {"hidden_size": 4, "n_members": 1, "dropout": 0.0}}
-    Ranker(RankerNetwork(4, 1, 0.0), *known, list(CORPUS), record).save(tmp_path)
+    Ranker(RankerNetwork(4, 1, 0.0).frozen(), *known, list(CORPUS), {}).save(tmp_path)
     return tmp_path
 
 
@@ -28,6 +28,14 @@ def without_tensor(name):
     def damage(folder):
         tensors = load_file(folder / schema.RANKER_WEIGHTS)
         save_file({key: value for key, value in tensors.items() if key != name}, folder / schema.RANKER_WEIGHTS)
+
+    return damage
+
+
+def other_tensor(name):
+    def damage(folder):
+        tensors = load_file(folder / schema.RANKER_WEIGHTS)
+        save_file(tensors | {name: tensors[name][:, 1:].contiguous()}, folder / schema.RANKER_WEIGHTS)
 
     return damage
 
@@ -56,9 +64,8 @@ def truncate(folder):
         pytest.param(with_record(lambda _: []), id="a list"),
         pytest.param(with_record(lambda record: record | {"product_ids": record["product_ids"][:-1]}), id="other ids"),
         pytest.param(with_record(lambda record: record | {"explore_features": []}), id="other features"),
-        pytest.param(
-            with_record(lambda record: record | {"settings": record["settings"] | {"n_members": 2}}), id="other network"
-        ),
+        pytest.param(without_tensor("network.explore.members.0.3.weight"), id="a layer is missing"),
+        pytest.param(other_tensor("network.repeat.members.0.0.weight"), id="a layer of another width"),
         pytest.param(
             with_record(lambda record: {key: value for key, value in record.items() if key != "product_ids"}),
             id="no ids",

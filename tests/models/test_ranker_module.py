@@ -5,8 +5,8 @@ import torch
 
 from lit_rec.features.explore import EXPLORE_FEATURES, SHOPPER_FEATURES
 from lit_rec.features.history import HISTORY_FEATURES
-from lit_rec.models.ranker import RankerNetwork
 from lit_rec.models.ranker_module import Listing, RankerBatch, RankerModule, listwise_loss
+from lit_rec.models.ranker_network import RankerNetwork
 
 
 def test_the_loss_is_cross_entropy_with_equal_shares_for_what_was_bought():

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lit_rec.models.ranker import RankerNetwork
 from lit_rec.models.ranker_module import RankerModule
+from lit_rec.models.ranker_network import RankerNetwork
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 9, 10, 11, 19, 20, 21, 100])
