@@ -13,9 +13,9 @@ from rich.table import Table
 
 from lit_rec import __version__
 from lit_rec.errors import SettingError
-from lit_rec.evaluation.bootstrap import LEVEL, N_RESAMPLES, percentile_intervals, resampled_means
 from lit_rec.evaluation.measure import PerQuery
 from lit_rec.evaluation.slices import TITLES, sliced
+from lit_rec.metrics.bootstrap import LEVEL, N_RESAMPLES, percentile_intervals, resampled_means
 
 HEADLINE_METRICS = (
     "ndcg@10",

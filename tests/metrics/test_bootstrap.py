@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lit_rec.errors import SettingError, ShapeError
-from lit_rec.evaluation import bootstrap
-from lit_rec.evaluation.bootstrap import percentile_intervals, resampled_means
+from lit_rec.metrics import bootstrap
+from lit_rec.metrics.bootstrap import percentile_intervals, resampled_means
 
 
 def test_the_same_as_a_loop_over_resamples():
