@@ -26,8 +26,8 @@ from lit_rec.data.dataset import EvaluationQueries, padded
 from lit_rec.data.purchase_files import read_baskets, read_eval_histories, read_training_histories
 from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.features.candidates import Candidates
-from lit_rec.features.explore import CoPurchases, explore_candidates, shopper_features
-from lit_rec.features.history import history_features
+from lit_rec.features.explore import Company, CoPurchases, explore_candidates, shopper_features
+from lit_rec.features.repeat import repeat_features
 from lit_rec.features.statistics import Baskets, ProductStatistics, aisles_of
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
@@ -213,9 +213,10 @@ def assemble(
         some = targets.select(rows)
         _, statistics, co_purchases = known
         candidates = Candidates.of(some.histories, len(aisle))
-        features = history_features(some.histories, candidates, statistics)
+        company = Company.of(some.histories, co_purchases)
+        features = repeat_features(some.histories, candidates, company, statistics, co_purchases)
         repeat.add(features, candidates.query, some.is_in_target(candidates.query, candidates.product), len(some))
-        new = explore_candidates(some.histories, co_purchases, statistics)
+        new = explore_candidates(some.histories, company, co_purchases, statistics)
         explore.add(new.features, new.query, some.is_in_target(new.query, new.product), len(some))
         shoppers.append(shopper_features(some.histories))
     return Examples(

@@ -1,7 +1,7 @@
-"""What speaks for products that a shopper has not bought yet: what goes with the basket, aisles, popularity.
+"""What speaks for a product beside its own purchases by the shopper: what goes with the others, aisles, popularity.
 
 Numpy and sparse matrices, for training and serving alike. Shapes: Q shoppers, L order lines, N products, P products of
-the pool, C candidates of all shoppers, F features.
+the pool, C candidates that they have not bought, M candidates that they have, F features.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
+from lit_rec.features.candidates import Candidates
 from lit_rec.features.co_occurrence import similarity
 from lit_rec.features.order_matrix import OrderMatrix
 from lit_rec.features.statistics import STATISTICS, Baskets, ProductStatistics
@@ -34,6 +35,9 @@ EXPLORE_FEATURES = (
     *STATISTICS,
 )
 """Columns of :attr:`ExploreCandidates.features`."""
+
+SUPPORT_FEATURES = ("goes_with_others", "goes_with_others_cosine", "goes_with_others_last")
+"""Columns of :func:`support_features`."""
 
 
 @dataclass(frozen=True)
@@ -132,24 +136,73 @@ def shopper_features(histories: PurchaseHistories) -> Floats:
     return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=1)
 
 
+@dataclass(frozen=True)
+class Company:
+    """How well each product of the pool goes with what each shopper has bought.
+
+    Args:
+        share: float32 ``(Q, N)``, purchases weighted by age, of sum 1.
+        last: float32 ``(Q, N)``, 1 where the newest order holds the product.
+        rules: float32 ``(Q, P)`` by name, the first columns of :data:`EXPLORE_FEATURES`.
+    """
+
+    share: csr_array
+    last: csr_array
+    rules: Mapping[str, Floats]
+
+    @classmethod
+    def of(cls, histories: PurchaseHistories, co_purchases: CoPurchases) -> Self:
+        """Compute.
+
+        Args:
+            histories: of a few shoppers: P numbers are held for each, several times.
+            co_purchases: of other shoppers.
+        """
+        orders = OrderMatrix.of(histories, len(co_purchases.aisle))
+        weights = orders.decayed(_DECAY).astype(np.float32)
+        last = orders.summed((orders.orders_ago == 1).astype(np.float64)).astype(np.float32)
+        total = np.asarray(weights.sum(axis=1)).reshape(-1, 1).clip(1e-6).astype(np.float32)
+        share = csr_array(weights / total)
+        return cls(share, last, _pool_rules(share, last, co_purchases))
+
+
+def support_features(candidates: Candidates, company: Company, co_purchases: CoPurchases) -> Floats:
+    """How well bought products go with the others that the shopper has bought.
+
+    Args:
+        candidates: of the histories.
+        company: of the same shoppers.
+        co_purchases: of other shoppers.
+
+    Returns:
+        float32 ``(M, 3)``, columns :data:`SUPPORT_FEATURES`; NaN for a product outside the pool.
+    """
+    features = np.full((len(candidates), len(SUPPORT_FEATURES)), np.nan, dtype=np.float32)
+    place = np.full(len(co_purchases.aisle), -1)
+    place[co_purchases.pool] = np.arange(len(co_purchases.pool))
+    in_pool = place[candidates.product] >= 0
+    query, product = candidates.query[in_pool], candidates.product[in_pool]
+    for column, (rule, weights) in enumerate(
+        [("goes_with", company.share), ("goes_with_cosine", company.share), ("goes_with_last", company.last)]
+    ):
+        own = np.asarray(weights[query, product]).ravel()  # a product goes with itself with 1
+        features[in_pool, column] = company.rules[rule][query, place[product]] - own
+    return features
+
+
 def explore_candidates(
-    histories: PurchaseHistories, co_purchases: CoPurchases, statistics: ProductStatistics
+    histories: PurchaseHistories, company: Company, co_purchases: CoPurchases, statistics: ProductStatistics
 ) -> ExploreCandidates:
     """The best of each of four simple rules, with what speaks for each.
 
     Args:
-        histories: of a few shoppers: P numbers are held for each.
+        histories: of a few shoppers.
+        company: of the same shoppers.
         co_purchases: of other shoppers.
         statistics: of other shoppers.
     """
-    pool, n_products = co_purchases.pool, len(co_purchases.aisle)
-    orders = OrderMatrix.of(histories, n_products)
-    weights = orders.decayed(_DECAY).astype(np.float32)
-    last = orders.summed((orders.orders_ago == 1).astype(np.float64)).astype(np.float32)
-    total = np.asarray(weights.sum(axis=1)).reshape(-1, 1).clip(1e-6).astype(np.float32)
-    share = csr_array(weights / total)
-    rules = _pool_rules(share, last, co_purchases)
-    seen = np.zeros((len(histories), n_products), dtype=bool)
+    pool, rules = co_purchases.pool, company.rules
+    seen = np.zeros((len(histories), len(co_purchases.aisle)), dtype=bool)
     seen[histories.query, histories.product] = True
     seen = seen[:, pool]
     query, place = np.nonzero(_best_of_each(rules, seen))

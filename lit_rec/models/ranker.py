@@ -21,11 +21,12 @@ from lit_rec.features.candidates import Candidates
 from lit_rec.features.explore import (
     EXPLORE_FEATURES,
     SHOPPER_FEATURES,
+    Company,
     CoPurchases,
     explore_candidates,
     shopper_features,
 )
-from lit_rec.features.history import HISTORY_FEATURES, history_features
+from lit_rec.features.repeat import REPEAT_FEATURES, repeat_features
 from lit_rec.features.statistics import ProductStatistics, aisles_of
 from lit_rec.files import read_json, write_json
 from lit_rec.purchases import PurchaseHistories
@@ -130,7 +131,7 @@ class ScoringNetwork:
             ValueError: shapes do not fit together.
         """
         explore = self.explore(np.zeros((1, len(EXPLORE_FEATURES)), dtype=np.float32))
-        self.repeat(np.zeros((1, len(HISTORY_FEATURES)), dtype=np.float32))
+        self.repeat(np.zeros((1, len(REPEAT_FEATURES)), dtype=np.float32))
         self.comparable(explore, np.zeros(1, dtype=np.int64), np.zeros((1, len(SHOPPER_FEATURES)), dtype=np.float32))
 
     @property
@@ -172,9 +173,10 @@ class Ranker:
         behind = -_BEHIND + np.unique(self.co_purchases.popularity, return_inverse=True)[1]
         scores = np.tile(behind.astype(np.float32), (len(histories), 1))
         candidates = Candidates.of(histories, len(self.product_ids))
-        new = explore_candidates(histories, self.co_purchases, self.statistics)
+        company = Company.of(histories, self.co_purchases)
+        new = explore_candidates(histories, company, self.co_purchases, self.statistics)
         if len(candidates):
-            features = history_features(histories, candidates, self.statistics)
+            features = repeat_features(histories, candidates, company, self.statistics, self.co_purchases)
             scores[candidates.query, candidates.product] = self.network.repeat(features)
         if len(new.query):
             explore = self.network.explore(new.features)
@@ -191,7 +193,7 @@ class Ranker:
         unfinished.replace(folder / schema.RANKER_WEIGHTS)
         content = {
             **self.record,
-            "history_features": HISTORY_FEATURES,
+            "repeat_features": REPEAT_FEATURES,
             "explore_features": EXPLORE_FEATURES,
             "product_ids": self.product_ids,
         }
@@ -211,8 +213,8 @@ class Ranker:
         """
         try:
             record = read_json(folder / schema.RANKER)
-            if tuple(record["history_features"]) != HISTORY_FEATURES:
-                raise KeyError("other history features")
+            if tuple(record["repeat_features"]) != REPEAT_FEATURES:
+                raise KeyError("other repeat features")
             if tuple(record["explore_features"]) != EXPLORE_FEATURES:
                 raise KeyError("other explore features")
             tensors = load_file(folder / schema.RANKER_WEIGHTS)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lit_rec.features.explore import EXPLORE_FEATURES, SHOPPER_FEATURES
-from lit_rec.features.history import HISTORY_FEATURES
+from lit_rec.features.repeat import REPEAT_FEATURES
 from lit_rec.models.ranker import LIMIT, ScoringNetwork
 
 _COUNTS = ("since", "gap", "n_", "in_last", "decayed", "due", "size", "streak", "rank")  # long tails: on a log scale
@@ -95,7 +95,7 @@ class RankerNetwork(nn.Module):
 
     def __init__(self, hidden_size: int = 64, n_members: int = 4, dropout: float = 0.2) -> None:
         super().__init__()
-        self.repeat = MemberScores(HISTORY_FEATURES, hidden_size, n_members, dropout)
+        self.repeat = MemberScores(REPEAT_FEATURES, hidden_size, n_members, dropout)
         self.explore = MemberScores(EXPLORE_FEATURES, hidden_size, n_members, dropout)
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.offset = nn.Sequential(nn.Linear(len(SHOPPER_FEATURES), 16), nn.SiLU(), nn.Linear(16, 1))

@@ -79,7 +79,7 @@ def test_a_damaged_ranker_or_one_of_another_version_says_what_to_do(ranker, tmp_
         (tmp_path / schema.RANKER).write_text("{", encoding="utf-8")
     else:
         record = json.loads((tmp_path / schema.RANKER).read_text(encoding="utf-8"))
-        record["history_features"][0] = "of another version"
+        record["repeat_features"][0] = "of another version"
         (tmp_path / schema.RANKER).write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ModelFolderError, match=r"cannot be loaded.*fit_ranker"):
         Ranker.load(tmp_path, CORPUS)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lit_rec.features.explore import EXPLORE_FEATURES, SHOPPER_FEATURES
-from lit_rec.features.history import HISTORY_FEATURES
+from lit_rec.features.repeat import REPEAT_FEATURES
 from lit_rec.models.ranker_module import Listing, RankerBatch, RankerModule, listwise_loss
 from lit_rec.models.ranker_network import RankerNetwork
 
@@ -49,7 +49,7 @@ def test_steps_teach_both_parts_and_their_common_scale():
     module = RankerModule(RankerNetwork(hidden_size=32, n_members=2, dropout=0.0))
     module.log = lambda *args, **kwargs: None
     batch = RankerBatch(
-        listing(list(HISTORY_FEATURES), 32, "order_share"),
+        listing(list(REPEAT_FEATURES), 32, "order_share"),
         listing(list(EXPLORE_FEATURES), 32, "goes_with"),
         torch.randn(32, len(SHOPPER_FEATURES)),
     )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lit_rec.features.explore import EXPLORE_FEATURES, SHOPPER_FEATURES
-from lit_rec.features.history import HISTORY_FEATURES
+from lit_rec.features.repeat import REPEAT_FEATURES
 from lit_rec.models.ranker_network import MemberScores, RankerNetwork
 
 
@@ -29,7 +29,7 @@ def test_numpy_scores_as_torch_does():
         values[rng.random(values.shape) < 0.2] = np.nan
         return values.astype(np.float32)
 
-    repeat, explore = features(HISTORY_FEATURES), features(EXPLORE_FEATURES)
+    repeat, explore = features(REPEAT_FEATURES), features(EXPLORE_FEATURES)
     shoppers, query = rng.random((5, len(SHOPPER_FEATURES))).astype(np.float32), np.sort(rng.integers(0, 5, 200))
     network.repeat.fit_scale(repeat)
     network.explore.fit_scale(explore)
@@ -45,7 +45,7 @@ def test_numpy_scores_as_torch_does():
 
 def test_a_frozen_network_does_not_follow_further_training():
     network = RankerNetwork(4, 1, 0.0)
-    frozen, features = network.frozen(), np.ones((1, len(HISTORY_FEATURES)), np.float32)
+    frozen, features = network.frozen(), np.ones((1, len(REPEAT_FEATURES)), np.float32)
     before = frozen.repeat(features)
     torch.nn.init.ones_(network.repeat.members[0][6].bias)
     assert network.frozen().repeat(features) != pytest.approx(before)
