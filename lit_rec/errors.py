@@ -7,6 +7,9 @@
     ├── ProcessedFolderError (ValueError)     a processed folder that cannot be used as asked
     │   └── NotPreparedError (FileNotFoundError)   there is none, or it is not finished
     ├── ModelFolderError (FileNotFoundError)  a model folder, hub id or checkpoint that cannot be loaded
+    ├── FeedbackStoreError (ConnectionError)  the feedback database cannot be opened, read or written
+    ├── HubError (ConnectionError)            the Hugging Face Hub cannot be reached, or refuses
+    ├── ServiceError (ConnectionError)        a recommendation service is not there, or refuses what it is asked
     ├── UnknownQueryError (KeyError)          an evaluation query id that the folder does not hold
     ├── SettingError (ValueError)             an argument or a setting out of its range
     └── ShapeError (ValueError)               tensors whose shapes do not fit together
@@ -93,6 +96,18 @@ class NotPreparedError(ProcessedFolderError, FileNotFoundError):
 
 class ModelFolderError(LitRecError, FileNotFoundError):
     """A model folder, hub id or checkpoint is missing or cannot be loaded."""
+
+
+class FeedbackStoreError(LitRecError, ConnectionError):
+    """The feedback database cannot be opened, read or written."""
+
+
+class HubError(LitRecError, ConnectionError):
+    """The Hugging Face Hub cannot be reached, or refuses."""
+
+
+class ServiceError(LitRecError, ConnectionError):
+    """A recommendation service that is called is not there, or refuses what it is asked."""
 
 
 class UnknownQueryError(LitRecError, KeyError):

@@ -1,28 +1,24 @@
 """Encoder, catalogue and index behind one call: what the command line and the service use."""
 
-import hashlib
-import json
 import logging
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
 
 from lit_rec import schema
-from lit_rec.devices import best_device
-from lit_rec.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.encoders import TextEncoder, TorchEncoder
+from lit_rec.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError, ShapeError
 from lit_rec.files import read_json
 from lit_rec.index import ProductIndex, Vectors, best_positions, load_or_build
 from lit_rec.models.ranker import Ranker
-from lit_rec.pretrained import load_sentence_transformer
+from lit_rec.pretrained import local_model
 from lit_rec.purchases import PastOrder, PurchaseHistories, Queries, Request, histories_of
-from lit_rec.text import NO_PRIOR_ORDERS, known_names, parse_context, product_name
+from lit_rec.text import NO_PRIOR_ORDERS, Order, context_string, known_names, parse_context, product_name
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +50,14 @@ class Recommender:
     """Ranks a catalogue for contexts, and with a ranker for purchase histories.
 
     Args:
-        model_dir: a model folder, or a hub id.
+        model_dir: a model folder, or a hub id, ``owner/name`` or ``owner/name@revision``.
         corpus: JSON file, product id to text; ``eval_corpus.json`` of a processed folder.
-        use_index: keep the catalogue's embeddings on disk beside the corpus, and take them from there.
-        device: ``cuda``, ``mps`` or ``cpu``; None to choose (``INFERENCE_DEVICE``, else the best there is).
-        batch_size: texts encoded at a time.
+        use_index: keep the catalogue's embeddings on disk, and take them from there.
+        index_dir: where they are kept; by default beside the corpus.
+        encoder: what encodes; by default torch does, and is imported then.
+        device: of the default encoder: ``cuda``, ``mps`` or ``cpu``; None to choose (``INFERENCE_DEVICE``, else the
+            best there is).
+        batch_size: texts encoded at a time by the default encoder; shoppers ranked at a time.
         show_progress: show a bar while the catalogue is encoded.
         use_ranker: take the model folder's ranker, where it has one.
 
@@ -74,6 +73,8 @@ class Recommender:
         corpus: str | Path,
         *,
         use_index: bool = True,
+        index_dir: Path | None = None,
+        encoder: TextEncoder | None = None,
         device: str | None = None,
         batch_size: int = 64,
         show_progress: bool = False,
@@ -82,13 +83,14 @@ class Recommender:
         self.corpus_path = Path(corpus)
         self.corpus = read_corpus(self.corpus_path)
         self.batch_size, self.show_progress = batch_size, show_progress
-        self.model: SentenceTransformer = load_sentence_transformer(str(model_dir), device=best_device(device))
-        cache_dir = self.corpus_path.parent / schema.INDEX_CACHE if use_index else None
+        folder = local_model(model_dir)  # of a hub id, the snapshot: the ranker is in it too
+        self.encoder: TextEncoder = encoder or TorchEncoder(folder, device=device, batch_size=batch_size)
+        cache_dir = (index_dir or self.corpus_path.parent / schema.INDEX_CACHE) if use_index else None
         self.index: ProductIndex = load_or_build(
-            cache_dir, self.corpus, model_fingerprint(self.model), self._encode_products
+            cache_dir, self.corpus, self.encoder.fingerprint, self._encode_products
         )
-        has_ranker = use_ranker and (Path(model_dir) / schema.RANKER).is_file()
-        self.ranker = Ranker.load(Path(model_dir), self.corpus) if has_ranker else None
+        has_ranker = use_ranker and (folder / schema.RANKER).is_file()
+        self.ranker = Ranker.load(folder, self.corpus) if has_ranker else None
         self._texts = list(self.corpus.values())
 
     @cached_property
@@ -118,18 +120,7 @@ class Recommender:
         self, queries: Sequence[str], top_k: int = 10, exclude_product_ids: Collection[str] = ()
     ) -> list[list[Recommendation]]:
         """The best products for each of several contexts; see :meth:`recommend`."""
-        if self.ranker is not None:
-            histories = histories_of([self.request_of(query) for query in queries], self.position)
-            return self.recommend_queries(Queries(queries, histories), top_k, exclude_product_ids)
-        _check_top_k(top_k)
-        if not queries:
-            return []
-        excluded = frozenset(exclude_product_ids)
-        scores, ranked = self.index.search(self.encode(queries), top_k + len(excluded))
-        return [
-            self._answer(of_query, products, top_k, excluded)
-            for of_query, products in zip(scores.tolist(), ranked.tolist(), strict=True)
-        ]
+        return self.rank(self.queries_of_contexts(queries), None, top_k, exclude_product_ids)
 
     def recommend_for_orders(
         self, request: Request, top_k: int = 10, exclude_product_ids: Collection[str] = ()
@@ -148,40 +139,95 @@ class Recommender:
             raise ModelFolderError(
                 "Past orders need a ranker", f"the model has no {schema.RANKER}", "Run fit_ranker, or pass a context"
             )
-        queries = Queries([f"{NO_PRIOR_ORDERS}."], histories_of([request], self.position))
-        return self.recommend_queries(queries, top_k, exclude_product_ids)[0]
+        return self.rank(self.queries_of_orders([request]), None, top_k, exclude_product_ids)[0]
 
     def recommend_queries(
         self, queries: Queries, top_k: int = 10, exclude_product_ids: Collection[str] = ()
     ) -> list[list[Recommendation]]:
         """The best products for shoppers whose histories are known; see :meth:`recommend`."""
+        return self.rank(queries, None, top_k, exclude_product_ids)
+
+    def queries_of_contexts(self, contexts: Sequence[str]) -> Queries:
+        """Contexts with the purchases that they name; see :meth:`request_of`."""
+        return Queries(contexts, histories_of([self.request_of(context) for context in contexts], self.position))
+
+    def queries_of_orders(self, requests: Sequence[Request]) -> Queries:
+        """Past orders with the context string that they make, for a model without a ranker."""
+        contexts = [self.context_of(request) for request in requests]
+        return Queries(contexts, histories_of(requests, self.position))
+
+    def needs_text(self, queries: Queries) -> NDArray[np.bool_]:
+        """Bool ``(Q,)``: whose context has to be encoded. With a ranker, only of shoppers without a known purchase."""
+        if self.ranker is None:
+            return np.ones(len(queries), dtype=np.bool_)
+        return np.equal(queries.histories.n_lines, 0, dtype=np.bool_)
+
+    def rank(
+        self,
+        queries: Queries,
+        query_embeddings: Vectors | None = None,
+        top_k: int = 10,
+        exclude_product_ids: Collection[str] = (),
+    ) -> list[list[Recommendation]]:
+        """The best products, apart from the encoding, which a service batches over its requests.
+
+        Args:
+            queries: Q shoppers.
+            query_embeddings: float32 ``(T, D)``, of length 1: the contexts of those of whom :meth:`needs_text` is true,
+                in their order; None to encode them here.
+            top_k: how many, at least 1; fewer where the catalogue has fewer.
+            exclude_product_ids: never recommend these.
+
+        Raises:
+            SettingError: ``top_k`` is below 1, or the model's scores are no numbers.
+            ShapeError: there is another number of embeddings.
+        """
         _check_top_k(top_k)
         excluded = frozenset(exclude_product_ids)
+        needs_text = self.needs_text(queries)
+        if query_embeddings is not None:
+            _check_one_each(query_embeddings, int(needs_text.sum()))
+        n_asked = min(top_k + len(excluded), len(self._texts))
         answers = []
         for begin in range(0, len(queries), self.batch_size):
-            some = queries.select(slice(begin, begin + self.batch_size))
-            for row, scores in enumerate(self.scores(some)):
-                ranked = best_positions(scores, min(top_k + len(excluded), len(scores)))
+            rows = slice(begin, begin + self.batch_size)
+            some, embeddings = queries.select(rows), None
+            if query_embeddings is not None:
+                first = int(needs_text[:begin].sum())
+                embeddings = query_embeddings[first : first + int(needs_text[rows].sum())]
+            for row, scores in enumerate(self.scores(some, embeddings)):
+                ranked = best_positions(scores, n_asked)
                 answer = self._answer(scores[ranked].tolist(), ranked.tolist(), top_k, excluded)
                 answers.append(self._with_reasons(answer, some.histories.select(slice(row, row + 1))))
         return answers
 
-    def scores(self, queries: Queries) -> Vectors:
+    def scores(self, queries: Queries, query_embeddings: Vectors | None = None) -> Vectors:
         """float32 ``(Q, N)``: the whole catalogue scored by the ranker where there is one, else by the text.
 
         Args:
             queries: a few shoppers: N numbers are held for each.
+            query_embeddings: see :meth:`rank`.
+
+        Raises:
+            SettingError: a score is NaN.
+            ShapeError: there is another number of embeddings than texts that need one.
         """
+        without = np.flatnonzero(self.needs_text(queries))
+        contexts = [queries.contexts[row] for row in without.tolist()]
+        if query_embeddings is None:
+            query_embeddings = self.encode(contexts)
+        _check_one_each(query_embeddings, len(contexts))
+        of_text = query_embeddings @ self.index.embeddings.T
+        if np.isnan(of_text).any():
+            raise SettingError("scores must be numbers", "found NaN", "Look for NaN in the weights of the model")
         if self.ranker is None:
-            return self.text_scores(queries.contexts)
+            return of_text
         scores = self.ranker.scores(queries.histories)
-        without = np.flatnonzero(queries.histories.n_lines == 0)
         if len(without):
-            contexts = [queries.contexts[row] for row in without.tolist()]
             weight = [_POPULARITY_ALONE if NO_PRIOR_ORDERS in text else _POPULARITY_BESIDE for text in contexts]
             popularity = np.log1p(self.ranker.co_purchases.popularity)
             popularity = popularity / max(float(popularity.max()), 1.0)
-            scores[without] = self.text_scores(contexts) + np.array(weight, np.float32)[:, None] * popularity
+            scores[without] = of_text + np.array(weight, np.float32)[:, None] * popularity
         return scores
 
     def text_scores(self, contexts: Sequence[str]) -> Vectors:
@@ -204,9 +250,22 @@ class Recommender:
             return Request(past)
         return Request(past, to_come.days_since_prior_order, to_come.order_dow, to_come.order_hour_of_day)
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def context_of(self, request: Request) -> str:
+        """The context string of past orders, as :mod:`lit_rec.text` writes it.
+
+        Products that the catalogue does not hold are left out; a weekday or hour that is not known is written as 0, for
+        the form has no other way to say so.
+        """
+        orders = []
+        for order in request.orders:
+            names = [product_name(self.corpus[each]) for each in order.product_ids if each in self.corpus]
+            when = order.order_dow or 0, order.order_hour_of_day or 0
+            orders.append(Order(names, order.days_since_prior_order, *when))
+        return context_string(orders)
+
+    def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
         """float32 ``(Q, D)``, of length 1."""
-        return self._encode(texts)
+        return self.encoder.encode(texts, show_progress=show_progress)
 
     def _answer(
         self, scores: Sequence[float], products: Sequence[int], top_k: int, excluded: Collection[str]
@@ -230,26 +289,28 @@ class Recommender:
         lines = history.product == product
         days, n_orders = history.days_ago[lines], len(np.unique(history.orders_ago[lines]))  # some share a day
         if n_orders == 1:
-            return f"bought once, {days[0]:.0f} days ago"
+            return f"bought once, {_days(days[0])} ago"
         if n_orders:
-            return f"bought {n_orders} times, about every {(days[0] - days[-1]) / (n_orders - 1):.0f} days"
+            return f"bought {n_orders} times, about every {_days((days[0] - days[-1]) / (n_orders - 1))}"
         if len(bought) and similarity.max() >= _SIMILAR:
             return f"similar to {product_name(self._texts[bought[similarity.argmax()]])}"
+        if self.ranker is None:  # which alone has counted what others buy
+            return ""
         return "bought by many" if len(bought) == 0 else "goes with what you buy"
 
     def _encode_products(self, texts: list[str]) -> Vectors:
         logger.info("Encoding %s products", f"{len(texts):,}")
-        return self._encode(texts, show_progress=self.show_progress)
+        return self.encode(texts, show_progress=self.show_progress)
 
-    def _encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
-        embeddings = self.model.encode(
-            list(texts),
-            batch_size=self.batch_size,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=show_progress,
-        )
-        return np.asarray(embeddings, dtype=np.float32)
+
+def _days(number: float) -> str:
+    """Such as ``1 day`` or ``9 days``."""
+    return "1 day" if round(number) == 1 else f"{number:.0f} days"
+
+
+def _check_one_each(embeddings: Vectors, n_texts: int) -> None:
+    if len(embeddings) != n_texts:
+        raise ShapeError("One embedding a text is needed", f"got {len(embeddings)} for {n_texts}")
 
 
 def _check_top_k(top_k: int) -> None:
@@ -280,35 +341,6 @@ def read_corpus(file: Path) -> dict[str, str]:
     return content
 
 
-def model_fingerprint(model: SentenceTransformer) -> str:
-    """Changes when any embedding would: a hash of weights, configuration, tokenizer and prompt; never of a path."""
-    settings: list[object] = [str(model), model.max_seq_length, model.truncate_dim]
-    settings += [model.prompts.get(model.default_prompt_name or ""), _tokenizer_content(model)]
-    settings += [getattr(model.tokenizer, "truncation_side", None), *map(_config_content, model)]
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _config_content(module: Any) -> dict[str, Any] | None:  # noqa: ANN401 - modules share no type
-    transformer = getattr(module, "auto_model", None)
-    if transformer is None:
-        return None
-    config: dict[str, Any] = json.loads(transformer.config.to_json_string(use_diff=False))
-    return {name: value for name, value in config.items() if name not in {"_name_or_path", "transformers_version"}}
-
-
-def _tokenizer_content(model: SentenceTransformer) -> dict[str, Any] | None:
-    backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        own = getattr(model.tokenizer, "to_str", None)  # a static embedding's: it keeps where it cuts
-        return None if own is None else json.loads(own())
-    content: dict[str, Any] = json.loads(backend.to_str())
-    return {name: value for name, value in content.items() if name not in {"truncation", "padding"}}  # of its last call
-
-
 _loaded: dict[tuple[str, str, bool, str], tuple[object, Recommender]] = {}
 _loading = threading.Lock()
 
@@ -326,6 +358,8 @@ def load_recommender(
         use_index: see :class:`Recommender`.
         device: see :class:`Recommender`.
     """
+    from lit_rec.devices import best_device  # imports torch, which this function's encoder needs anyway
+
     model = str(Path(model_dir).resolve()) if Path(model_dir).is_dir() else str(model_dir)
     key = (model, str(Path(corpus).resolve()), use_index, best_device(device))
     with _loading:

@@ -33,6 +33,9 @@ HISTORY_DAYS_AGO = "history_days_ago"
 HISTORY_CART_POSITIONS = "history_cart_positions"
 HISTORY_DOWS = "history_order_dows"
 HISTORY_HOURS = "history_order_hours"
+NEGATIVE = "negative"
+WEIGHT = "weight"
+REQUEST_ID = "request_id"
 
 # Files of a processed folder.
 TRAIN_DATASET = "train_dataset"
@@ -46,10 +49,22 @@ PARAMS = "data_prep_params.json"  # written last: a folder that has it is finish
 TOKEN_CACHE = ".tokens"
 INDEX_CACHE = ".embedding_index"
 
+# Files of a folder of feedback pairs, beside TRAIN_DATASET.
+NEGATIVES_DATASET = "negatives_dataset"
+FEEDBACK_PARAMS = "feedback_params.json"  # written last
+
 # Files of a model folder, beside those that SentenceTransformer writes.
 MODEL_RECORD = "lit_rec.json"
 RANKER = "ranker.json"
 RANKER_WEIGHTS = "ranker.safetensors"
+ONNX = "onnx"  # a folder
+ONNX_GRAPH = "model.onnx"
+ONNX_INT8_GRAPH = "model_int8.onnx"
+
+# What package makes for BentoML.
+BENTO_NAME = "lit_rec"  # of the BentoML model and of the bento
+BENTO_MODEL_VARIABLE = "LIT_REC_MODEL"  # environment: which BentoML model; the newest without it
+BENTO_FILE = "bentofile.yaml"
 
 
 class Split(StrEnum):
@@ -58,3 +73,11 @@ class Split(StrEnum):
     TRAIN = "train"
     VAL = "val"
     TEST = "test"
+
+
+class Backend(StrEnum):
+    """What computes a model's embeddings."""
+
+    TORCH = "torch"
+    ONNX = "onnx"
+    ONNX_INT8 = "onnx_int8"

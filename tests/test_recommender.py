@@ -14,9 +14,10 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from lit_rec.encoders import model_fingerprint
 from lit_rec.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.index import ProductIndex
-from lit_rec.recommender import Recommender, load_recommender, model_fingerprint, read_corpus, recommend
+from lit_rec.recommender import Recommender, load_recommender, read_corpus, recommend
 
 CLOSE = 1e-5  # float32 cosines, encoded in other batches
 
@@ -339,7 +340,7 @@ def test_an_unknown_device(own, load, monkeypatch):
     monkeypatch.setenv("INFERENCE_DEVICE", "slide rule")
     with pytest.raises(SettingError, match="slide rule"):
         load(*own)
-    assert load(*own, device="cpu").model.device.type == "cpu", "what is asked wins over the environment"
+    assert load(*own, device="cpu").encoder.device == "cpu", "what is asked wins over the environment"
 
 
 def test_weights_that_are_no_numbers_are_an_error_and_no_empty_answer(own):

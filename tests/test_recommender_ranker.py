@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lit_rec import schema
-from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.errors import ModelFolderError, SettingError, ShapeError
 from lit_rec.features.explore import CoPurchases
 from lit_rec.features.statistics import ProductStatistics, aisles_of
 from lit_rec.models.ranker import Ranker
@@ -94,6 +94,35 @@ def test_the_answer_is_the_ranking_of_the_scores(recommender):
         assert ids(answer) == [f"p{place}" for place in np.argsort(-row, kind="stable")]
 
 
+def test_encoding_apart_from_ranking_gives_the_same_answer(recommender):
+    recommender.batch_size = 2
+    queries = recommender.queries_of_contexts(CONTEXTS)
+    assert recommender.needs_text(queries).tolist() == [False, True, True, False, True]
+    embeddings = recommender.encode([CONTEXTS[row] for row in (1, 2, 4)])
+    apart = recommender.rank(queries, embeddings, 7, ["p0"])
+    for answer, alone in zip(apart, (recommender.recommend(context, 7, ["p0"]) for context in CONTEXTS), strict=True):
+        assert ids(answer) == ids(alone)
+        assert [item.score for item in answer] == pytest.approx([item.score for item in alone], abs=1e-4)
+
+
+def test_where_a_history_is_known_nothing_is_encoded(recommender, monkeypatch):
+    texts = []
+    encode = recommender.encoder.encode
+    monkeypatch.setattr(recommender.encoder, "encode", lambda some, **how: texts.extend(some) or encode(some, **how))
+    recommender.recommend(CONTEXTS[0])
+    recommender.recommend_for_orders(Request([PastOrder(["p5"])]))
+    assert texts == []
+    recommender.recommend(CONTEXTS[2])
+    assert texts == [CONTEXTS[2]]
+
+
+@pytest.mark.parametrize("n_embeddings", [0, 2, 4])
+def test_one_embedding_a_text_is_needed(recommender, n_embeddings):
+    queries = recommender.queries_of_contexts(CONTEXTS)
+    with pytest.raises(ShapeError, match="One embedding a text is needed"):
+        recommender.rank(queries, np.zeros((n_embeddings, 16), np.float32))
+
+
 def test_a_history_is_ranked_by_the_ranker_and_words_by_the_text(recommender):
     text = Recommender.text_scores(recommender, CONTEXTS)
     queries = Queries(CONTEXTS, histories_of([recommender.request_of(one) for one in CONTEXTS], recommender.position))
@@ -174,6 +203,24 @@ def test_past_orders_need_a_ranker(own):
     assert {item.reason for item in recommender.recommend("milk")} == {""}
     with pytest.raises(ModelFolderError, match=r"Past orders need a ranker: .*fit_ranker"):
         recommender.recommend_for_orders(Request())
+
+
+def test_without_a_ranker_past_orders_are_put_into_words(own):
+    recommender = Recommender(*own, use_ranker=False)
+    orders = [PastOrder(["p0", "gone", "p1"], None, None, 1, 8), PastOrder(["p5"], None, 9)]
+    request = Request(orders, 4, 2, 10)
+    context = "[w1h8] Milk, Bread, Rye, Sliced; [+9d w0h0] Product 1."
+    assert recommender.context_of(request) == context
+    assert recommender.context_of(Request()) == "(no prior orders)."
+    queries = recommender.queries_of_orders([request])
+    assert queries.contexts == [context]
+    assert recommender.needs_text(queries).all()
+    answer = recommender.rank(queries, recommender.encode([context]), len(CORPUS))[0]
+    assert ids(answer) == ids(recommender.recommend(context, len(CORPUS)))
+    reasons = {item.product_id: item.reason for item in answer}
+    assert reasons["p0"] == "bought once, 13 days ago"
+    assert reasons["p5"] == "bought once, 4 days ago"
+    assert "goes with what you buy" not in reasons.values(), "nothing is known of what others buy"
 
 
 def test_a_ranker_can_be_left_aside(own):

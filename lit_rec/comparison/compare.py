@@ -22,12 +22,12 @@ from lit_rec import schema
 from lit_rec.comparison.collapse import random_pair_cosines, spectrum, spread_of, verdict
 from lit_rec.comparison.pictures import metric_bars, pair_cosine_histograms, spectra
 from lit_rec.data.dataset import EvaluationQueries, padded
-from lit_rec.errors import SettingError
+from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.files import read_json, write_json
 from lit_rec.metrics.bootstrap import Difference, paired_difference
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, per_query
-from lit_rec.pretrained import DEFAULT_BASE_MODEL
+from lit_rec.pretrained import DEFAULT_BASE_MODEL, local_model
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 from lit_rec.recommender import Recommender
 from lit_rec.schema import Split
@@ -149,7 +149,10 @@ def compare(
 
 def recorded_base_model(model_dir: str) -> str:
     """What a model folder says it was trained from; the default base model where it says nothing."""
-    record = Path(model_dir) / schema.MODEL_RECORD
+    try:
+        record = local_model(model_dir) / schema.MODEL_RECORD
+    except ModelFolderError:  # loading says it again
+        return DEFAULT_BASE_MODEL
     if not record.is_file():
         return DEFAULT_BASE_MODEL
     return str(read_json(record).get("model", {}).get("base_model", DEFAULT_BASE_MODEL))
@@ -195,14 +198,7 @@ def measure(model: str, sample: Sample, device: str | None = None) -> Measured:
     corpus = sample.folder.path / schema.EVAL_CORPUS
     recommender = Recommender(model, corpus, device=device, show_progress=True)
     products = np.asarray(recommender.index.embeddings, dtype=np.float32)
-    encoded = recommender.model.encode(
-        sample.texts,
-        batch_size=recommender.batch_size,
-        normalize_embeddings=True,
-        convert_to_numpy=True,
-        show_progress_bar=True,
-    )
-    queries = np.asarray(encoded, dtype=np.float32)
+    queries = recommender.encode(sample.texts, show_progress=True)
     return Measured(products, queries, _ranked_and_scored(products, queries, sample))
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lit_rec import schema
 from lit_rec.errors import ModelFolderError
 from lit_rec.evaluation.contenders import Contender, Ready
+from lit_rec.pretrained import local_model
 from lit_rec.purchases import Queries
 from lit_rec.recommender import Recommender
 
@@ -94,7 +95,11 @@ def model_contenders(model_dir: str, corpus: Path, device: str | None = None) ->
     def load() -> Recommender:
         return Recommender(model_dir, corpus, device=device, show_progress=True)
 
-    if not (Path(model_dir) / RANKER_FILE).is_file():
+    try:
+        has_ranker = (local_model(model_dir) / RANKER_FILE).is_file()
+    except ModelFolderError:
+        has_ranker = False  # loading says it again, and the other methods go on
+    if not has_ranker:
         return [Contender(model_dir, lambda: Ready(TextTower(load(), model_dir)))]
     alone = TEXT_ALONE.format(model_dir)
     return [
