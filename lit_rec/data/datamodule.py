@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -21,6 +22,7 @@ from lit_rec.data.dataset import (
     TextDataset,
     TokenCache,
 )
+from lit_rec.data.feedback_pairs import FeedbackPairs
 from lit_rec.data.prepare import prepare
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.data.split import seeded_fractions
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 NEXT_BATCH = "next_batch"
 """What a checkpoint calls the place to resume at."""
 
+_FEEDBACK_SHA256 = "feedback_sha256"
 _CPU_ROWS_PER_FORWARD = 64
 
 
@@ -59,6 +62,10 @@ class NextOrderDataModule(LightningDataModule):
         eval_batch_size: texts encoded at a time in evaluation.
         eval_queries: validate on this many queries only (seeded); none for all. Test and prediction take all.
         train_orders: train on this many orders only (seeded); none for all.
+        feedback_dir: a folder that 'feedback to-pairs' wrote; its pairs are trained on beside the others.
+        feedback_weight: its pairs' losses count this many times their inverse propensity, which is 1 in the mean.
+        hard_negative_weight: its hard negatives, products that were shown and left alone, count this many times their
+            weight beside products drawn at random; 0 leaves them out.
         rows_per_forward: training texts of like length are padded and encoded this many at a time; none for 64 on
             a CPU, and a whole batch on a GPU.
         num_workers: processes that load batches; none for the accelerator's sound number.
@@ -80,6 +87,9 @@ class NextOrderDataModule(LightningDataModule):
         eval_batch_size: int = 64,
         eval_queries: int | None = None,
         train_orders: int | None = None,
+        feedback_dir: Path | None = None,
+        feedback_weight: float = 1.0,
+        hard_negative_weight: float = 1.0,
         rows_per_forward: int | None = None,
         num_workers: int | None = None,
         pin_memory: bool | None = None,
@@ -92,6 +102,7 @@ class NextOrderDataModule(LightningDataModule):
         self.eval_queries, self.train_orders = eval_queries, train_orders
         self.rows_per_forward, self.num_workers, self.pin_memory = rows_per_forward, num_workers, pin_memory
         self.seed = seed
+        self.feedback = FeedbackPairs(feedback_dir, feedback_weight, hard_negative_weight) if feedback_dir else None
         self.folder: ProcessedFolder | None = None
         self.tokenizer: Tokenizer | None = None
         self._train_loader: ResumableLoader | None = None
@@ -100,7 +111,10 @@ class NextOrderDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         """Prepare raw data where needed, and tokenise; done by one process."""
         folder = self._locate(prepare_if_needed=True)
-        TokenCache(folder, self._tokenizer()).build(self._tokenizer())
+        cache = TokenCache(folder, self._tokenizer())
+        cache.build(self._tokenizer())
+        if self.feedback is not None and self._is_fitting():
+            self.feedback.build(cache, self._tokenizer())
 
     def setup(self, stage: str) -> None:
         """Open the arrays on disk; nothing is read whole."""
@@ -109,6 +123,8 @@ class NextOrderDataModule(LightningDataModule):
         self.queries = EvaluationQueries.read(self.folder)
         if stage == "fit":
             pairs = self.cache.training_pairs()
+            if self.feedback is not None:
+                pairs = self.feedback.beside(pairs, self.cache)
             dataset = OrderDataset if self.batch_by == "order" else PairDataset
             self.train_dataset = dataset(pairs, self._rows_per_forward())
 
@@ -116,6 +132,8 @@ class NextOrderDataModule(LightningDataModule):
         """What a checkpoint records of its data."""
         folder = self._open_folder()
         state: dict[str, Any] = {"processed_dir": str(folder.path), "sha256": folder.sha256}
+        if self.feedback is not None:
+            state |= {"feedback_dir": str(self.feedback.path), _FEEDBACK_SHA256: self.feedback.sha256}
         return state if self._train_loader is None else state | {NEXT_BATCH: self._train_loader.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -127,6 +145,10 @@ class NextOrderDataModule(LightningDataModule):
         self._next_batch = state_dict.get(NEXT_BATCH)
         if state_dict.get("sha256") != self._open_folder().sha256:
             logger.warning("The checkpoint was trained on %s, whose content differs", state_dict.get("processed_dir"))
+        trained_with = self.feedback.sha256 if self.feedback else None
+        if self._is_fitting() and state_dict.get(_FEEDBACK_SHA256) != trained_with:
+            named = state_dict.get("feedback_dir", "none")
+            logger.warning("The checkpoint was trained with other feedback: %s", named)
 
     @cached_property
     def product_ids(self) -> list[str]:
@@ -247,6 +269,9 @@ class NextOrderDataModule(LightningDataModule):
 
     def _trainer_value(self, name: str, default: int) -> int:
         return default if self.trainer is None else int(getattr(self.trainer, name))
+
+    def _is_fitting(self) -> bool:
+        return self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING
 
     def _on_cuda(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

@@ -31,11 +31,26 @@ from lit_rec.schema import Split
 logger = logging.getLogger(__name__)
 
 _TEXTS_PER_CHUNK = 4_096
-_PRODUCTS, _QUERIES, _ANCHORS = "products", "queries", "anchors"
+_PRODUCTS, _QUERIES, ANCHORS = "products", "queries", "anchors"
 _REFERENCE_SPLIT_SEED = 42
 _PAIR_PRODUCT, _ORDER_START = "pair_product.npy", "order_start.npy"
 
 Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """Products that shoppers were shown and left alone, grouped by order.
+
+    Args:
+        product: int32 ``(M,)``, catalogue positions.
+        weight: float32 ``(M,)``, above 0: what each counts for beside a product drawn at random.
+        order_start: int64 ``(n + 1,)``; those of order ``o`` are ``order_start[o]`` to ``order_start[o + 1]``.
+    """
+
+    product: NDArray[np.int32]
+    weight: NDArray[np.float32]
+    order_start: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -47,12 +62,16 @@ class TrainingPairs:
         products: the catalogue.
         pair_product: int32 ``(P,)``, the catalogue position of each pair's product.
         order_start: int64 ``(n + 1,)``; the pairs of order ``o`` are ``order_start[o]`` to ``order_start[o + 1]``.
+        pair_weight: float32 ``(P,)``, what each pair's loss counts for; None for 1 each.
+        hard_negatives: of the orders; None for none.
     """
 
     anchors: TokenTable
     products: TokenTable
     pair_product: NDArray[np.int32]
     order_start: NDArray[np.int64]
+    pair_weight: NDArray[np.float32] | None = None
+    hard_negatives: HardNegatives | None = None
 
     def pairs_of(self, orders: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64: the rows of these orders' pairs, order by order."""
@@ -90,14 +109,30 @@ class OrderDataset(Dataset[Batch]):
         return self._batch(np.repeat(orders, sizes), self.pairs.pairs_of(orders))
 
     def _batch(self, order_of_pair: NDArray[np.int64], rows: NDArray[np.int64]) -> Batch:
-        """``anchor`` and ``product`` texts, each once and sorted by length; ``*_index`` says which pair has which."""
-        anchors, anchor_index = _unique_by_length(order_of_pair, self.pairs.anchors)
-        products, product_index = _unique_by_length(self.pairs.pair_product[rows], self.pairs.products)
-        return {
-            "anchor": length_sorted_chunks(self.pairs.anchors, anchors, self.rows_per_forward),
-            "product": length_sorted_chunks(self.pairs.products, products, self.rows_per_forward),
+        """``anchor`` and ``product`` texts, each once and sorted by length; ``*_index`` says which pair has which.
+
+        With pair weights and hard negatives also ``pair_weight``, and ``negative_*`` of each hard negative.
+        """
+        pairs = self.pairs
+        anchors, anchor_index = _unique_by_length(order_of_pair, pairs.anchors)
+        bought, negative = pairs.pair_product[rows], pairs.hard_negatives
+        batch: Batch = {}
+        if negative is not None:
+            begin, end = negative.order_start[anchors], negative.order_start[anchors + 1]
+            negative_rows = concatenated_ranges(begin, end)
+            batch["negative_anchor_index"] = torch.from_numpy(np.repeat(np.arange(len(anchors)), end - begin))
+            batch["negative_weight"] = torch.from_numpy(negative.weight[negative_rows])
+            bought = np.concatenate([bought, negative.product[negative_rows]])
+        products, product_index = _unique_by_length(bought, pairs.products)
+        if negative is not None:
+            batch["negative_product_index"] = torch.from_numpy(product_index[len(rows) :])
+        if pairs.pair_weight is not None:
+            batch["pair_weight"] = torch.from_numpy(pairs.pair_weight[rows])
+        return batch | {
+            "anchor": length_sorted_chunks(pairs.anchors, anchors, self.rows_per_forward),
+            "product": length_sorted_chunks(pairs.products, products, self.rows_per_forward),
             "anchor_index": torch.from_numpy(anchor_index),
-            "product_index": torch.from_numpy(product_index),
+            "product_index": torch.from_numpy(product_index[: len(rows)]),
             "product_position": torch.from_numpy(products),
             "log_frequency": torch.from_numpy(self.log_frequency[products]),
         }
@@ -255,7 +290,7 @@ class TokenCache:
         np.save(unfinished / _PAIR_PRODUCT, position.to_numpy().astype(np.int32))
         first_rows = order_start[:-1]
         texts = chunked(len(first_rows), lambda some: pairs[first_rows[some]][schema.ANCHOR], _TEXTS_PER_CHUNK)
-        write_tokens(unfinished, _ANCHORS, texts, tokenizer)
+        write_tokens(unfinished, ANCHORS, texts, tokenizer)
 
     def products(self) -> TokenTable:
         """The catalogue."""
@@ -278,7 +313,7 @@ class TokenCache:
                 "Prepare with a smaller --eval_frac, or name another --data.processed_dir",
             )
         return TrainingPairs(
-            anchors=read_tokens(self.path, _ANCHORS),
+            anchors=read_tokens(self.path, ANCHORS),
             products=self.products(),
             pair_product=np.load(self.path / _PAIR_PRODUCT, mmap_mode="r"),
             order_start=np.load(self.path / _ORDER_START, mmap_mode="r"),

@@ -196,7 +196,7 @@ class _Writer:
         """
         if len(targets) == 0:
             return 0
-        _write_dataset(self._pair_tables(targets, name, with_next=with_next), _PAIR_SCHEMA, self.folder / name)
+        write_dataset(self._pair_tables(targets, name, with_next=with_next), _PAIR_SCHEMA, self.folder / name)
         return int(self.histories.lines_per_order[targets].sum())
 
     def _pair_tables(self, targets: NDArray[np.int64], name: str, *, with_next: bool) -> Iterator[pa.Table]:
@@ -247,7 +247,7 @@ class _Writer:
         """
         chunks = zip(_chunks(ends, f"Writing {name}"), _chunks(splits), strict=True)
         tables = (self._history_table(chunk, split) for chunk, split in chunks)
-        _write_dataset(tables, _HISTORY_SCHEMA, self.folder / name)
+        write_dataset(tables, _HISTORY_SCHEMA, self.folder / name)
 
     def _history_table(self, ends: NDArray[np.int64], splits: NDArray[np.str_]) -> pa.Table:
         histories, of_queries = self.histories, splits[0] != Split.TRAIN
@@ -306,7 +306,7 @@ def _chunks(rows: NDArray[Any], description: str = "") -> Iterator[NDArray[Any]]
         yield rows[begin : begin + _ORDERS_PER_CHUNK]
 
 
-def _write_dataset(tables: Iterator[pa.Table], arrow_schema: pa.Schema, folder: Path) -> None:
+def write_dataset(tables: Iterator[pa.Table], arrow_schema: pa.Schema, folder: Path) -> None:
     """Stream tables into a Hugging Face dataset on disk."""
     disable_progress_bars()  # of the empty cut; the chunks above have one
     stream_file = folder.with_name(f"{folder.name}.arrow")

@@ -1,6 +1,7 @@
 """Texts tokenised once and kept on disk; read through memory maps, so that no process holds them whole."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,25 @@ def write_tokens(folder: Path, name: str, texts: Iterable[Sequence[str]], tokeni
             stream.write(np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]).tobytes())
     np.save(folder / f"{name}.starts.npy", np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
     (folder / f"{name}.json").write_text(json.dumps({"pad_token_id": tokenizer.pad_token_id}), encoding="utf-8")
+
+
+def joined_tokens(folder: Path, name: str, parts: Sequence[tuple[Path, str]]) -> None:
+    """Write tables one after another as one, without holding them in memory.
+
+    Args:
+        folder: an existing folder.
+        name: of the whole.
+        parts: folder and name of each table, at least one.
+    """
+    ends = []
+    with (folder / f"{name}.ids").open("wb") as whole:
+        for part_folder, part in parts:
+            with (part_folder / f"{part}.ids").open("rb") as stream:
+                ends.append(np.load(part_folder / f"{part}.starts.npy")[1:] + whole.tell() // np.int32().nbytes)
+                shutil.copyfileobj(stream, whole)
+    np.save(folder / f"{name}.starts.npy", np.concatenate(([0], *ends)))
+    first_folder, first = parts[0]
+    shutil.copyfile(first_folder / f"{first}.json", folder / f"{name}.json")
 
 
 def read_tokens(folder: Path, name: str) -> TokenTable:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lit_rec.data.tokens import TokenTable, chunked, length_sorted_chunks, read_tokens, write_tokens
+from lit_rec.data.tokens import TokenTable, chunked, joined_tokens, length_sorted_chunks, read_tokens, write_tokens
 
 token_rows = st.lists(st.lists(st.integers(1, 2**31 - 1), min_size=1, max_size=6), min_size=1, max_size=12)
 
@@ -90,3 +90,14 @@ def test_a_selection_is_pickled_with_its_own_ids_alone(tmp_path, word_tokenizer)
     chosen = read_tokens(tmp_path, "texts").select(np.array([2, 1]))
     again = pickle.loads(pickle.dumps(chosen))
     assert rows_of(again.padded(np.arange(2))) == rows_of(chosen.padded(np.arange(2)))
+
+
+def test_tables_are_joined_one_after_another(tmp_path, word_tokenizer):
+    parts = [["a b c", "d"], [], ["e f"]]
+    for number, texts in enumerate(parts):
+        write_tokens(tmp_path, f"part{number}", [texts] if texts else [], word_tokenizer())
+    joined_tokens(tmp_path, "all", [(tmp_path, f"part{number}") for number in range(3)])
+    whole = read_tokens(tmp_path, "all")
+    assert whole.lengths.tolist() == [5, 3, 4]
+    assert whole.ids.tolist() == [token for row in word_tokenizer().token_ids(["a b c", "d", "e f"]) for token in row]
+    assert whole.pad_token_id == 0

@@ -1,0 +1,146 @@
+"""Pairs that shoppers' feedback was turned into, beside those of a processed folder."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import load_from_disk
+from numpy.typing import NDArray
+
+from lit_rec import schema
+from lit_rec.data.dataset import ANCHORS, HardNegatives, TokenCache, TrainingPairs
+from lit_rec.data.tokens import Tokenizer, chunked, joined_tokens, read_tokens, write_tokens
+from lit_rec.errors import NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.files import read_json, replaced_when_complete, sha256_of_texts
+from lit_rec.purchases import starts
+
+_TEXTS_PER_CHUNK = 4_096
+_FEEDBACK = "feedback"
+
+
+@dataclass(frozen=True)
+class FeedbackPairs:
+    """A folder that ``feedback to-pairs`` wrote.
+
+    Args:
+        path: the folder.
+        pair_weight: its pairs count this many times what they are recorded with; an original pair counts 1.
+        hard_negative_weight: its hard negatives count this many times what they are recorded with; 0 leaves them out.
+    """
+
+    path: Path
+    pair_weight: float = 1.0
+    hard_negative_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.pair_weight <= 0 or self.hard_negative_weight < 0:
+            raise SettingError(
+                "feedback_weight must be above 0, and hard_negative_weight at least 0",
+                f"got {self.pair_weight} and {self.hard_negative_weight}",
+            )
+
+    @cached_property
+    def sha256(self) -> dict[str, str]:
+        """Content hashes of its datasets.
+
+        Raises:
+            NotPreparedError: the folder is none of feedback pairs.
+        """
+        file = self.path / schema.FEEDBACK_PARAMS
+        if not file.is_file():
+            raise NotPreparedError(
+                f"No feedback pairs at {self.path}",
+                f"it holds no {schema.FEEDBACK_PARAMS}",
+                f"Run: python -m lit_rec feedback to-pairs --output_dir {self.path}",
+            )
+        hashes: dict[str, str] = read_json(file)["sha256"]
+        return hashes
+
+    def build(self, cache: TokenCache, tokenizer: Tokenizer) -> None:
+        """Tokenise the contexts, and put those of the processed folder before them, unless that is done."""
+        folder = self._cache_of(cache)
+        if folder.exists():
+            return
+        cache.training_pairs()  # says so where the folder holds none
+        rows = self._rows(schema.TRAIN_DATASET)
+        anchors = rows[schema.ANCHOR].take(pa.array(_order_start(rows)[:-1]))
+        with replaced_when_complete(folder) as unfinished:
+            texts = chunked(len(anchors), lambda some: anchors[some].to_pylist(), _TEXTS_PER_CHUNK)
+            write_tokens(unfinished, _FEEDBACK, texts, tokenizer)
+            joined_tokens(unfinished, ANCHORS, [(cache.path, ANCHORS), (unfinished, _FEEDBACK)])
+
+    def beside(self, pairs: TrainingPairs, cache: TokenCache) -> TrainingPairs:
+        """The pairs of a processed folder, and after them these.
+
+        Args:
+            pairs: those of the folder.
+            cache: of the folder, for which :meth:`build` was called.
+
+        Raises:
+            ProcessedFolderError: a product is not in the folder's catalogue.
+        """
+        positives = self._rows(schema.TRAIN_DATASET)
+        order_start = _order_start(positives)
+        numbers = positives[schema.QUERY_ID].take(pa.array(order_start[:-1]))
+        n_pairs, n_orders = len(pairs.pair_product), len(pairs.anchors)
+        weight = positives[schema.WEIGHT].to_numpy() * self.pair_weight
+        return TrainingPairs(
+            anchors=read_tokens(self._cache_of(cache), ANCHORS),
+            products=pairs.products,
+            pair_product=np.concatenate([pairs.pair_product, self._products(positives, cache)]),
+            order_start=np.concatenate([pairs.order_start, n_pairs + order_start[1:]]),
+            pair_weight=np.concatenate([np.ones(n_pairs), weight]).astype(np.float32),
+            hard_negatives=self._hard_negatives(numbers, n_orders, cache) if self.hard_negative_weight else None,
+        )
+
+    def _hard_negatives(self, numbers: pa.ChunkedArray, n_before: int, cache: TokenCache) -> HardNegatives:
+        """Sorted by the orders of the pairs, which are called by ``numbers``; orders before them have none."""
+        rows = self._rows(schema.NEGATIVES_DATASET)
+        order = pc.index_in(rows[schema.QUERY_ID], value_set=numbers.combine_chunks())
+        if order.null_count:
+            raise ProcessedFolderError(
+                f"The datasets of {self.path} do not fit together",
+                f"{order.null_count:,} hard negatives are of a request that has no pair",
+                "Run feedback to-pairs again",
+            )
+        order = order.to_numpy()
+        by_order = np.argsort(order, kind="stable")
+        counts = np.bincount(order, minlength=len(numbers))
+        weight = rows[schema.WEIGHT].to_numpy() * self.hard_negative_weight
+        return HardNegatives(
+            product=self._products(rows, cache)[by_order],
+            weight=weight[by_order].astype(np.float32),
+            order_start=starts(np.concatenate([np.zeros(n_before, dtype=np.int64), counts])),
+        )
+
+    def _products(self, rows: pa.Table, cache: TokenCache) -> NDArray[np.int32]:
+        catalogue = pa.array(map(int, cache.folder.corpus), pa.int64())
+        position = pc.index_in(rows[schema.PRODUCT_ID], value_set=catalogue)
+        if position.null_count:
+            unknown = rows[schema.PRODUCT_ID].filter(position.is_null())[0].as_py()
+            raise ProcessedFolderError(
+                f"{self.path} does not fit {cache.folder.path}",
+                f"{position.null_count:,} of its {len(rows):,} pairs are of a product that is not in the catalogue, "
+                f"such as {unknown}",
+                "Run feedback to-pairs with this --processed_dir",
+            )
+        products: NDArray[np.int32] = position.to_numpy().astype(np.int32)
+        return products
+
+    def _rows(self, name: str) -> pa.Table:
+        _ = self.sha256  # says what is missing
+        table: Any = load_from_disk(self.path / name).data.table
+        return table
+
+    def _cache_of(self, cache: TokenCache) -> Path:
+        key = sha256_of_texts([cache.path.name, *sorted(self.sha256.values())])[:16]
+        return self.path / schema.TOKEN_CACHE / key
+
+
+def _order_start(rows: pa.Table) -> NDArray[np.int64]:
+    number = rows[schema.QUERY_ID].to_numpy()
+    return np.concatenate(([0], np.flatnonzero(number[1:] != number[:-1]) + 1, [len(number)])).astype(np.int64)

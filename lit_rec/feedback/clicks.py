@@ -1,0 +1,68 @@
+"""How simulated shoppers act on a list of recommendations."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from lit_rec.feedback.events import EventType
+from lit_rec.feedback.settings import SimulateSettings
+
+Action = tuple[str, int, EventType]
+"""A product, its position from 1, and what was done with it."""
+
+
+def act(
+    products: Sequence[str], relevant: Collection[str], settings: SimulateSettings, rng: np.random.Generator
+) -> list[Action]:
+    """Impressions of all products, and for each perhaps a click, then the cart, then the purchase.
+
+    With ``position_bias`` this is the position-based click model: a click is a product that was looked at, which
+    depends on the position alone, and found attractive, which depends on the product alone.
+
+    Args:
+        products: ids, best first.
+        relevant: ids that the shopper really bought.
+        settings: the chances.
+        rng: where chance comes from; the same number of draws for every product.
+
+    Source: Richardson et al., Predicting clicks (WWW 2007); Craswell et al., An experimental comparison of click
+    position-bias models (WSDM 2008).
+    """
+    actions: list[Action] = []
+    for position, product in enumerate(products, 1):
+        actions.append((product, position, EventType.IMPRESSION))
+        chances = step_chances(position, product in relevant, settings)
+        for step, chance, draw in zip(_STEPS, chances, rng.random(len(_STEPS)), strict=True):
+            if draw >= chance:
+                break
+            actions.append((product, position, step))
+    return actions
+
+
+_STEPS = (EventType.CLICK, EventType.ADD_TO_CART, EventType.PURCHASE)
+
+
+def examination(position: int, decay: float) -> float:
+    """Chance that the product at a position, from 1, is looked at.
+
+    >>> examination(1, 1.0), examination(4, 0.5)
+    (1.0, 0.5)
+    """
+    return float(position**-decay)
+
+
+def step_chances(position: int, is_relevant: bool, settings: SimulateSettings) -> tuple[float, float, float]:
+    """Chances of a click, of the cart after it, and of the purchase after that.
+
+    Args:
+        position: of the product, from 1.
+        is_relevant: whether the shopper really bought it.
+        settings: the chances asked for.
+    """
+    click, cart, purchase = settings.click_rate, settings.atc_rate, settings.purchase_rate
+    if settings.behaviour == "rates":
+        return click, cart, purchase
+    looked_at = examination(position, settings.position_decay)
+    if is_relevant:
+        return looked_at * settings.relevant_click_rate, cart, purchase
+    return looked_at * click, settings.other_factor * cart, settings.other_factor * purchase

@@ -1,0 +1,101 @@
+"""How likely shoppers look at a position, estimated from clicks.
+
+Shapes: K positions, S strata of products that the model scored alike, I impressions.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
+
+Vector = NDArray[np.float64]
+
+_STRATA = 10
+_ROUNDS = 1_000
+_CONVERGED = 1e-9
+
+
+def examination_by_position(position: NDArray[np.int64], clicked: NDArray[np.bool_], score: Vector | None) -> Vector:
+    """Chance to be looked at of each position, relative to the likeliest one.
+
+    A click is taken for a product that is looked at, by its position, and found attractive, by what the model thinks of
+    it: clicks at (k, s) = impressions at (k, s) x examination of k x attraction of s. Products of like score that stood
+    at several positions tell the two apart. Without scores it is the click rate of each position, which takes a model
+    that ranks well for shoppers who do not look far. Lower positions are looked at no more than higher ones.
+
+    Args:
+        position: ``(I,)``, from 1.
+        clicked: ``(I,)``.
+        score: ``(I,)``, what the model gave each product, comparable between lists; None where not known.
+
+    Returns:
+        float64 ``(K + 1,)``, 0 to 1, by position; that of 0, which is none, is 1. All 1 without a click.
+
+    Source: Wang et al., Position bias estimation for unbiased learning to rank in personal search (WSDM 2018), with
+    strata of the score in place of their regression.
+    """
+    n_positions = int(position.max(initial=0))
+    if not clicked.any():
+        return np.ones(n_positions + 1)
+    stratum = np.zeros(len(position), dtype=np.int64) if score is None else _strata(score)
+    shape = (n_positions, int(stratum.max()) + 1)
+    cell = np.ravel_multi_index((position - 1, stratum), shape)
+    shown = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+    clicks = np.bincount(cell[clicked], minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+    examined = _fitted(shown, clicks)
+    seen = shown.sum(axis=1)
+    falling = IsotonicRegression(increasing=False).fit_transform(np.arange(n_positions), examined, sample_weight=seen)
+    return np.concatenate(([1.0], falling / falling.max()))
+
+
+def _strata(score: Vector) -> NDArray[np.int64]:
+    """int64 ``(I,)``: tenths of the impressions, by score; equal scores in one."""
+    cuts = np.unique(np.quantile(score, np.arange(1, _STRATA) / _STRATA))
+    return np.searchsorted(cuts, score).astype(np.int64)
+
+
+def _fitted(shown: Vector, clicks: Vector) -> Vector:
+    """Examination ``(K,)`` of the multiplicative model, by alternating maximum likelihood of a Poisson count."""
+    examined = np.ones(len(shown))
+    for _ in range(_ROUNDS):
+        attraction = _ratio(clicks.sum(axis=0), examined @ shown)
+        updated = _ratio(clicks.sum(axis=1), shown @ attraction)
+        updated /= updated.max()
+        change = np.abs(updated - examined).max()
+        examined = updated
+        if change < _CONVERGED:
+            break
+    return examined
+
+
+def _ratio(counts: Vector, expected: Vector) -> Vector:
+    return np.divide(counts, expected, out=np.zeros_like(counts), where=expected > 0)
+
+
+def positive_weights(examination: Vector, max_weight: float) -> Vector:
+    """Weight of what was chosen, by position: the inverse of its propensity, at most ``max_weight``.
+
+    Args:
+        examination: of :func:`examination_by_position`.
+        max_weight: at least 1.
+
+    Source: Joachims et al., Unbiased learning-to-rank with biased feedback (WSDM 2017).
+    """
+    return 1 / np.maximum(examination, 1 / max_weight)
+
+
+def negative_weights(examination: Vector, attraction: float) -> Vector:
+    """Weight of what was shown and not clicked, by position: the inverse of the propensity to be left alone.
+
+    What nobody looked at is left alone whether it is liked or not, so that says less: the weight is the chance that a
+    product that was not clicked there is not liked, relative to one that was looked at for certain.
+
+    Args:
+        examination: of :func:`examination_by_position`.
+        attraction: chance that a product is clicked if it is looked at, below 1.
+
+    Source: the ratio t- of Hu et al., Unbiased LambdaMART (WWW 2019), under the position-based model.
+
+    >>> negative_weights(np.array([1.0, 0.5, 0.0]), 0.2).round(3).tolist()
+    [1.0, 0.889, 0.8]
+    """
+    return (1 - attraction) / (1 - attraction * examination)

@@ -1,0 +1,191 @@
+"""Feedback to training pairs: what was bought are positives, what was shown and left alone are hard negatives."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from sqlalchemy import select
+
+from lit_rec import __version__, schema
+from lit_rec.data.prepare import write_dataset
+from lit_rec.errors import FeedbackStoreError
+from lit_rec.feedback.events import EventType
+from lit_rec.feedback.impressions import moment, read_products, within
+from lit_rec.feedback.propensity import Vector, examination_by_position, negative_weights, positive_weights
+from lit_rec.feedback.settings import PairSettings
+from lit_rec.feedback.store import FeedbackStore
+from lit_rec.feedback.tables import served_lists
+from lit_rec.files import replaced_when_complete, write_json
+from lit_rec.processed import ProcessedFolder, content_hashes
+from lit_rec.text import Order, context_string, product_name
+
+logger = logging.getLogger(__name__)
+
+_MOST_ATTRACTIVE = 0.95
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Columns and folder of one of the two datasets."""
+
+    dataset: str
+    text: str
+
+
+_POSITIVES = _Names(schema.TRAIN_DATASET, schema.POSITIVE)
+_NEGATIVES = _Names(schema.NEGATIVES_DATASET, schema.NEGATIVE)
+
+
+def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, settings: PairSettings) -> dict[str, Any]:
+    """Write a folder of pairs that ``fit`` takes beside the original ones.
+
+    A request with a purchase or an add-to-cart is one order: its context is the anchor, what was bought are the
+    positives, weighted by inverse propensity (mean 1), and what was shown and not clicked are its hard negatives.
+    Of a request without a positive nothing can be learned by comparison: it is counted and left out.
+
+    Args:
+        store: what was served and what came of it.
+        folder: the processed folder whose catalogue the products are in; its queries are the contexts of shoppers who
+            asked by user id.
+        output_dir: where the pairs go; replaced if it exists.
+        settings: which, and how they are weighted.
+
+    Returns:
+        What was recorded beside the pairs: settings, counts and propensities.
+
+    Raises:
+        FeedbackStoreError: there is no pair to be made.
+    """
+    table = within(read_products(store), moment(settings.since), moment(settings.until))
+    shown = table.filter(pl.col("shown_at").is_not_null() & pl.col("position").is_not_null())
+    examination, attraction = _click_model(shown)
+    is_positive = pl.col(EventType.PURCHASE.value) | pl.col(EventType.ADD_TO_CART.value)
+    in_catalogue = pl.col("product_id").is_in(list(folder.corpus))
+    wanted = table.filter(is_positive & in_catalogue)
+    anchors = _anchors(store, folder, wanted)
+    positives = wanted.filter(pl.col("request_id").is_in(list(anchors)))
+    if positives.is_empty():
+        raise FeedbackStoreError(
+            "No training pairs in the feedback",
+            f"{len(table):,} products in it, {len(table.filter(is_positive)):,} of them bought or put into a cart, "
+            f"{len(wanted):,} of those in the catalogue of {folder.path}, none with a context that is known",
+            "Collect more, name the --processed_dir that the service's shoppers are from, or widen --since and --until",
+        )
+    left_alone = pl.col("shown_at").is_not_null() & ~(is_positive | pl.col(EventType.CLICK.value))
+    has_positive = pl.col("request_id").is_in(positives["request_id"].unique().to_list())
+    negatives = table.filter(left_alone & in_catalogue & has_positive)
+    weight = positive_weights(examination, settings.max_weight)[_positions(positives)]
+    record: dict[str, Any] = {
+        "lit_rec_version": __version__,
+        "database": store.url.render_as_string(hide_password=True),
+        "processed_dir": str(folder.path),
+        **asdict(settings),
+        "n_requests": table["request_id"].n_unique(),
+        "n_requests_without_positive": table["request_id"].n_unique() - positives["request_id"].n_unique(),
+        "n_positives_outside_catalogue": len(table.filter(is_positive)) - len(wanted),
+        "n_positives_without_context": len(wanted) - len(positives),
+        "n_orders": positives["request_id"].n_unique(),
+        "n_pairs": len(positives),
+        "n_negatives": len(negatives),
+        "examination": examination[1:].round(4).tolist(),
+        "attraction": round(attraction, 4),
+    }
+    with replaced_when_complete(output_dir) as unfinished:
+        _write(unfinished, _POSITIVES, positives, weight / weight.mean(), anchors, folder.corpus)
+        of_negatives = negative_weights(examination, attraction)[_positions(negatives)]
+        _write(unfinished, _NEGATIVES, negatives, of_negatives, anchors, folder.corpus)
+        write_json(unfinished / schema.FEEDBACK_PARAMS, {**record, "sha256": content_hashes(unfinished)}, indent=2)
+    logger.info(
+        "%s pairs and %s hard negatives of %s requests in %s",
+        *(f"{record[name]:,}" for name in ("n_pairs", "n_negatives", "n_orders")),
+        output_dir,
+    )
+    return record
+
+
+def _click_model(shown: pl.DataFrame) -> tuple[Vector, float]:
+    """Examination by position, and the mean chance of a click of what is looked at."""
+    position, clicked = shown["position"].to_numpy(), shown[EventType.CLICK.value].to_numpy()
+    has_scores = len(shown) > 0 and shown["score"].null_count() == 0
+    examination = examination_by_position(position, clicked, shown["score"].to_numpy() if has_scores else None)
+    looked_at = examination[position].sum()
+    attraction = clicked.sum() / looked_at if looked_at > 0 else 0.0
+    return examination, min(float(attraction), _MOST_ATTRACTIVE)
+
+
+def _positions(table: pl.DataFrame) -> Any:  # noqa: ANN401 - int64 (rows,)
+    """0 where not known, which counts as looked at."""
+    return table["position"].fill_null(0).to_numpy()
+
+
+def _anchors(store: FeedbackStore, folder: ProcessedFolder, wanted: pl.DataFrame) -> dict[str, str]:
+    """The context of each request: as it was served, else written from the history served, else by the user's id."""
+    lists = served_lists.c
+    asked = set(wanted["request_id"].to_list())
+    query = select(lists.request_id, lists.context, lists.history)
+    anchors: dict[str, str] = {}
+    for request_id, context, history in store.rows(query):
+        if request_id in asked and (anchor := context or _context_of(history, folder)):
+            anchors[request_id] = anchor
+    for request_id, user_id in wanted.select("request_id", "user_id").iter_rows():
+        if request_id not in anchors and user_id in folder.queries:
+            anchors[request_id] = folder.queries[user_id]
+    return anchors
+
+
+def _context_of(history: dict[str, Any] | None, folder: ProcessedFolder) -> str | None:
+    """A context in the form of the folder's own; a weekday or an hour that is not known is written as 0."""
+    if not history or not history.get("orders"):
+        return None
+    params = folder.params
+    orders = []
+    for order in history["orders"]:
+        dow, hour = order.get(schema.ORDER_DOW), order.get(schema.ORDER_HOUR)
+        names = [product_name(folder.corpus[each]) for each in order["product_ids"] if each in folder.corpus]
+        orders.append(Order(names, order.get(schema.DAYS_SINCE_PRIOR), dow or 0, hour or 0))
+    return context_string(
+        orders,
+        max_prior_orders=params.get("max_prior_orders", 5),
+        max_product_names=params.get("max_product_names", 20),
+        name_budget=params.get("name_budget", "newest"),
+    )
+
+
+def _write(
+    folder: Path, names: _Names, rows: pl.DataFrame, weight: Vector, anchors: dict[str, str], corpus: dict[str, str]
+) -> None:
+    """One row a pair in the form of ``prepare``, with a weight; the rows of one request stand together.
+
+    A request's number is the same in both datasets: requests are numbered by the anchors' order.
+    """
+    number = {request_id: place for place, request_id in enumerate(sorted(anchors))}
+    requests, products = rows["request_id"].to_list(), rows["product_id"].to_list()
+    arrow_schema = pa.schema(
+        [
+            (schema.ANCHOR, pa.string()),
+            (names.text, pa.string()),
+            (schema.QUERY_ID, pa.int64()),
+            (schema.PRODUCT_ID, pa.int64()),
+            (schema.WEIGHT, pa.float32()),
+            (schema.REQUEST_ID, pa.string()),
+        ]
+    )
+    columns: Sequence[Any] = [
+        [anchors[each] for each in requests],
+        [corpus[each] for each in products],
+        [number[each] for each in requests],
+        [int(each) for each in products],
+        np.asarray(weight, dtype=np.float32),
+        requests,
+    ]
+    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, arrow_schema, strict=True)], schema=arrow_schema)
+    write_dataset(_one(table), arrow_schema, folder / names.dataset)
+
+
+def _one(table: pa.Table) -> Iterator[pa.Table]:
+    yield table

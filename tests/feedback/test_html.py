@@ -1,0 +1,85 @@
+"""One page: the figures are on it, names cannot break it, and it loads nothing."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from lit_rec.feedback.events import FeedbackEvent
+from lit_rec.feedback.html import write_page
+from lit_rec.feedback.report import make_report
+from lit_rec.feedback.store import ServedList
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text outside of scripts and styles."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.words += data.split()
+
+    @property
+    def text(self):
+        return " ".join(self.words)
+
+
+@pytest.fixture
+def page_of(sqlite_store, tmp_path):
+    def write(n_arms=2, **span):
+        for n in range(40):
+            arm = ["control", "<script>alert(1)</script>"][n % n_arms]
+            sqlite_store.record_served([ServedList(f"r{n}", ["1"], [0.5], f"m-{n % n_arms}", arm=arm, user_id=f"u{n}")])
+            kinds = ["impression", "click", "add_to_cart", "purchase"][: 1 + n % 4]
+            sqlite_store.record([FeedbackEvent(event_type=k, request_id=f"r{n}", product_id="1") for k in kinds])
+        file = tmp_path / "new" / "report.html"
+        write_page(file, make_report(sqlite_store, **span))
+        return file.read_text(encoding="utf-8")
+
+    return write
+
+
+def test_figures_and_plots_are_on_the_page(page_of):
+    page = Page(page_of())
+    assert "Click rate 75.00 % 59.81 to 85.81 %" in page.text
+    assert "Impressions 40 unique: request and product" in page.text
+    assert "Differences from control" in page.text
+    assert "20 / 20" in page.text
+    assert [tag for tag, _ in page.tags].count("svg") == 4  # funnel, arms, positions, models
+    assert re.search(r"\+50\.00 \[\+?\d+\.\d+, \+\d+\.\d+\]", page.text)  # odd requests always click
+
+
+def test_names_cannot_break_out(page_of):
+    page = Page(page_of())
+    assert "script" not in [tag for tag, _ in page.tags]
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_nothing_is_loaded_from_elsewhere(page_of):
+    page = page_of()
+    loading = [(tag, a) for tag, a in Page(page).tags if tag in {"script", "link", "img", "iframe"} or "src" in a]
+    assert loading == []
+    references = re.findall(r'(?:href|src)="([^"]*)"|url\(([^)]*)\)', page)
+    assert all((first or second).startswith("#") for first, second in references)
+    assert "@import" not in page
+
+
+def test_one_model_is_not_compared_with_itself(page_of):
+    page = Page(page_of(n_arms=1))
+    assert "Arms" not in page.words
+    assert "By model version" not in page.text
+    assert "By position" in page.text
+
+
+def test_an_empty_span_says_so(page_of):
+    from datetime import UTC, datetime
+
+    page = Page(page_of(until=datetime(2020, 1, 1, tzinfo=UTC)))
+    assert "No feedback events found" in page.text
+    assert "before 2020-01-01" in page.text

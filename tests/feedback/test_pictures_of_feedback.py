@@ -1,0 +1,74 @@
+"""The figures are in the pictures: as text and as marks at the right places."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from lit_rec.feedback import pictures
+from lit_rec.feedback.intervals import wilson
+
+
+def row_of(impressions, clicks, **more):
+    estimates = [wilson(successes, impressions) for successes in (clicks, clicks // 2, 0)]
+    rates = dict(zip(("ctr", "add_to_cart_rate", "purchase_rate"), map(vars, estimates), strict=True))
+    return {
+        "impression": impressions,
+        "click": clicks,
+        "add_to_cart": clicks // 2,
+        "purchase": 0,
+        "rates": rates,
+        **more,
+    }
+
+
+def texts_of(svg):
+    return [element.text for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("text")]
+
+
+def test_rates_over_positions():
+    svg = pictures.rates_over([row_of(100, 40, position=1), row_of(100, 10, position=2)], "position", "Position")
+    texts = texts_of(svg)
+    assert texts.count("Position") == 3
+    assert {"Click rate", "Add to cart rate", "Purchase rate", "1", "2"} <= set(texts)
+
+
+def test_many_days_are_named_now_and_then():
+    rows = [row_of(100, 40, day=f"2026-01-{day:02d}") for day in range(1, 31)]
+    texts = texts_of(pictures.rates_over(rows, "day", "Day"))
+    assert "01-01" in texts
+    assert len([text for text in texts if text.startswith("01-")]) <= 3 * 12
+
+
+def test_one_position_is_a_picture_too():
+    assert pictures.rates_over([row_of(3, 3, position=1)], "position", "Position").startswith("<svg")
+
+
+def test_groups_are_named_whatever_their_names_are():
+    svg = pictures.rates_of_groups([row_of(50, 5, arm="<a> & $b$"), row_of(50, 9, arm="b")], "arm")
+    assert "<a> & $b$" in texts_of(svg)
+
+
+def test_differences_stand_beside_the_line_of_no_difference():
+    rows = [
+        {"arm": arm, "baseline": "control", "rate": rate, "value": value, "low": value - 0.01, "high": value + 0.01}
+        for arm, value in (("b", 0.02), ("c", -0.03))
+        for rate in ("ctr", "add_to_cart_rate", "purchase_rate")
+    ]
+    rows[-1] |= {"value": None, "low": None, "high": None}
+    texts = texts_of(pictures.arm_differences(rows))
+    assert {"b - control", "c - control"} <= set(texts)
+
+
+@pytest.mark.parametrize("clicks", [0, 40])
+def test_the_funnel_names_each_step(clicks):
+    texts = texts_of(pictures.funnel(row_of(1_000, clicks)))
+    assert "1,000" in texts
+    assert (f"{clicks} · {clicks / 1_000:.1%} of the step before") in texts
+    assert any("50.0% of the step before" in text for text in texts) == (clicks > 0)
+
+
+def test_the_same_figures_are_the_same_picture():
+    one, other = (pictures.funnel(row_of(10, 4)) for _ in range(2))
+    ids = re.compile(r'(id|href)="[^"]*"|url\([^)]*\)')
+    assert ids.sub("", one) == ids.sub("", other)

@@ -1,0 +1,208 @@
+"""Feedback as training pairs: which rows, with which anchors and weights; the same on both databases."""
+
+import numpy as np
+import pytest
+from datasets import load_from_disk
+
+from lit_rec import schema
+from lit_rec.errors import FeedbackStoreError
+from lit_rec.feedback.events import FeedbackEvent
+from lit_rec.feedback.settings import PairSettings
+from lit_rec.feedback.store import FeedbackStore, ServedList, url_of
+from lit_rec.feedback.to_pairs import to_pairs
+from lit_rec.files import read_json
+from lit_rec.processed import ProcessedFolder, content_hashes
+from lit_rec.text import product_name
+
+
+@pytest.fixture(scope="module")
+def folder(processed_dir):
+    return ProcessedFolder(processed_dir)
+
+
+@pytest.fixture(scope="module")
+def ids(folder):
+    return list(folder.corpus)
+
+
+def shown(request, products, **more):
+    """A list with a context, and the impressions of it."""
+    served = ServedList(request, products, np.linspace(0.9, 0.1, len(products)).tolist(), "m", **more)
+    return served, [event_of("impression", request, product) for product in products]
+
+
+def event_of(kind, request, product, **more):
+    return FeedbackEvent(event_type=kind, request_id=request, product_id=product, **more)
+
+
+def rows_of(path, name):
+    return load_from_disk(path / name).to_list()
+
+
+def test_bought_are_positives_and_what_was_left_alone_is_a_hard_negative(store, folder, ids, tmp_path):
+    a, b, c, d, e = ids[:5]
+    context = "[w1h9] Organic Milk."
+    served, events = shown("r1", [a, b, c, d, e], context=context)
+    store.record_served([served])
+    events += [event_of("click", "r1", product) for product in (a, b, c)]
+    events += [event_of("purchase", "r1", b), event_of("add_to_cart", "r1", c)]
+    store.record(events)
+    record = to_pairs(store, folder, tmp_path / "pairs", PairSettings())
+    positives = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
+    negatives = rows_of(tmp_path / "pairs", schema.NEGATIVES_DATASET)
+    assert {row["positive"] for row in positives} == {folder.corpus[b], folder.corpus[c]}
+    assert {row["negative"] for row in negatives} == {folder.corpus[d], folder.corpus[e]}, (
+        "a was clicked: it is neither"
+    )
+    for row in positives + negatives:
+        assert (row["anchor"], row["query_id"], row["request_id"]) == (context, 0, "r1")
+        assert folder.corpus[str(row["product_id"])] == row.get("positive", row.get("negative"))
+    assert (record["n_orders"], record["n_pairs"], record["n_negatives"]) == (1, 2, 2)
+
+
+def test_the_datasets_have_the_columns_that_prepare_writes(sqlite_store, folder, ids, tmp_path):
+    served, events = shown("r1", ids[:2], context="x")
+    sqlite_store.record_served([served])
+    sqlite_store.record([*events, event_of("purchase", "r1", ids[0])])
+    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    ours, prepared = (load_from_disk(each / schema.TRAIN_DATASET) for each in (tmp_path / "pairs", folder.path))
+    assert {name: ours.features[name] for name in prepared.column_names} == prepared.features
+
+
+def test_a_request_without_a_positive_is_counted_and_left_out(sqlite_store, folder, ids, tmp_path):
+    for request in ("r1", "r2"):
+        served, events = shown(request, ids[:3], context=f"context of {request}")
+        sqlite_store.record_served([served])
+        sqlite_store.record(events)
+    sqlite_store.record([event_of("click", "r1", ids[0]), event_of("purchase", "r2", ids[1])])
+    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    assert {row["anchor"] for row in rows_of(tmp_path / "pairs", schema.NEGATIVES_DATASET)} == {"context of r2"}
+    assert (record["n_requests"], record["n_requests_without_positive"]) == (2, 1)
+
+
+def test_an_anchor_is_written_from_the_history_or_found_by_the_user(sqlite_store, folder, ids, tmp_path):
+    history = {
+        "orders": [
+            {"product_ids": [ids[0], "unknown"], "order_dow": 2, "order_hour_of_day": 8},
+            {"product_ids": [ids[1]], "days_since_prior_order": 7.0, "order_dow": None, "order_hour_of_day": 14},
+        ],
+        "order_dow": 3,
+    }
+    user = next(iter(folder.queries))
+    lists = [
+        shown("by history", ids[:2], history=history),
+        shown("by user", ids[:2], user_id=user),
+        shown("by nothing", ids[:2], user_id="stranger"),
+        shown("by an empty history", ids[:2], history={"orders": []}),
+    ]
+    sqlite_store.record_served([served for served, _ in lists])
+    events = [event for _, events in lists for event in events]
+    bought = [event_of("purchase", served.request_id, ids[1]) for served, _ in lists]
+    not_served = [event_of("purchase", "unknown request", ids[1], user_id=user)]
+    sqlite_store.record([*events, *bought, *not_served])
+    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    anchors = {row["request_id"]: row["anchor"] for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)}
+    names = [product_name(folder.corpus[product]) for product in ids[:2]]
+    assert anchors == {
+        "by history": f"[w2h8] {names[0]}; [+7d w0h14] {names[1]}.",
+        "by user": folder.queries[user],
+        "unknown request": folder.queries[user],
+    }
+    assert record["n_positives_without_context"] == 2
+
+
+def test_products_outside_the_catalogue_are_counted(sqlite_store, folder, ids, tmp_path):
+    served, events = shown("r1", [ids[0], "999999", ids[1], "888888"], context="x")
+    sqlite_store.record_served([served])
+    sqlite_store.record([*events, event_of("purchase", "r1", "999999"), event_of("purchase", "r1", ids[1])])
+    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    assert (record["n_pairs"], record["n_negatives"], record["n_positives_outside_catalogue"]) == (1, 1, 1)
+
+
+def clicked_lists(n_lists, n_shown, ids, seed=2):
+    """Lists whose products are liked alike, so that click rates are examination alone: 1/position."""
+    rng = np.random.default_rng(seed)
+    served, events = [], []
+    for number in range(n_lists):
+        products = rng.permutation(ids)[:n_shown].tolist()
+        served.append(ServedList(f"r{number}", products, [0.5] * n_shown, "m", context=f"context {number}"))
+        for position, product in enumerate(products, 1):
+            kinds = ["impression"] + ["click", "purchase"] * bool(rng.random() < 0.6 / position)
+            events += [event_of(kind, f"r{number}", product) for kind in kinds]
+    return served, events
+
+
+def test_weights_undo_the_position_and_are_one_in_the_mean(sqlite_store, folder, ids, tmp_path):
+    served, events = clicked_lists(600, 5, ids)
+    sqlite_store.record_served(served)
+    sqlite_store.record(events)
+    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    assert record["examination"] == pytest.approx([1 / k for k in range(1, 6)], abs=0.1)
+    assert record["attraction"] == pytest.approx(0.6, abs=0.05)
+    place = {(each.request_id, p): k for each in served for k, p in enumerate(each.product_ids, 1)}
+    weights = {}
+    rows = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
+    for row in rows:
+        weights.setdefault(place[row["request_id"], str(row["product_id"])], set()).add(row["weight"])
+    assert np.mean([row["weight"] for row in rows]) == pytest.approx(1, abs=1e-6)
+    by_position = [weights[k].pop() for k in range(1, 6)]
+    assert np.divide(by_position, by_position[0]) == pytest.approx(1 / np.array(record["examination"]), rel=1e-3)
+    negatives = rows_of(tmp_path / "pairs", schema.NEGATIVES_DATASET)
+    of_first, of_last = (
+        {row["weight"] for row in negatives if place[row["request_id"], str(row["product_id"])] == k} for k in (1, 5)
+    )
+    assert of_first == {1.0}
+    assert max(of_last) < 0.6
+
+
+def test_weights_are_cut(sqlite_store, folder, ids, tmp_path):
+    served, events = clicked_lists(300, 5, ids)
+    sqlite_store.record_served(served)
+    sqlite_store.record(events)
+    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(max_weight=1.5))
+    weights = [row["weight"] for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)]
+    assert max(weights) / min(weights) == pytest.approx(1.5, rel=1e-5)
+
+
+def test_a_position_that_is_not_known_weighs_as_looked_at(sqlite_store, folder, ids, tmp_path):
+    user = next(iter(folder.queries))
+    sqlite_store.record([event_of(kind, "r1", ids[0], user_id=user) for kind in ("impression", "purchase")])
+    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    (row,) = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
+    assert row["weight"] == 1
+    assert rows_of(tmp_path / "pairs", schema.NEGATIVES_DATASET) == []
+
+
+def test_the_span_is_that_of_the_impressions(sqlite_store, folder, ids, tmp_path):
+    for day in ("01", "02", "03"):
+        when = f"2026-05-{day}T10:00:00Z"
+        sqlite_store.record_served([ServedList(day, ids[:1], [0.5], "m", context=f"day {day}")])
+        sqlite_store.record([event_of(kind, day, ids[0], created_at=when) for kind in ("impression", "purchase")])
+    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(since="2026-05-02", until="2026-05-03"))
+    assert [row["anchor"] for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)] == ["day 02"]
+
+
+def test_without_a_pair_nothing_is_written(sqlite_store, folder, ids, tmp_path):
+    with pytest.raises(FeedbackStoreError, match="No training pairs in the feedback: 0 products in it"):
+        to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    sqlite_store.record([event_of("purchase", "r1", ids[0], user_id="stranger")])
+    with pytest.raises(FeedbackStoreError, match=r"1 of those in the catalogue .* none with a context"):
+        to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_what_is_recorded_fits_what_is_written_and_is_the_same_again(folder, ids, tmp_path):
+    records = []
+    for name in ("one", "two"):
+        store = FeedbackStore(url_of(tmp_path / f"{name}.db"))
+        served, events = clicked_lists(50, 3, ids)
+        store.record_served(served)
+        store.record(events)
+        to_pairs(store, folder, tmp_path / name, PairSettings())
+        store.close()
+        records.append(read_json(tmp_path / name / schema.FEEDBACK_PARAMS))
+        hashes = content_hashes(tmp_path / name)
+        hashes.pop(schema.FEEDBACK_PARAMS)
+        assert records[-1]["sha256"] == hashes
+    assert records[0]["sha256"] == records[1]["sha256"]
+    assert records[0]["lit_rec_version"]
