@@ -1,0 +1,202 @@
+"""A bundle: model, catalogue, index and manifest in one folder, which is all that a service needs.
+
+.. code-block:: text
+
+    model/            the model folder; with ONNX its graph in place of the weights
+    corpus.json       product id to text
+    index/            embeddings of that corpus by that model
+    shoppers.json     optional: held-out shoppers, for the page
+    manifest.json     version, back end, metrics, packages, and a hash of every other file
+
+Reading one imports no more than its back end.
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from lit_rec import __version__, schema
+from lit_rec.encoders import is_static_folder, load_encoder
+from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.files import read_json, replaced_when_complete, sha256_of_file, sha256_of_texts, write_json
+from lit_rec.index import load_or_build
+from lit_rec.packaging.source import source_sha256
+from lit_rec.recommender import Recommender, read_corpus
+from lit_rec.schema import Backend
+
+logger = logging.getLogger(__name__)
+
+MODEL, CORPUS, INDEX, SHOPPERS, MANIFEST = "model", "corpus.json", "index", "shoppers.json", "manifest.json"
+
+_PACKAGES = ("numpy", "scipy", "tokenizers", "safetensors")
+_PACKAGES_OF = {
+    Backend.TORCH: ("torch", "transformers", "sentence-transformers"),
+    Backend.ONNX: ("onnxruntime",),
+    Backend.ONNX_INT8: ("onnxruntime",),
+}
+_WEIGHTS = ("*.safetensors", "*.bin")  # of a transformer, which the ONNX graph holds again
+_VERSION_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files are those that were written.
+
+    Args:
+        folder: where it is.
+        manifest: the content of ``manifest.json``.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a bundle and check every file of it.
+
+        Args:
+            folder: a bundle.
+
+        Raises:
+            ModelFolderError: it is none, or a file is missing or changed.
+        """
+        folder = Path(folder)
+        try:
+            manifest = read_json(folder / MANIFEST)
+            hashes: dict[str, str] = manifest["sha256"]
+            _ = manifest["model_version"], Backend(manifest["backend"]), manifest["lit_rec_source_sha256"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"{MANIFEST}: {type(error).__name__}: {error}"
+            raise ModelFolderError(f"No bundle at {folder}", why, "Write one with the verb package") from error
+        changed = [name for name, written in hashes.items() if not _is_as_written(folder / name, written)]
+        if changed:
+            raise ModelFolderError(
+                f"The bundle {folder} is damaged", f"missing or changed: {', '.join(changed[:5])}", "Package it again"
+            )
+        return cls(folder, manifest)
+
+    @property
+    def model_dir(self) -> Path:
+        """The model folder."""
+        return self.folder / MODEL
+
+    @property
+    def backend(self) -> Backend:
+        """What encodes."""
+        return Backend(self.manifest["backend"])
+
+    @property
+    def shoppers_file(self) -> Path | None:
+        """Held-out shoppers, where the bundle has some."""
+        file = self.folder / SHOPPERS
+        return file if file.is_file() else None
+
+    def check_source(self) -> None:
+        """Make sure that what serves is what packaged and tested the model.
+
+        Raises:
+            ModelFolderError: it was another lit_rec.
+        """
+        written, found = self.manifest["lit_rec_source_sha256"], source_sha256()
+        if found != written:
+            raise ModelFolderError(
+                f"{self.manifest['model_version']} was packaged with another lit_rec than the one that runs",
+                f"the sha256 over its source is {written}, here {found}",
+                "Package the model again",
+            )
+
+    def recommender(self, device: str | None = None, batch_size: int = 64) -> Recommender:
+        """Load what the bundle holds; the catalogue is not encoded again.
+
+        Args:
+            device: of the torch back end; see :class:`~lit_rec.recommender.Recommender`.
+            batch_size: texts encoded, and shoppers ranked, at a time.
+        """
+        return Recommender(
+            self.model_dir,
+            self.folder / CORPUS,
+            index_dir=self.folder / INDEX,
+            encoder=load_encoder(self.model_dir, self.backend, device=device, batch_size=batch_size),
+            batch_size=batch_size,
+        )
+
+
+def write_bundle(
+    model_dir: Path,
+    corpus: Path,
+    output_dir: Path,
+    *,
+    name: str,
+    backend: Backend = Backend.TORCH,
+    metrics: Mapping[str, Any] | None = None,
+    shoppers: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Write a bundle, whole or not at all.
+
+    The catalogue's embeddings are kept beside the corpus too, as :class:`~lit_rec.recommender.Recommender` does.
+
+    Args:
+        model_dir: a model folder.
+        corpus: JSON file, product id to text.
+        output_dir: the bundle; replaced if it exists.
+        name: the model version's first part.
+        backend: what encodes when it is served.
+        metrics: of the model, for the manifest.
+        shoppers: id to shopper; see :mod:`lit_rec.packaging.shoppers`.
+
+    Raises:
+        ModelFolderError: the model cannot be loaded.
+        NotPreparedError: there is no corpus.
+        ProcessedFolderError: the corpus is something else.
+        SettingError: the back end is not one for this model, or the name is none.
+    """
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise SettingError("name must be of letters, digits, dots, dashes and underscores", repr(name))
+    with replaced_when_complete(output_dir) as unfinished:
+        read_corpus(corpus)  # says what is wrong with it, before anything takes time
+        _copy_model(model_dir, unfinished / MODEL, backend)
+        shutil.copyfile(corpus, unfinished / CORPUS)
+        encoder = load_encoder(unfinished / MODEL, backend)
+        # Shows that all can be loaded, and takes what is kept beside the corpus, where that was encoded before.
+        loaded = Recommender(unfinished / MODEL, corpus, encoder=encoder, show_progress=True)
+        load_or_build(unfinished / INDEX, loaded.corpus, encoder.fingerprint, lambda _: loaded.index.embeddings)
+        if shoppers:
+            write_json(unfinished / SHOPPERS, shoppers)
+        files = sorted(file for file in unfinished.rglob("*") if file.is_file())
+        hashes = {file.relative_to(unfinished).as_posix(): sha256_of_file(file) for file in files}
+        content = sha256_of_texts([text for item in hashes.items() for text in item])
+        manifest = {
+            "model_version": f"{name}-{content[:_VERSION_DIGITS]}",
+            "backend": backend,
+            "lit_rec_version": __version__,
+            "lit_rec_source_sha256": source_sha256(),
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "packages": {package: version(package) for package in (*_PACKAGES, *_PACKAGES_OF[backend])},
+            "metrics": dict(metrics or {}),
+            "sha256": hashes,
+        }
+        write_json(unfinished / MANIFEST, manifest, indent=2)
+    return Bundle(output_dir, manifest)
+
+
+def _copy_model(model_dir: Path, to: Path, backend: Backend) -> None:
+    """The model folder, with an ONNX graph in place of the weights where one is asked for."""
+    shutil.copytree(model_dir, to, ignore=lambda _, names: {name for name in names if name.startswith(".")})
+    if backend == Backend.TORCH or is_static_folder(to):
+        return
+    from lit_rec.packaging.onnx_export import export_onnx  # imports torch
+
+    export_onnx(to, int8=backend == Backend.ONNX_INT8)
+    for pattern in _WEIGHTS:
+        for file in to.glob(pattern):
+            if file.name != schema.RANKER_WEIGHTS:
+                file.unlink()
+
+
+def _is_as_written(file: Path, sha256: str) -> bool:
+    return file.is_file() and sha256_of_file(file) == sha256

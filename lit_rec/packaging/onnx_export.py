@@ -1,0 +1,135 @@
+"""A transformer encoder as an ONNX graph: token ids in, unit vectors out, and its int8 form.
+
+Shapes: Q texts, L tokens, D embedding.
+"""
+
+import logging
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from lit_rec import schema
+from lit_rec.encoders import is_static_folder
+from lit_rec.errors import SettingError
+from lit_rec.files import replaced_when_complete
+from lit_rec.pretrained import load_sentence_transformer
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of operators of packages that are not installed
+
+# "embedding" makes an invalid model: the exporter names a table of weights so.
+_OUTPUT = "sentence_embedding"
+_OPSET = 20  # GELU in one node
+
+
+def export_onnx(model_dir: Path, *, int8: bool = False) -> Path:
+    """Write ``onnx/`` into a model folder: the graph, and a tokenizer that cuts and fills up as the model does.
+
+    Pooling and normalisation are in the graph; the numbers of texts and tokens are free.
+
+    Args:
+        model_dir: a model folder with a transformer.
+        int8: write the graph with int8 weights, a quarter of the size, in place of the one of float32.
+
+    Returns:
+        ``onnx/``.
+
+    Raises:
+        ModelFolderError: the model cannot be loaded.
+        SettingError: the model is static, or cannot be exported.
+    """
+    if is_static_folder(model_dir):
+        raise SettingError("A static encoder needs no ONNX graph", f"{model_dir} is one", "numpy serves it")
+    model = load_sentence_transformer(str(model_dir))
+    tokenizer = _tokenizer_of(model)
+    folder = model_dir / schema.ONNX
+    with replaced_when_complete(folder) as unfinished, tempfile.TemporaryDirectory() as scratch:
+        graph = Path(scratch) / schema.ONNX_GRAPH
+        _write_graph(model, graph)
+        if int8:
+            quantize(graph, unfinished / schema.ONNX_INT8_GRAPH)
+        else:
+            shutil.copy(graph, unfinished / schema.ONNX_GRAPH)
+        tokenizer.save(str(unfinished / "tokenizer.json"))
+    return folder
+
+
+def quantize(graph: Path, to: Path) -> None:
+    """Matrices as int8, a scale a column; activations as uint8 by their range in each batch.
+
+    Args:
+        graph: of float32.
+        to: the file to write.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = graph.with_name(f"prepared_{graph.name}")
+    quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
+    # Seven bits of weights: eight times eight would overflow 16-bit sums on processors without VNNI.
+    quantize_dynamic(str(prepared), str(to), per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+
+
+class _Graph(nn.Module):
+    """What is exported: everything behind the tokenizer."""
+
+    def __init__(self, model: "SentenceTransformer") -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        features = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            features["token_type_ids"] = token_type_ids
+        embeddings: Tensor = self.model(features)["sentence_embedding"]
+        return F.normalize(embeddings[:, : self.model.truncate_dim].float(), dim=-1)
+
+
+def _write_graph(model: "SentenceTransformer", file: Path) -> None:
+    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in _features(model)]
+    example: tuple[Tensor, ...] = tuple(_features(model)[name] for name in names)
+    texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens", max=int(model.max_seq_length or 512))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about its own parts
+        program = torch.onnx.export(
+            _Graph(model).eval(),
+            example,
+            input_names=names,
+            output_names=[_OUTPUT],
+            dynamic_shapes=tuple({0: texts, 1: tokens} for _ in names),
+            opset_version=_OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None, "dynamo exports a program"
+    ClearMetadataAndDocStringPass()(
+        program.model
+    )  # file names and lines of this machine: the same model, the same file
+    program.save(str(file), external_data=False)
+
+
+def _features(model: "SentenceTransformer") -> dict[str, Any]:
+    """Two texts of several tokens: the exporter takes sizes of 1 for constants."""
+    features: dict[str, Any] = dict(model.preprocess(["[+7d w4h14] milk, bread.", "Product: milk."]))
+    return features
+
+
+def _tokenizer_of(model: "SentenceTransformer") -> Tokenizer:
+    own: Any = model.tokenizer
+    backend = getattr(own, "backend_tokenizer", None)
+    if backend is None:
+        raise SettingError("ONNX needs a fast tokenizer", f"{type(own).__name__} is none", "Take --backend torch")
+    tokenizer: Any = Tokenizer.from_str(backend.to_str())
+    tokenizer.enable_truncation(int(model.max_seq_length or 512), direction=own.truncation_side)
+    tokenizer.enable_padding(direction=own.padding_side, pad_id=own.pad_token_id, pad_token=own.pad_token)
+    return tokenizer  # type: ignore[no-any-return]

@@ -1,0 +1,78 @@
+"""Held-out shoppers for a bundle: their past orders one by one, and what they really bought next."""
+
+import logging
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from lit_rec import schema
+from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.purchase_files import read_eval_histories
+from lit_rec.processed import ProcessedFolder
+from lit_rec.purchases import UNKNOWN, PurchaseHistories
+from lit_rec.schema import Split
+
+logger = logging.getLogger(__name__)
+
+
+def held_out_shoppers(folder: ProcessedFolder, n_shoppers: int, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """A sample of the shoppers that nothing was trained or chosen on.
+
+    Args:
+        folder: a processed folder.
+        n_shoppers: how many at most.
+        seed: of the sample.
+
+    Returns:
+        Query id to ``context``, ``orders`` (oldest first, each with ``product_ids``, ``days_since_prior_order``,
+        ``order_dow`` and ``order_hour_of_day``), the last three of the order to come, and ``next``: ids of what was
+        really bought in it. None where something is not known.
+
+    Raises:
+        NotPreparedError: the folder holds no histories.
+    """
+    every = EvaluationQueries.read(folder)
+    rows = every.of_split(Split.TEST)
+    ids = sorted(every.query_ids[row] for row in (rows if len(rows) else every.of_split(None)))
+    ids = sorted(random.Random(seed).sample(ids, min(n_shoppers, len(ids))))
+    histories = read_eval_histories(folder, ids)
+    product_ids = list(folder.corpus)
+    return {
+        query_id: {
+            "context": folder.queries[query_id],
+            "orders": _orders(histories.select(slice(row, row + 1)), product_ids),
+            schema.DAYS_SINCE_PRIOR: _days(float(histories.days_since_prior[row])),
+            schema.ORDER_DOW: _known(int(histories.dow[row])),
+            schema.ORDER_HOUR: _known(int(histories.hour[row])),
+            "next": folder.relevant_docs.get(query_id, []),
+        }
+        for row, query_id in enumerate(ids)
+    }
+
+
+def _orders(history: PurchaseHistories, product_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The orders of one shopper, oldest first."""
+    orders: list[dict[str, Any]] = []
+    before: tuple[int, float] | None = None
+    for line in range(len(history.product)):
+        ago, days = int(history.orders_ago[line]), float(history.days_ago[line])
+        if before is None or before[0] != ago:
+            orders.append(
+                {
+                    "product_ids": [],
+                    schema.DAYS_SINCE_PRIOR: None if before is None else _days(before[1] - days),
+                    schema.ORDER_DOW: _known(int(history.line_dow[line])),
+                    schema.ORDER_HOUR: _known(int(history.line_hour[line])),
+                }
+            )
+            before = ago, days
+        orders[-1]["product_ids"].append(product_ids[history.product[line]])
+    return orders
+
+
+def _days(days: float) -> float | None:
+    return None if days != days else round(days, 3)
+
+
+def _known(value: int) -> int | None:
+    return None if value == UNKNOWN else value

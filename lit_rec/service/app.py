@@ -1,0 +1,179 @@
+"""The service as an ASGI app: routes, what they share, and how it starts and ends."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
+
+from lit_rec import __version__
+from lit_rec.feedback.store import FeedbackStore, url_of
+from lit_rec.service import collecting
+from lit_rec.service.collecting import add_feedback
+from lit_rec.service.contract import Health, Ready
+from lit_rec.service.engine import Engine
+from lit_rec.service.http_errors import ApiError, ErrorBody, add_error_handlers
+from lit_rec.service.limits import Keys, RateLimits
+from lit_rec.service.logs import configure_logging, restore_logging
+from lit_rec.service.middleware import METRICS, Gate
+from lit_rec.service.monitoring import CONTENT_TYPE_PLAIN_0_0_4, Monitoring
+from lit_rec.service.recommending import add_recommend
+from lit_rec.service.recording import Recorder
+from lit_rec.service.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION = "From a shopper's past orders, the products of the next one; and what the shopper did with them."
+_NOT_READY = {
+    "loading": "The models are being loaded.",
+    "failed": "The models could not be loaded; the log says why.",
+    "draining": "The service is going away.",
+    "closed": "The service is going away.",
+}
+
+
+def create_app(settings: ServiceSettings, engine: Engine | None = None) -> FastAPI:
+    """Build the app; models are loaded once it starts.
+
+    ``app.state`` holds ``settings``, ``monitoring``, ``engine``, ``shoppers`` and, while the app runs, ``store``.
+
+    Args:
+        settings: of the service.
+        engine: models; by default those that the settings name.
+    """
+    monitoring = engine.monitoring if engine else Monitoring()
+    app = _documented_app(settings)
+    state = app.state
+    state.settings, state.monitoring = settings, monitoring
+    state.engine = engine or Engine(settings, monitoring)
+    state.shoppers = state.engine.shoppers
+    state.store = state.recorder = None
+    state.is_draining = False
+    state.rate_limits = RateLimits(settings.rate_limit, settings.rate_limit_storage)
+    add_error_handlers(app)
+    add_recommend(app)
+    add_feedback(app)
+    _add_probes(app)
+    if settings.serve_page:
+        from lit_rec.service.page import add_page
+
+        add_page(app)
+    app.add_middleware(
+        Gate,
+        routes=app.router.routes,
+        monitoring=monitoring,
+        keys=Keys([key.get_secret_value() for key in settings.api_key]),
+        metrics_keys=Keys([settings.metrics_key.get_secret_value()] if settings.metrics_key else []),
+        rate_limits=state.rate_limits,
+        max_body_bytes=settings.max_body_bytes,
+        body_timeout_seconds=settings.body_timeout_seconds,
+    )
+    return app
+
+
+def _documented_app(settings: ServiceSettings) -> FastAPI:
+    about: dict[str, Any] = {
+        "title": "lit_rec",
+        "version": __version__,
+        "description": _DESCRIPTION,
+        "lifespan": _lifespan,
+    }
+    if not settings.serve_docs:
+        return FastAPI(**about, openapi_url=None)
+    app = FastAPIOffline(**about, static_url="/docs-static")
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            components = schema["components"]
+            components["schemas"] |= collecting.SCHEMAS
+            components["securitySchemes"] = {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            }
+            if settings.api_key:
+                schema["security"] = [{"key": []}, {"bearer": []}]
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend it
+    return app
+
+
+def _add_probes(app: FastAPI) -> None:
+    @app.get("/health", summary="Whether the process answers", tags=["operation"])
+    async def health() -> Health:
+        return Health()
+
+    @app.get(
+        "/ready",
+        summary="Whether recommendations can be had",
+        responses={503: {"model": ErrorBody, "description": "Loading, failed to load, or draining"}},
+        tags=["operation"],
+    )
+    async def ready(request: Request) -> Ready:
+        state = request.app.state
+        now = "draining" if state.is_draining else state.engine.state
+        if now != "ready":
+            raise ApiError(503, now, _NOT_READY[now], retry_after=5)
+        return Ready(models={name: arm.model_version for name, arm in state.engine.arms.items()})
+
+    @app.get(METRICS, summary="Counters for Prometheus", tags=["operation"], response_class=Response)
+    def metrics(request: Request) -> Response:
+        return Response(request.app.state.monitoring.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    handler = configure_logging(state.settings.log_level)
+    state.store = await asyncio.to_thread(FeedbackStore, url_of(state.settings.feedback_db_path))
+    if state.settings.store_served:
+        state.recorder = Recorder(state.store, state.monitoring)
+    state.engine.start()
+    try:
+        with _draining_on_sigterm(app):
+            yield
+    finally:
+        state.is_draining = True
+        await state.rate_limits.close()
+        await asyncio.to_thread(_close, app)
+        restore_logging(handler)
+
+
+def _close(app: FastAPI) -> None:
+    app.state.engine.close()
+    if app.state.recorder is not None:
+        app.state.recorder.close()
+    app.state.store.close()
+
+
+@contextmanager
+def _draining_on_sigterm(app: FastAPI) -> Iterator[None]:
+    """Say so at ``/ready`` before the server is told to stop, for as long as load balancers need to notice."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop, stop = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        was_draining, app.state.is_draining = app.state.is_draining, True
+        logger.info("draining", extra={"seconds": 0 if was_draining else app.state.settings.drain_seconds})
+        delay = 0 if was_draining else app.state.settings.drain_seconds
+        if callable(stop):
+            loop.call_soon_threadsafe(loop.call_later, delay, stop, number, frame)
+
+    if callable(stop):  # a server handles the signal; otherwise there is nobody to wait with
+        signal.signal(signal.SIGTERM, drain)
+    try:
+        yield
+    finally:
+        if callable(stop):
+            signal.signal(signal.SIGTERM, stop)

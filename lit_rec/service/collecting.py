@@ -1,0 +1,129 @@
+"""``POST /feedback``."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import select
+
+from lit_rec.feedback.events import FeedbackEvent
+from lit_rec.feedback.store import FeedbackStore, Outcome
+from lit_rec.feedback.tables import served_products
+from lit_rec.service.contract import MAX_EVENTS, EventResult, FeedbackBatch, FeedbackResponse
+from lit_rec.service.http_errors import ApiError, ErrorBody, FieldError, fields_of
+from lit_rec.service.recommending import ERRORS
+
+logger = logging.getLogger(__name__)
+
+_FEEDBACK_ERRORS: dict[int | str, dict[str, Any]] = ERRORS | {
+    207: {"model": FeedbackResponse, "description": "Some events were rejected; the others are stored"},
+    400: {"model": ErrorBody, "description": "No events"},
+}
+_SCHEMA = TypeAdapter(FeedbackEvent | FeedbackBatch).json_schema(ref_template="#/components/schemas/{model}")
+SCHEMAS: dict[str, Any] = _SCHEMA.pop("$defs")
+"""Components of the documentation that the body of this route names."""
+
+_Sent = Annotated[Any, Body()]
+Rejected = dict[int, list[dict[str, Any]]]
+
+
+def add_feedback(app: FastAPI) -> None:
+    """Add the route."""
+
+    @app.post(
+        "/feedback",
+        status_code=202,
+        response_model_exclude_none=True,
+        responses=_FEEDBACK_ERRORS,
+        summary="What a shopper did with a recommendation",
+        tags=["feedback"],
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}},
+    )
+    async def feedback(body: _Sent, request: Request, response: Response) -> FeedbackResponse:
+        """One event, or `{"events": [...]}`; answered once they are committed.
+
+        An event whose `event_id` was stored before is not stored again; without one, it is made from the content.
+        """
+        state = request.app.state
+        events, rejected, is_batch = _events(body)
+        state.monitoring.feedback_rejected.inc(len(rejected))
+        if not events:
+            where = [
+                {**each, "loc": ["body", *(("events", index) if is_batch else ()), *each["loc"]]}
+                for index, each in ((index, each) for index, fields in rejected.items() for each in fields)
+            ]
+            raise ApiError(422, "invalid_request", "No event of these can be used.", fields=where)
+        began = time.perf_counter()
+        outcomes, unattributed = await run_in_threadpool(_store, state.store, events)
+        state.monitoring.feedback_seconds.observe(time.perf_counter() - began)
+        _count(state.monitoring, events, outcomes, unattributed)
+        answer = FeedbackResponse(
+            status="partial" if rejected else "accepted",
+            count=len(events),
+            duplicates=outcomes.count("duplicate"),
+            unattributed=unattributed,
+        )
+        if rejected:
+            response.status_code = 207
+            answer.results = _results(events, outcomes, rejected)
+        return answer
+
+
+def _events(body: Any) -> tuple[list[FeedbackEvent], Rejected, bool]:  # noqa: ANN401 - whatever was sent
+    """The events that can be used, why others cannot, and whether it is a batch."""
+    is_batch = isinstance(body, dict) and "events" in body
+    sent = body["events"] if is_batch else [body]
+    if not isinstance(sent, list):
+        raise _invalid("list_type", "events must be a list")
+    if not sent:
+        raise ApiError(400, "no_events", "No feedback events provided.")
+    if len(sent) > MAX_EVENTS:
+        raise _invalid("too_long", f"at most {MAX_EVENTS} events a call; got {len(sent):,}")
+    events, rejected = [], {}
+    for index, each in enumerate(sent):
+        try:
+            events.append(FeedbackEvent.model_validate(each))
+        except ValidationError as error:
+            rejected[index] = fields_of(error.errors(include_input=False, include_url=False))
+    return events, rejected, is_batch
+
+
+def _invalid(kind: str, message: str) -> ApiError:
+    field = {"loc": ["body", "events"], "type": kind, "msg": message}
+    return ApiError(422, "invalid_request", f"{message}.", fields=[field])
+
+
+def _store(store: FeedbackStore, events: Sequence[FeedbackEvent]) -> tuple[list[Outcome], int]:
+    outcomes = store.record(events)
+    request_ids = {event.request_id for event in events}
+    columns = served_products.c
+    served = store.rows(select(columns.request_id, columns.product_id).where(columns.request_id.in_(request_ids)))
+    known = {(row.request_id, row.product_id) for row in served}
+    return outcomes, sum((event.request_id, event.product_id) not in known for event in events)
+
+
+def _count(monitoring: Any, events: Sequence[FeedbackEvent], outcomes: Sequence[Outcome], unattributed: int) -> None:  # noqa: ANN401
+    for event, outcome in zip(events, outcomes, strict=True):
+        if outcome == "accepted":
+            monitoring.feedback_events.labels(event.event_type.value).inc()
+    monitoring.feedback_duplicates.inc(outcomes.count("duplicate"))
+    monitoring.feedback_unattributed.inc(unattributed)
+    types = sorted({event.event_type.value for event in events})
+    logger.info("feedback_ingested", extra={"count": len(events), "types": types, "unattributed": unattributed})
+
+
+def _results(events: Sequence[FeedbackEvent], outcomes: Sequence[Outcome], rejected: Rejected) -> list[EventResult]:
+    stored = iter(zip(events, outcomes, strict=True))
+    results = []
+    for index in range(len(events) + len(rejected)):
+        if index in rejected:
+            fields = [FieldError(**field) for field in rejected[index]]
+            results.append(EventResult(index=index, status="rejected", fields=fields))
+        else:
+            event, outcome = next(stored)
+            results.append(EventResult(index=index, status=outcome, event_id=event.event_id))
+    return results

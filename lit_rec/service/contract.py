@@ -1,0 +1,174 @@
+"""What the service is asked and what it answers, as documented at ``/docs``."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lit_rec.feedback.events import FeedbackEvent
+from lit_rec.purchases import PastOrder, Request
+from lit_rec.service.http_errors import FieldError
+
+MAX_CONTEXT = 10_000  # characters
+MAX_EVENTS = 500
+
+ProductId = Annotated[str, Field(max_length=256)]
+Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
+Weekday = Annotated[int, Field(ge=0, le=6)]
+Hour = Annotated[int, Field(ge=0, le=23)]
+
+
+class HistoryOrder(BaseModel):
+    """One order of the past."""
+
+    product_ids: Annotated[list[ProductId], Field(max_length=500)] = Field(
+        description="In the order they went into the cart; ids that the catalogue does not hold are left out."
+    )
+    days_since_prior_order: Days | None = Field(None, description="Days since the order before; null for a first one.")
+    order_dow: Weekday | None = Field(None, description="Weekday, 0 to 6; null where not known.")
+    order_hour_of_day: Hour | None = Field(None, description="Hour, 0 to 23; null where not known.")
+
+
+class RecommendRequest(BaseModel):
+    """Whom to recommend for: one of `user_context`, `history`, or a `user_id` that the service knows; or a `query`.
+
+    Beside one of the other two, `user_id` says who asks: for the split of an experiment and for the store of what was
+    served.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_context": "[+7d w4h14] Organic Milk, Whole Wheat Bread.", "top_k": 10},
+                {
+                    "history": [
+                        {"product_ids": ["24852", "13176"], "order_dow": 2, "order_hour_of_day": 8},
+                        {"product_ids": ["24852"], "days_since_prior_order": 7, "order_dow": 2},
+                    ],
+                    "exclude_product_ids": ["13176"],
+                    "explain": True,
+                },
+            ]
+        }
+    )
+
+    user_context: Annotated[str, Field(max_length=MAX_CONTEXT)] | None = Field(
+        None, description="Past orders as one line, or any text."
+    )
+    query: Annotated[str, Field(max_length=MAX_CONTEXT)] | None = Field(
+        None, description="Words to search for, alone or before the context."
+    )
+    history: Annotated[list[HistoryOrder], Field(max_length=1_000)] | None = Field(
+        None, description="Past orders, oldest first; none for a new shopper."
+    )
+    user_id: Annotated[str, Field(max_length=256)] | None = Field(None, description="Who asks.")
+    days_since_prior_order: Days | None = Field(None, description="Days from the newest order to the one to come.")
+    order_dow: Weekday | None = Field(None, description="Weekday of the order to come.")
+    order_hour_of_day: Hour | None = Field(None, description="Hour of the order to come.")
+    top_k: int = Field(10, ge=1, le=100, description="How many products.")
+    exclude_product_ids: Annotated[list[ProductId], Field(max_length=1_000)] = Field(
+        default_factory=list, description="Never recommend these."
+    )
+    explain: bool = Field(False, description="Say why each product is recommended.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.history is not None and self.context is not None:
+            raise ValueError("history and user_context both say what was bought: send one of them")
+        if self.history is not None and self.words is not None:
+            raise ValueError("a query goes with a user_context or a user_id, or alone: leave the history out")
+        return self
+
+    @property
+    def context(self) -> str | None:
+        """The context, if there is a word in it."""
+        return self.user_context if self.user_context and self.user_context.strip() else None
+
+    @property
+    def words(self) -> str | None:
+        """The query, if there is a word in it."""
+        return self.query if self.query and self.query.strip() else None
+
+    def past_orders(self) -> Request | None:
+        """The history as the recommender takes it."""
+        if self.history is None:
+            return None
+        orders = [PastOrder(**order.model_dump()) for order in self.history]
+        return Request(orders, self.days_since_prior_order, self.order_dow, self.order_hour_of_day)
+
+
+class RecommendedProduct(BaseModel):
+    """One product of an answer."""
+
+    product_id: str
+    score: float = Field(description="Comparable within one answer; of a text model the cosine, -1 to 1.")
+    product_text: str
+    rank: int = Field(description="From 1.")
+    reason: str | None = Field(None, description="With `explain`: why, in a few words.")
+
+
+class Stats(BaseModel):
+    """Times and scores of an answer."""
+
+    total_latency_ms: float
+    query_embedding_time_ms: float = Field(description="In the text encoder; 0 where history alone was enough.")
+    similarity_compute_time_ms: float = Field(description="Ranking the catalogue.")
+    num_recommendations: int
+    top_score: float = Field(description="0 where nothing is recommended.")
+    avg_score: float
+    timestamp: datetime
+
+
+class RecommendResponse(BaseModel):
+    """The best products for a shopper."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    request_id: str = Field(description="Name it in feedback; the `X-Request-ID` of this answer.")
+    model_version: str
+    arm: str = Field(description="Which of the service's models; `default` where there is one.")
+    recommendations: list[RecommendedProduct]
+    stats: Stats
+
+
+class FeedbackBatch(BaseModel):
+    """Several events."""
+
+    events: Annotated[list[FeedbackEvent], Field(min_length=1, max_length=MAX_EVENTS)]
+
+
+class EventResult(BaseModel):
+    """What became of one event of a batch."""
+
+    index: int = Field(description="Its place in the batch, from 0.")
+    status: Literal["accepted", "duplicate", "rejected"]
+    event_id: str | None = None
+    fields: list[FieldError] | None = Field(default=None, description="Why it was rejected.")
+
+
+class FeedbackResponse(BaseModel):
+    """What became of the events.
+
+    `partial` (status 207) says that some were rejected; `results` then has every one of them.
+    """
+
+    status: Literal["accepted", "partial"]
+    count: int = Field(description="Events that are in the store now, those that were there before included.")
+    duplicates: int = Field(0, description="How many of them were there before.")
+    unattributed: int = Field(0, description="How many of them name a product that the store has not seen served.")
+    results: list[EventResult] | None = None
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """The models are loaded."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    status: Literal["ready"] = "ready"
+    models: dict[str, str] = Field(description="Arm to model version.")

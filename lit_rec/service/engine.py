@@ -1,0 +1,353 @@
+"""The models behind the service: loaded in the background, asked through queues, chosen by user."""
+
+import copy
+import hashlib
+import logging
+import sys
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lit_rec import schema
+from lit_rec.encoders import TorchEncoder
+from lit_rec.files import sha256_of_file, sha256_of_texts
+from lit_rec.index import Vectors
+from lit_rec.packaging.bundle import Bundle
+from lit_rec.pretrained import local_model
+from lit_rec.purchases import Queries, Request, histories_of
+from lit_rec.recommender import DEMO_QUERY, Recommendation, Recommender
+from lit_rec.service.batching import BatchingQueue
+from lit_rec.service.monitoring import Monitoring
+from lit_rec.service.settings import ArmSettings, ServiceSettings
+from lit_rec.service.shoppers import ShopperStore
+
+logger = logging.getLogger(__name__)
+
+_RANKED_TOGETHER = 8  # shoppers; more gain little, and each holds a score for every product
+_LONGEST_WAIT = 5.0  # seconds for a model that is being loaded, when the service ends
+
+State = Literal["loading", "ready", "failed", "closed"]
+Way = Literal["history", "text"]
+
+
+class NotReadyError(Exception):
+    """The models are not loaded, or not any more."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is known of a shopper; at least one of the two.
+
+    Args:
+        context: a context string, or any text.
+        request: past orders.
+        top_k: how many products, at least 1.
+        exclude_product_ids: never recommend these.
+    """
+
+    context: str | None = None
+    request: Request | None = None
+    top_k: int = 10
+    exclude_product_ids: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the engine recommends.
+
+    Args:
+        recommendations: best first.
+        arm: name of the arm that answered.
+        model_version: its model.
+        way: ``history``: ranked without a pass of the text encoder; ``text``: with one.
+        encode_ms: in the encoder, with the batch; 0 without one.
+        rank_ms: ranking the catalogue.
+    """
+
+    recommendations: Sequence[Recommendation]
+    arm: str
+    model_version: str
+    way: Way
+    encode_ms: float
+    rank_ms: float
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    embedding: Vectors
+    encode_ms: float
+
+
+@dataclass(frozen=True)
+class _Task:
+    question: Question
+    embedding: Vectors | None = None
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    recommendations: Sequence[Recommendation]
+    rank_ms: float
+
+
+class Arm:
+    """One model: its recommender, and the threads before it.
+
+    Args:
+        name: of the arm.
+        source: where the model is.
+        settings: of the service.
+        monitoring: counts.
+    """
+
+    def __init__(self, name: str, source: ArmSettings, settings: ServiceSettings, monitoring: Monitoring) -> None:
+        self.name, self.weight = name, source.weight
+        self.model_version = ""
+        self.shoppers_file: Path | None = None
+        self._source, self._settings, self._monitoring = source, settings, monitoring
+        self._recommender: Recommender | None = None
+        self._loading = threading.Lock()
+        self.encoding: BatchingQueue[str, _Encoded] = BatchingQueue(
+            f"encode-{name}",
+            self._make_encode,
+            n_threads=settings.encoder_threads,
+            max_batch_size=settings.max_batch_size,
+            max_waiting=settings.max_waiting,
+        )
+        self.ranking: BatchingQueue[_Task, _Ranked | None] = BatchingQueue(
+            f"rank-{name}",
+            lambda: self._rank,
+            n_threads=settings.ranking_threads,
+            max_batch_size=_RANKED_TOGETHER,
+            max_waiting=settings.max_waiting,
+        )
+        monitoring.waiting.labels(f"encode-{name}").set_function(lambda: self.encoding.n_waiting)
+        monitoring.waiting.labels(f"rank-{name}").set_function(lambda: self.ranking.n_waiting)
+
+    @property
+    def recommender(self) -> Recommender:
+        """The loaded model.
+
+        Raises:
+            NotReadyError: it is not loaded yet.
+        """
+        if self._recommender is None:
+            raise NotReadyError(f"arm {self.name} is not loaded")
+        return self._recommender
+
+    def load(self) -> None:
+        """Load the model and warm it up.
+
+        Raises:
+            LitRecError: it cannot be loaded.
+        """
+        self.encoding.start()
+        self.ranking.start()
+        self.recommender.recommend(DEMO_QUERY, 1)
+        self._monitoring.model_info.labels(self.name, self.model_version).set(1)
+
+    async def recommend(self, question: Question, deadline_seconds: float) -> Answer:
+        """Rank the catalogue for a shopper.
+
+        Args:
+            question: what is known of the shopper.
+            deadline_seconds: for each queue.
+
+        Raises:
+            OverloadedError: too many ask at once.
+        """
+        ranked = await self.ranking.run(_Task(question), deadline_seconds)
+        if ranked is not None:
+            return Answer(ranked.recommendations, self.name, self.model_version, "history", 0.0, ranked.rank_ms)
+        encoded = await self.encoding.run(self._context(question), deadline_seconds)
+        ranked = await self.ranking.run(_Task(question, encoded.embedding), deadline_seconds)
+        assert ranked is not None, "its text is encoded"
+        return Answer(ranked.recommendations, self.name, self.model_version, "text", encoded.encode_ms, ranked.rank_ms)
+
+    def close(self) -> None:
+        """Finish what waits, and end the threads."""
+        self.encoding.close()
+        self.ranking.close()
+
+    def _rank(self, tasks: Sequence[_Task]) -> list[_Ranked | None]:
+        """The rankings of a batch; None for those whose context has to be encoded first."""
+        began = time.perf_counter()
+        recommender = self.recommender
+        requests = [task.question.request or recommender.request_of(task.question.context or "") for task in tasks]
+        contexts = [self._context(task.question) for task in tasks]
+        queries = Queries(contexts, histories_of(requests, recommender.position))
+        needs_text = recommender.needs_text(queries).tolist()
+        ready = [row for row, task in enumerate(tasks) if task.embedding is not None or not needs_text[row]]
+        # What is excluded differs from one to the next, so those are ranked alone.
+        together = [row for row in ready if not tasks[row].question.exclude_product_ids]
+        groups = [[row] for row in ready if row not in together] + ([together] if together else [])
+        found: list[Sequence[Recommendation] | None] = [None] * len(tasks)
+        for rows in groups:
+            questions = [tasks[row].question for row in rows]
+            embeddings = [tasks[row].embedding for row in rows if needs_text[row]]
+            width = recommender.index.embeddings.shape[1]
+            of_text = np.array(embeddings, dtype=np.float32).reshape(len(embeddings), width)
+            most, excluded = max(question.top_k for question in questions), questions[0].exclude_product_ids
+            answers = recommender.rank(queries.select(np.array(rows)), of_text, most, excluded)
+            for row, question, answer in zip(rows, questions, answers, strict=True):
+                found[row] = answer[: question.top_k]
+        took = _ms_since(began)
+        return [None if answer is None else _Ranked(answer, took) for answer in found]
+
+    def _context(self, question: Question) -> str:
+        """What is encoded for a shopper where text is needed."""
+        if question.context is not None:
+            return question.context
+        return self.recommender.context_of(question.request or Request())
+
+    def _make_encode(self) -> Callable[[Sequence[str]], list[_Encoded]]:
+        """Load and warm up in the encoding thread itself: a torch that another thread has warmed is slower."""
+        with self._loading:
+            is_first = self._recommender is None
+            recommender = self._recommender or self._load()
+            encoder = recommender.encoder
+            if isinstance(encoder, TorchEncoder) and not is_first:  # its tokenizer serves one thread at a time
+                weights = {id(weight): weight for weight in encoder.model.parameters()}
+                encoder = copy.deepcopy(encoder, weights)  # all but the weights
+            if (torch := sys.modules.get("torch")) is not None:
+                torch.set_num_threads(1)  # of this thread; more would wait for each other under load
+            encoder.encode([DEMO_QUERY] * 2)
+            self._recommender = recommender
+
+        def encode(texts: Sequence[str]) -> list[_Encoded]:
+            began = time.perf_counter()
+            embeddings = encoder.encode(texts)
+            took = _ms_since(began)
+            self._monitoring.encode_batch_size.observe(len(texts))
+            return [_Encoded(embedding, took) for embedding in embeddings]
+
+        return encode
+
+    def _load(self) -> Recommender:
+        device, batch_size = self._settings.inference_device, self._settings.max_batch_size
+        if self._source.bundle is not None:
+            bundle = Bundle.load(self._source.bundle)
+            self.model_version, self.shoppers_file = bundle.manifest["model_version"], bundle.shoppers_file
+            return bundle.recommender(device=device, batch_size=batch_size)
+        assert self._source.model_dir is not None, "settings are checked"
+        assert self._source.corpus_path is not None, "settings are checked"
+        recommender = Recommender(
+            self._source.model_dir, self._source.corpus_path, device=device, batch_size=batch_size
+        )
+        self.model_version = _version_of(self._source.model_dir, recommender)
+        queries = self._source.corpus_path.with_name(schema.EVAL_QUERIES)
+        self.shoppers_file = queries if queries.is_file() else None
+        return recommender
+
+
+class Engine:
+    """All arms, and who is answered by which.
+
+    Args:
+        settings: of the service.
+        monitoring: counts.
+    """
+
+    def __init__(self, settings: ServiceSettings, monitoring: Monitoring) -> None:
+        self.monitoring = monitoring
+        self.shoppers = ShopperStore()
+        self._settings = settings
+        self.arms = {name: Arm(name, source, settings, monitoring) for name, source in settings.named_arms().items()}
+        self.state: State = "loading"
+        self._names = list(self.arms)
+        weights = [arm.weight for arm in self.arms.values()]
+        self._shares = [share / sum(weights) for share in accumulate(weights)]
+        self._loader = threading.Thread(target=self._load, name="load-models", daemon=True)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every model is loaded and warm."""
+        return self.state == "ready"
+
+    def start(self) -> None:
+        """Load the models in the background."""
+        self._loader.start()
+
+    def wait(self, timeout_seconds: float | None = None) -> State:
+        """Wait until the models are loaded, or cannot be.
+
+        Args:
+            timeout_seconds: at most so long.
+        """
+        self._loader.join(timeout_seconds)
+        return self.state
+
+    def arm_of(self, sticky_key: str) -> Arm:
+        """The arm of a user: always the same one, for as long as the arms' names and weights stay.
+
+        Args:
+            sticky_key: user id, or what else stands for the user.
+        """
+        digest = hashlib.sha256("\0".join([*self._names, sticky_key]).encode()).digest()
+        place = int.from_bytes(digest[:8]) / 2**64
+        return self.arms[self._names[min(bisect_right(self._shares, place), len(self._names) - 1)]]
+
+    async def recommend(self, question: Question, sticky_key: str) -> Answer:
+        """Rank the catalogue for a shopper, by the user's arm.
+
+        Args:
+            question: what is known of the shopper.
+            sticky_key: see :meth:`arm_of`.
+
+        Raises:
+            NotReadyError: the models are not loaded.
+            OverloadedError: too many ask at once.
+        """
+        if not self.is_ready:
+            raise NotReadyError(self.state)
+        return await self.arm_of(sticky_key).recommend(question, self._settings.request_deadline_seconds)
+
+    def close(self) -> None:
+        """Finish what waits, and end the threads; those that still load are left to end with the process."""
+        self._loader.join(_LONGEST_WAIT)
+        is_loading, self.state = self._loader.is_alive(), "closed"
+        self.monitoring.model_loaded.set(0)
+        if is_loading:
+            return
+        for arm in self.arms.values():
+            arm.close()
+
+    def _load(self) -> None:
+        began = time.perf_counter()
+        try:
+            for arm in self.arms.values():
+                arm.load()
+            files = [self._settings.shoppers_path, *(arm.shoppers_file for arm in self.arms.values())]
+            if (file := next((file for file in files if file is not None), None)) is not None:
+                self.shoppers.read(file)
+        except Exception:  # the process stays, so that /ready and the log can say what is wrong
+            logger.exception("models_not_loaded")
+            self.state = "failed"
+            return
+        if self.state == "closed":
+            return
+        self.state = "ready"
+        self.monitoring.model_loaded.set(1)
+        versions = {name: arm.model_version for name, arm in self.arms.items()}
+        logger.info("models_loaded", extra={"arms": versions, "seconds": round(time.perf_counter() - began, 2)})
+
+
+def _version_of(model_dir: str, recommender: Recommender) -> str:
+    """Name and content of a model and its catalogue, as ``name-0123456789ab``."""
+    folder, named = local_model(model_dir), Path(model_dir.partition("@")[0])  # the snapshot of a hub id, and its name
+    ranker = [folder / schema.RANKER, folder / schema.RANKER_WEIGHTS]
+    of_ranker = [sha256_of_file(file) for file in ranker if recommender.ranker is not None]
+    content = [recommender.encoder.fingerprint, *of_ranker, *recommender.corpus, *recommender.corpus.values()]
+    name = named.parent.name if named.name == "final" else named.name
+    return f"{name or 'model'}-{sha256_of_texts(content)[:12]}"
+
+
+def _ms_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1_000

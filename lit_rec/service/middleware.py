@@ -1,0 +1,211 @@
+"""The gate before every route: request id, route, limits, keys and size, all before a body is parsed."""
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lit_rec.service.http_errors import ApiError, internal_error
+from lit_rec.service.limits import Keys, RateLimits
+from lit_rec.service.logs import request_id_of_context
+from lit_rec.service.monitoring import Monitoring
+
+logger = logging.getLogger(__name__)
+
+OPEN_ROUTES = frozenset({"/", "/static", "/health", "/ready", "/docs", "/docs-static", "/redoc", "/openapi.json"})
+"""Templates that anybody may read."""
+
+METRICS = "/metrics"
+_UNKNOWN = "unknown"
+_UNNAMED = "other"
+_NOT_COUNTED = frozenset({"/health", "/ready", METRICS, "/static", "/docs-static"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_FROM_HERE_ALONE = "default-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src 'self' blob:"
+
+
+class Gate:
+    """Pure ASGI, so that a body streams past it only as far as it is allowed to.
+
+    Args:
+        app: what comes after.
+        routes: of the whole app: what a path is called in metrics.
+        monitoring: counts.
+        keys: of callers.
+        metrics_keys: of ``/metrics``; none leaves it open.
+        rate_limits: of a caller to a route.
+        max_body_bytes: of a request.
+        body_timeout_seconds: for a body to arrive.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        routes: Iterable[BaseRoute],
+        monitoring: Monitoring,
+        keys: Keys,
+        metrics_keys: Keys,
+        rate_limits: RateLimits,
+        max_body_bytes: int,
+        body_timeout_seconds: float,
+    ) -> None:
+        self._app, self._routes, self._monitoring = app, routes, monitoring
+        self._keys, self._metrics_keys, self._rate_limits = keys, metrics_keys, rate_limits
+        self._max_body_bytes, self._body_timeout_seconds = max_body_bytes, body_timeout_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = Headers(scope=scope)
+        token = request_id_of_context.set(_request_id(headers.get("x-request-id", "")))
+        route = self._route(scope)
+        answer = _Answer(send, request_id_of_context.get())
+        try:
+            with self._monitoring.in_progress.track_inprogress():
+                await self._answer(scope, receive, answer, headers, route)
+        finally:
+            seconds = time.perf_counter() - began
+            self._count(scope, route, answer.status, seconds)
+            request_id_of_context.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer", headers: Headers, route: str) -> None:
+        try:
+            await self._check_caller(scope, headers, route)
+            body = await self._read_body(receive, headers)
+            await self._app(scope, _replayed(body, receive), answer)
+        except _DisconnectedError:
+            answer.status = 499
+        except ApiError as error:
+            await error.response()(scope, receive, answer)
+        except Exception:
+            logger.exception("request_failed", extra={"route": route})
+            if answer.status is not None:  # too late for another answer: the connection is all that is left to break
+                raise
+            await internal_error().response()(scope, receive, answer)
+
+    def _route(self, scope: Scope) -> str:
+        partial = _UNKNOWN
+        for route in self._routes:
+            match, _ = route.matches(scope)
+            if match == Match.FULL:
+                return _template(route)
+            if match == Match.PARTIAL and partial == _UNKNOWN:
+                partial = _template(route)
+        return partial
+
+    async def _check_caller(self, scope: Scope, headers: Headers, route: str) -> None:
+        accepted = self._metrics_keys if route == METRICS else self._keys
+        sent = _key_of(headers)
+        name = accepted.name_of(sent) if sent else None
+        if route not in _NOT_COUNTED:
+            client = scope.get("client")
+            caller = f"key {name}" if name else f"address {client[0] if client else ''}"
+            if (seconds := await self._rate_limits.seconds_to_wait(caller, route)) is not None:
+                self._refuse("rate")
+                raise ApiError(429, "rate_limited", "Too many requests; wait before the next.", retry_after=seconds)
+        if accepted and name is None and route not in OPEN_ROUTES and route != _UNKNOWN:
+            self._refuse("key")
+            code, message = ("invalid_key", "This key is not accepted.") if sent else ("key_required", _KEY_REQUIRED)
+            raise ApiError(401, code, message, headers={"WWW-Authenticate": "Bearer"})
+
+    async def _read_body(self, receive: Receive, headers: Headers) -> bytes:
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self._max_body_bytes:
+            raise self._too_large()
+        chunks, size = [], 0
+        try:
+            async with asyncio.timeout(self._body_timeout_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _DisconnectedError
+                    chunks.append(message.get("body", b""))
+                    size += len(chunks[-1])
+                    if size > self._max_body_bytes:
+                        raise self._too_large()
+                    if not message.get("more_body", False):
+                        return b"".join(chunks)
+        except TimeoutError:
+            self._refuse("slow_body")
+            raise ApiError(408, "body_timeout", "The body did not arrive in time.") from None
+
+    def _too_large(self) -> ApiError:
+        self._refuse("size")
+        return ApiError(413, "body_too_large", f"A body may have at most {self._max_body_bytes:,} bytes.")
+
+    def _refuse(self, reason: str) -> None:
+        self._monitoring.refused.labels(reason).inc()
+
+    def _count(self, scope: Scope, route: str, status: int | None, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._monitoring.requests.labels(method, route, status or 500).inc()
+        self._monitoring.request_seconds.labels(route).observe(seconds)
+        level = logging.DEBUG if route in _NOT_COUNTED else logging.INFO
+        extra = {"method": method, "path": scope["path"], "route": route, "status": status or 500}
+        logger.log(level, "request", extra=extra | {"latency_ms": round(seconds * 1_000, 2)})
+
+
+_KEY_REQUIRED = "Send a key, as X-API-Key or as Authorization: Bearer."
+
+
+class _DisconnectedError(Exception):
+    """The caller left before the body was whole."""
+
+
+class _Answer:
+    """Sends, with the request id on it, and remembers the status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self._request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            if headers.get("content-type", "").startswith("text/html"):
+                headers.setdefault("Content-Security-Policy", _FROM_HERE_ALONE)
+        await self._send(message)
+
+
+def _request_id(sent: str) -> str:
+    return sent if _REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
+
+
+def _template(route: BaseRoute) -> str:
+    """The route's path as it was declared; routes that have none are known, and nobody's without a key."""
+    path: str = getattr(route, "path", _UNNAMED)
+    return path or "/"
+
+
+def _key_of(headers: Headers) -> str:
+    if key := headers.get("x-api-key", "").strip():
+        return key
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """The body that was read, once, and then what comes after it."""
+    is_sent = False
+
+    async def replay() -> Message:
+        nonlocal is_sent
+        if is_sent:
+            return await receive()
+        is_sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,174 @@
+"""``POST /recommend``."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from fastapi import FastAPI, Request
+
+from lit_rec.feedback.store import ServedList
+from lit_rec.purchases import Request as PastOrders
+from lit_rec.service.batching import OverloadedError
+from lit_rec.service.contract import RecommendedProduct, RecommendRequest, RecommendResponse, Stats
+from lit_rec.service.engine import Answer, Engine, NotReadyError, Question
+from lit_rec.service.http_errors import ApiError, ErrorBody
+from lit_rec.service.logs import request_id_of_context
+
+logger = logging.getLogger(__name__)
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorBody, "description": "No key, or one that is not accepted"},
+    413: {"model": ErrorBody, "description": "The body is too large"},
+    422: {"model": ErrorBody, "description": "Fields that cannot be used"},
+    429: {"model": ErrorBody, "description": "Too many requests; see Retry-After"},
+    503: {"model": ErrorBody, "description": "Loading, overloaded or draining; see Retry-After"},
+}
+_RECOMMEND_ERRORS: dict[int | str, dict[str, Any]] = ERRORS | {
+    400: {"model": ErrorBody, "description": "Nothing to recommend for"},
+    404: {"model": ErrorBody, "description": "The service does not know this user_id"},
+}
+
+
+def add_recommend(app: FastAPI) -> None:
+    """Add the route."""
+
+    @app.post(
+        "/recommend",
+        response_model_exclude_none=True,
+        responses=_RECOMMEND_ERRORS,
+        summary="The best products for a shopper",
+        tags=["recommend"],
+    )
+    async def recommend(body: RecommendRequest, request: Request) -> RecommendResponse:
+        monitoring = request.app.state.monitoring
+        began = time.perf_counter()
+        try:
+            answer = await _answer(body, request.app)
+        except Exception:
+            monitoring.recommendations.labels("error").inc()
+            raise
+        seconds = time.perf_counter() - began
+        monitoring.recommendations.labels("success").inc()
+        monitoring.recommendation_seconds.observe(seconds)
+        monitoring.rank_seconds.observe(answer.rank_ms / 1_000)
+        if answer.way == "text":
+            monitoring.encode_seconds.observe(answer.encode_ms / 1_000)
+        monitoring.by_arm.labels(answer.arm, answer.model_version, answer.way).inc()
+        response = _response(answer, body.explain, seconds * 1_000)
+        if (recorder := request.app.state.recorder) is not None:
+            recorder.record(_served(body, answer, response))
+        logger.info(
+            "recommendation_served",
+            extra={
+                "top_k": len(answer.recommendations),
+                "arm": answer.arm,
+                "model_version": answer.model_version,
+                "way": answer.way,
+                "latency_ms": round(seconds * 1_000, 2),
+            },
+        )
+        return response
+
+
+async def _answer(body: RecommendRequest, app: FastAPI) -> Answer:
+    engine: Engine = app.state.engine
+    if not engine.is_ready:
+        _refuse(app, "loading", "The models are not loaded yet.", retry_after=5)
+    question = _question(body, app)
+    try:
+        return await engine.recommend(question, body.user_id or _hash(body) or request_id_of_context.get())
+    except OverloadedError:
+        _refuse(app, "overloaded", "Too many requests at once.", retry_after=1)
+    except NotReadyError:
+        _refuse(app, "loading", "The models are not loaded.", retry_after=5)
+
+
+def _refuse(app: FastAPI, code: str, message: str, retry_after: float) -> NoReturn:
+    app.state.monitoring.refused.labels("overload" if code == "overloaded" else code).inc()
+    raise ApiError(503, code, message, retry_after=retry_after)
+
+
+def _question(body: RecommendRequest, app: FastAPI) -> Question:
+    context, past_orders = body.context, body.past_orders()
+    shopper = app.state.shoppers.get(body.user_id or "")
+    if context is None and past_orders is None and shopper is not None:
+        context, past_orders = shopper.context, shopper.request
+    if body.words is not None:  # text alone: what was bought is words among words
+        context, past_orders = " ".join(filter(None, (body.words, context))), PastOrders()
+    if context is None and past_orders is None:
+        if body.user_id:
+            message = "This service does not know the user_id; send a user_context or a history with it."
+            raise ApiError(404, "unknown_user", message)
+        message = "Send a user_context with a word in it, a history, a query, or a user_id that this service knows."
+        raise ApiError(400, "nothing_to_recommend_for", message)
+    return Question(context, past_orders, body.top_k, body.exclude_product_ids)
+
+
+def _hash(body: RecommendRequest) -> str | None:
+    """Stands for what was bought, and so for a user without an id."""
+    if body.history is not None:
+        content = json.dumps([order.model_dump() for order in body.history])
+    elif (text := _text(body)) is not None:
+        content = text
+    else:
+        return None
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _text(body: RecommendRequest) -> str | None:
+    return " ".join(filter(None, (body.words, body.context))) or None
+
+
+def _response(answer: Answer, explain: bool, latency_ms: float) -> RecommendResponse:
+    scores = [each.score for each in answer.recommendations]
+    return RecommendResponse(
+        request_id=request_id_of_context.get(),
+        model_version=answer.model_version,
+        arm=answer.arm,
+        recommendations=[
+            RecommendedProduct(
+                product_id=each.product_id,
+                score=each.score,
+                product_text=each.product_text,
+                rank=rank,
+                reason=each.reason if explain else None,
+            )
+            for rank, each in enumerate(answer.recommendations, 1)
+        ],
+        stats=Stats(
+            total_latency_ms=latency_ms,
+            query_embedding_time_ms=answer.encode_ms,
+            similarity_compute_time_ms=answer.rank_ms,
+            num_recommendations=len(scores),
+            top_score=scores[0] if scores else 0.0,
+            avg_score=_mean(scores),
+            timestamp=datetime.now(UTC),
+        ),
+    )
+
+
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def _served(body: RecommendRequest, answer: Answer, response: RecommendResponse) -> ServedList:
+    history = None
+    if body.history is not None:
+        to_come = body.model_dump(include={"days_since_prior_order", "order_dow", "order_hour_of_day"})
+        history = {"orders": [order.model_dump() for order in body.history], **to_come}
+    return ServedList(
+        request_id=response.request_id,
+        product_ids=[each.product_id for each in answer.recommendations],
+        scores=[each.score for each in answer.recommendations],
+        model_version=answer.model_version,
+        arm=answer.arm,
+        user_id=body.user_id,
+        user_context_hash=_hash(body),
+        context=_text(body),
+        history=history,
+        latency_ms=response.stats.total_latency_ms,
+    )

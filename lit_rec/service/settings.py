@@ -1,0 +1,235 @@
+"""Settings of the service: environment variables, over a file of them, over defaults."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import limits
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lit_rec.errors import SettingError
+from lit_rec.service.limits import IN_MEMORY
+
+SETTINGS_FILE = "LIT_REC_SETTINGS"
+"""Environment variable that names the file of settings; without it, ``.env`` of the working folder."""
+
+DEFAULT_ARM = "default"
+"""Name of the arm where there is one model."""
+
+_NO_LIMIT = {"", "off"}
+_NEXT = "docs/settings.md describes each"
+
+
+class ArmSettings(BaseModel):
+    """One model behind the service.
+
+    Args:
+        bundle: folder that ``package`` wrote; or
+        model_dir: model folder or hub id, and
+        corpus_path: its catalogue, product id to text.
+        weight: share of the users, relative to the other arms'.
+    """
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    bundle: Path | None = None
+    model_dir: str | None = None
+    corpus_path: Path | None = None
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _names_a_model(self) -> Self:
+        if self.bundle is not None and (self.model_dir or self.corpus_path):
+            raise ValueError("name a bundle, or a model_dir with its corpus_path, not both")
+        if self.bundle is None and not (self.model_dir and self.corpus_path):
+            raise ValueError("name a bundle, or a model_dir with its corpus_path")
+        for path in (self.bundle, self.corpus_path):
+            if path is not None and not path.exists():
+                raise ValueError(f"there is no {path}")
+        return self
+
+
+class ServiceSettings(BaseSettings):
+    """All settings; each is an environment variable of the same name, or a line of the settings file.
+
+    ``LIT_REC_SETTINGS`` names the file; else ``.env`` of the working folder is read where there is one. A variable wins
+    over the file. ``docs/settings.md`` is written from the descriptions below.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    bundle: Path | None = Field(None, description="Folder that `package` wrote: model, catalogue, index, shoppers.")
+    model_dir: str | None = Field(
+        None,
+        description="Model folder or hub id, with `CORPUS_PATH`; instead of a bundle.",
+        examples=["models/a/final"],
+    )
+    corpus_path: Path | None = Field(None, description="Catalogue of `MODEL_DIR`: JSON file, product id to text.")
+    arms: Annotated[dict[str, ArmSettings], NoDecode] = Field(
+        default_factory=dict,
+        description="Several models, split by user: JSON, name to `bundle` (or `model_dir`, `corpus_path`), `weight`.",
+        examples=['{"a": {"bundle": "bundles/a"}, "b": {"bundle": "bundles/b", "weight": 0.5}}'],
+    )
+    shoppers_path: Path | None = Field(
+        None,
+        description="Shoppers that are known by `user_id`; by default the bundle's, or `eval_queries.json` beside "
+        "the catalogue.",
+    )
+
+    inference_device: str | None = Field(None, description="`cuda`, `mps` or `cpu`; by default the best there is.")
+    encoder_threads: int = Field(2, ge=1, le=64, description="Threads that encode texts, of each arm, a core each.")
+    ranking_threads: int = Field(2, ge=1, le=64, description="Threads that rank the catalogue, of each arm.")
+    max_batch_size: int = Field(16, ge=1, le=1024, description="Texts encoded at a time, as many as wait.")
+    max_waiting: int = Field(128, ge=1, description="Requests that may wait for a thread; more are refused with 503.")
+    request_deadline_seconds: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="A request that waited longer is refused with 503."
+    )
+
+    feedback_db_path: str = Field(
+        "data/feedback.db", min_length=1, description="Feedback store: a file of SQLite, or a PostgreSQL URL."
+    )
+    store_served: bool = Field(True, description="Store what was recommended, so that feedback can be joined to it.")
+
+    api_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Keys that are accepted, separated by commas; without one anybody may ask."
+    )
+    metrics_key: SecretStr | None = Field(
+        None, description="Key that `/metrics` asks for, as a Bearer token; without it `/metrics` is open."
+    )
+    rate_limit: str = Field(
+        "600/minute",
+        description="Requests of one caller (key, else address) to one route, such as `60/minute` or "
+        "`5/second;1000/hour`; `off` for no limit.",
+    )
+    rate_limit_storage: str = Field(
+        IN_MEMORY, description="Where they are counted: `memory://`, or `redis://host:6379` for several replicas."
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1_024, description="Larger bodies are refused with 413.")
+    body_timeout_seconds: float = Field(
+        15.0, gt=0, allow_inf_nan=False, description="A body that takes longer to arrive is refused with 408."
+    )
+
+    serve_page: bool = Field(True, description="Serve the page at `/`.")
+    serve_docs: bool = Field(True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=300,
+        description="After SIGTERM `/ready` says 503 for so long before the server closes its socket.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Of the JSON lines on stderr.")
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+
+    @field_validator(
+        "metrics_key", "bundle", "model_dir", "corpus_path", "shoppers_path", "inference_device", mode="before"
+    )
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _of_json(cls, value: object) -> object:
+        return json.loads(value or "{}") if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _limits(cls, value: str) -> str:
+        if value.strip().lower() in _NO_LIMIT:
+            return ""
+        parsed = limits.parse_many(value)
+        if any(each.amount < 1 for each in parsed):
+            raise ValueError("a limit allows at least one request; `off` switches limits off")
+        return value
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _storage(cls, value: str) -> str:
+        if value != IN_MEMORY and value.partition("://")[0] not in {"redis", "rediss"}:
+            raise ValueError(f"must be {IN_MEMORY}, redis://host:port or rediss://host:port")
+        return value
+
+    @field_validator("corpus_path", "bundle", "shoppers_path")
+    @classmethod
+    def _is_there(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.exists():
+            raise ValueError(f"there is no {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _names_one_model(self) -> Self:
+        ways = [bool(self.bundle), bool(self.model_dir), bool(self.arms)]
+        if sum(ways) > 1:
+            raise ValueError("BUNDLE, MODEL_DIR and ARMS are three ways to name a model: set one of them")
+        if not any(ways):
+            raise ValueError("no model is named: set BUNDLE, or MODEL_DIR and CORPUS_PATH, or ARMS")
+        if self.model_dir and self.corpus_path is None:
+            raise ValueError("MODEL_DIR needs CORPUS_PATH, the eval_corpus.json it recommends from")
+        return self
+
+    def named_arms(self) -> dict[str, ArmSettings]:
+        """The models by name; a single one is called ``default``."""
+        if self.arms:
+            return dict(self.arms)
+        if self.bundle is not None:
+            return {DEFAULT_ARM: ArmSettings(bundle=self.bundle)}
+        return {DEFAULT_ARM: ArmSettings(model_dir=self.model_dir, corpus_path=self.corpus_path)}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, and that over the file."""
+        return init_settings, env_settings, dotenv_settings
+
+
+def load_settings() -> ServiceSettings:
+    """Read the settings of this process.
+
+    Raises:
+        SettingError: some are wrong; every one of them is in the message.
+    """
+    named = os.environ.get(SETTINGS_FILE)
+    if named and not Path(named).is_file():
+        raise SettingError(f"{SETTINGS_FILE} names a file of settings", f"there is no {named}", "Name one, or unset it")
+    problems = [f"  {name}: there is no such setting" for name in _unknown(Path(named))] if named else []
+    try:
+        settings = ServiceSettings(_env_file=named or ".env", _env_file_encoding="utf-8")  # type: ignore[call-arg]
+    except ValidationError as error:
+        problems += [f"  {_name(each['loc'])}{_what(each['msg'])}" for each in error.errors(include_input=False)]
+    if problems:
+        count = f"{len(problems)} of the service's settings {'is' if len(problems) == 1 else 'are'} wrong"
+        raise SettingError(count, "\n" + "\n".join(problems) + "\n", _NEXT)
+    return settings
+
+
+def _unknown(file: Path) -> list[str]:
+    """Names in a file of ours alone that are no settings, as a misspelt one."""
+    return [name for name in dotenv_values(file) if name.lower() not in ServiceSettings.model_fields]
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    if not location:
+        return ""
+    return ".".join([str(location[0]).upper(), *map(str, location[1:])]) + ": "
+
+
+def _what(message: str) -> str:
+    return message.removeprefix("Value error, ")

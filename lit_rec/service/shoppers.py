@@ -1,0 +1,86 @@
+"""Shoppers that the service knows by their id."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lit_rec.errors import ProcessedFolderError
+from lit_rec.files import read_json
+from lit_rec.purchases import PastOrder, Request
+
+
+@dataclass(frozen=True)
+class Shopper:
+    """A shopper of the store.
+
+    Args:
+        context: the context string of what was bought before; None where there is none.
+        request: the past orders; None where they are not known one by one.
+        next_product_ids: what was really bought next, where that is known.
+        record: as the file has it.
+    """
+
+    context: str | None = None
+    request: Request | None = None
+    next_product_ids: tuple[str, ...] = ()
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+class ShopperStore:
+    """Shoppers by id; empty until :meth:`read`."""
+
+    def __init__(self) -> None:
+        self._shoppers: dict[str, Shopper] = {}
+
+    def read(self, file: Path) -> None:
+        """Take the shoppers of a file.
+
+        Args:
+            file: ``shoppers.json`` of a bundle, or ``eval_queries.json`` of a processed folder, where a shopper is a
+                context string.
+
+        Raises:
+            ProcessedFolderError: the file is something else.
+        """
+        self._shoppers = _read(file)
+
+    def __len__(self) -> int:
+        return len(self._shoppers)
+
+    @property
+    def user_ids(self) -> list[str]:
+        """All ids, in the file's order."""
+        return list(self._shoppers)
+
+    def get(self, user_id: str) -> Shopper | None:
+        """The shopper of an id; None where there is none."""
+        return self._shoppers.get(user_id)
+
+
+def _read(file: Path) -> dict[str, Shopper]:
+    try:
+        content = read_json(file)
+        return {user_id: _shopper(record) for user_id, record in content.items()}
+    except (OSError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise ProcessedFolderError(
+            f"{file} must map user ids to shoppers, or to context strings",
+            f"{type(error).__name__}: {error}",
+            "Package the model again, or name another SHOPPERS_PATH",
+        ) from error
+
+
+def _shopper(record: Any) -> Shopper:  # noqa: ANN401 - whatever the file holds
+    if isinstance(record, str):
+        return Shopper(context=record, record={"context": record})
+    orders = [
+        PastOrder(
+            [str(product_id) for product_id in order["product_ids"]],
+            days_since_prior_order=order.get("days_since_prior_order"),
+            order_dow=order.get("order_dow"),
+            order_hour_of_day=order.get("order_hour_of_day"),
+        )
+        for order in record["orders"]
+    ]
+    to_come = (record.get(name) for name in ("days_since_prior_order", "order_dow", "order_hour_of_day"))
+    return Shopper(record.get("context"), Request(orders, *to_come), tuple(record.get("next", ())), record)

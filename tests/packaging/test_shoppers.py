@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from lit_rec import schema
+from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.purchase_files import read_eval_histories
+from lit_rec.packaging.shoppers import held_out_shoppers
+from lit_rec.processed import ProcessedFolder
+from lit_rec.purchases import PastOrder, Request, histories_of
+
+
+@pytest.fixture(scope="module")
+def folder(processed_dir):
+    return ProcessedFolder(processed_dir)
+
+
+def request_of(shopper):
+    names = ("days_since_prior_order", "order_dow", "order_hour_of_day")
+    orders = [PastOrder(order["product_ids"], None, *(order[name] for name in names)) for order in shopper["orders"]]
+    return Request(orders, *(shopper[name] for name in names))
+
+
+def test_the_orders_make_the_same_history_again(folder):
+    shoppers = held_out_shoppers(folder, 100)
+    position = {product_id: row for row, product_id in enumerate(folder.corpus)}
+    made = histories_of([request_of(shopper) for shopper in shoppers.values()], position)
+    read = read_eval_histories(folder, list(shoppers))
+    for name in ("line_start", "product", "cart_position", "line_dow", "line_hour", "dow", "hour"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(read, name), err_msg=name)
+    for name in ("days_ago", "days_since_prior"):
+        np.testing.assert_allclose(getattr(made, name), getattr(read, name), atol=0.01, err_msg=name)
+
+
+def test_they_are_held_out_for_testing(folder):
+    every = EvaluationQueries.read(folder)
+    of_test = {every.query_ids[row] for row in every.of_split(schema.Split.TEST)}
+    shoppers = held_out_shoppers(folder, 100)
+    assert set(shoppers) == of_test
+    assert all(shopper["context"] == folder.queries[query_id] for query_id, shopper in shoppers.items())
+    assert all(shopper["next"] == folder.relevant_docs[query_id] for query_id, shopper in shoppers.items())
+    assert shoppers[next(iter(shoppers))]["orders"][0]["days_since_prior_order"] is None
+
+
+def test_the_sample_is_seeded(folder):
+    few = held_out_shoppers(folder, 3, seed=1)
+    assert len(few) == 3
+    assert few == held_out_shoppers(folder, 3, seed=1)
+    assert set(few) != set(held_out_shoppers(folder, 3, seed=2))

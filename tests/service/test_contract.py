@@ -1,0 +1,42 @@
+"""The forms of requests and answers."""
+
+import pytest
+from pydantic import ValidationError
+
+from lit_rec.service.contract import FeedbackBatch, RecommendRequest
+
+
+def test_by_default_ten_products_without_reasons_and_nothing_excluded():
+    asked = RecommendRequest(user_context="milk")
+    assert (asked.top_k, asked.explain, asked.exclude_product_ids) == (10, False, [])
+
+
+@pytest.mark.parametrize(("sent", "context"), [(None, None), ("", None), (" \t", None), (" milk ", " milk ")])
+def test_a_context_without_a_word_is_none(sent, context):
+    assert RecommendRequest(user_context=sent).context == context
+
+
+def test_limits_are_part_of_the_contract():
+    RecommendRequest(user_context="x" * 10_000, exclude_product_ids=["1"] * 1_000, top_k=100)
+    for wrong in ({"user_context": "x" * 10_001}, {"exclude_product_ids": ["1"] * 1_001}, {"top_k": 101}):
+        with pytest.raises(ValidationError):
+            RecommendRequest(**wrong)
+
+
+def test_a_blank_context_beside_a_history_says_nothing_else():
+    assert RecommendRequest(user_context="", history=[]).past_orders().orders == []
+
+
+def test_an_order_keeps_a_float_where_days_are_not_whole():
+    order = {"product_ids": ["1"], "days_since_prior_order": 1.5}
+    assert RecommendRequest(history=[order]).past_orders().orders[0].days_since_prior_order == 1.5
+
+
+def test_examples_of_the_documentation_are_requests():
+    for example in RecommendRequest.model_json_schema()["examples"]:
+        RecommendRequest.model_validate(example)
+
+
+def test_a_batch_has_events():
+    with pytest.raises(ValidationError):
+        FeedbackBatch(events=[])

@@ -1,0 +1,54 @@
+"""Shoppers by id, from a bundle's file and from a processed folder's."""
+
+import json
+
+import pytest
+
+from lit_rec.errors import ProcessedFolderError
+from lit_rec.purchases import PastOrder, Request
+from lit_rec.service.shoppers import ShopperStore
+
+RECORD = {
+    "context": "[w1h8] Milk.",
+    "orders": [{"product_ids": ["1", "2"], "days_since_prior_order": None, "order_dow": 1, "order_hour_of_day": 8}],
+    "days_since_prior_order": 3.0,
+    "order_dow": 2,
+    "order_hour_of_day": 9,
+    "next": ["4"],
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def of(content):
+        file = tmp_path / "shoppers.json"
+        file.write_text(content if isinstance(content, str) else json.dumps(content))
+        store = ShopperStore()
+        store.read(file)
+        return store
+
+    return of
+
+
+def test_it_is_empty_until_it_is_read():
+    assert len(ShopperStore()) == 0
+    assert ShopperStore().get("a") is None
+
+
+def test_a_bundle_knows_their_orders(read):
+    store = read({"a": RECORD})
+    assert store.user_ids == ["a"]
+    shopper = store.get("a")
+    assert shopper.request == Request([PastOrder(["1", "2"], None, None, 1, 8)], 3.0, 2, 9)
+    assert (shopper.context, shopper.next_product_ids, shopper.record) == ("[w1h8] Milk.", ("4",), RECORD)
+
+
+def test_a_processed_folder_knows_their_contexts(read):
+    shopper = read({"a": "[w1h8] Milk."}).get("a")
+    assert (shopper.context, shopper.request) == ("[w1h8] Milk.", None)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 7}', '{"a": {"context": "x"}}', '{"a": {"orders": [{}]}}'])
+def test_anything_else_is_named(read, content):
+    with pytest.raises(ProcessedFolderError, match=r"shoppers\.json must map"):
+        read(content)
