@@ -11,11 +11,12 @@ from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from lit_rec import __version__, schema
+from lit_rec import __version__, cli_feedback, schema
+from lit_rec.command_line import call_arguments, summary_of, verb_parser
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.errors import LitRecError, SettingError
 from lit_rec.evaluation.settings import EvaluationSettings
@@ -190,6 +191,87 @@ def export(ckpt_path: Path, output_dir: Path) -> Path:
     return folder
 
 
+def package(
+    model_dir: str,
+    corpus: Path,
+    backend: Literal["torch", "onnx", "onnx_int8"] = "torch",
+    name: str | None = None,
+    n_shoppers: int = 200,
+    build: bool = True,
+    output_dir: Path | None = None,
+    allow_unmeasured: bool = False,
+) -> str:
+    """Turn a model folder and a catalogue into a BentoML model, and build the bento that serves it.
+
+    Args:
+        model_dir: a model folder, with or without a ranker, or a hub id.
+        corpus: JSON file, product id to text: eval_corpus.json of a processed folder.
+        backend: 'torch'; 'onnx': ONNX Runtime, without torch; 'onnx_int8': smaller and faster, nearly as good.
+        name: first part of the model version; by default the model folder's name.
+        n_shoppers: held-out shoppers of the processed folder that the service then knows by their id; 0 for none.
+        build: build a bento; false leaves it at the BentoML model.
+        output_dir: write a plain folder instead, for BUNDLE or ARMS of the service; no BentoML is then needed.
+        allow_unmeasured: package a model that records no metrics too.
+
+    Returns:
+        The tag of the bento, else of the BentoML model, else the folder.
+    """
+    from lit_rec.packaging.package import package as package_model
+
+    made = package_model(
+        model_dir,
+        corpus,
+        backend=backend,
+        name=name,
+        n_shoppers=n_shoppers,
+        build=build,
+        output_dir=output_dir,
+        allow_unmeasured=allow_unmeasured,
+    )
+    logger.info("Packaged %s", made.model_version)
+    if output_dir is not None:
+        _say_next(f"BUNDLE={output_dir} bentoml serve")
+        return str(output_dir)
+    if made.bento_tag is None:
+        _say_next(f"bentoml models get {made.model_tag}", "bentoml serve", "bentoml build")
+        return str(made.model_tag)
+    _say_next(f"bentoml serve {made.bento_tag}", f"bentoml containerize {made.bento_tag}")
+    return made.bento_tag
+
+
+def push(
+    model_dir: Path,
+    repo_id: str,
+    corpus: Path | None = None,
+    branch: str | None = None,
+    private: bool = False,
+    allow_unmeasured: bool = False,
+) -> str:
+    """Put a model folder on the Hugging Face Hub, with a card written from its recorded metrics.
+
+    The token is HF_TOKEN, of the environment or of .env.
+
+    Args:
+        model_dir: a model folder that export wrote, with or without a ranker.
+        repo_id: where it goes, owner/name; made where there is none.
+        corpus: push this corpus file too.
+        branch: push to this branch instead of main; made where there is none.
+        private: make the repository private; one that is there already must be.
+        allow_unmeasured: push a folder that records no metrics too.
+
+    Returns:
+        What loads exactly this: owner/name@commit.
+    """
+    from lit_rec.hub import push as push_model
+
+    pushed = push_model(
+        model_dir, repo_id, corpus=corpus, branch=branch, private=private, allow_unmeasured=allow_unmeasured
+    )
+    logger.info("Pushed: %s", pushed.url)
+    _say_next(f"python -m lit_rec recommend --model_dir {pushed.pinned}")
+    return pushed.pinned
+
+
 def evaluate(settings: EvaluationSettings) -> dict[str, object]:
     """Measure models and baselines on the same queries, with intervals of every difference.
 
@@ -289,6 +371,8 @@ _VERBS: dict[str, Callable[..., object]] = {
     "compare": compare,
     "recommend": recommend,
     "export": export,
+    "package": package,
+    "push": push,
 }
 _SETTINGS: dict[str, type] = {
     "prepare": PrepareSettings,
@@ -335,15 +419,9 @@ def _run(words: list[str], *, of_process: bool = False) -> object:
     parser = _parser()
     chosen = parser.parse_args(words)
     verb: str = chosen.subcommand
-    return _VERBS[verb](**_arguments(verb, chosen[verb]))
-
-
-def _arguments(verb: str, namespace: Namespace) -> dict[str, object]:
-    values = {name: value for name, value in vars(namespace).items() if name != "config"}
-    if (settings := _SETTINGS.get(verb)) is not None:
-        names = [field.name for field in fields(settings)]
-        values["settings"] = settings(**{name: values.pop(name) for name in names})
-    return values
+    if verb == "feedback":
+        return cli_feedback.run(chosen.feedback)
+    return _VERBS[verb](**call_arguments(_SETTINGS.get(verb), chosen[verb]))
 
 
 def _parser() -> ArgumentParser:
@@ -352,16 +430,14 @@ def _parser() -> ArgumentParser:
     )
     verbs = parser.add_subcommands(title="verbs", metavar="VERB", description="Each has its own --help.")
     for name, function in _VERBS.items():
-        summary = (function.__doc__ or "").partition("\n")[0]
-        verb = ArgumentParser(description=summary)
-        verb.add_argument("--config", action="config", help="A YAML file with any of these settings.")
-        if name in _SETTINGS:
-            verb.add_class_arguments(_SETTINGS[name], skip=set(_MANY))
+        verb = verb_parser(function, _SETTINGS.get(name), skip=_MANY)
         if name == "evaluate":
             for many, explained in _MANY.items():
                 verb.add_argument(f"--{many}", nargs="+", type=str, default=[], metavar="NAME", help=explained)
-        verb.add_function_arguments(function, skip={"settings"})
-        verbs.add_subcommand(name, verb, help=summary)
+        verbs.add_subcommand(name, verb, help=summary_of(function))
+    feedback = ArgumentParser(description=cli_feedback.SUMMARY)
+    verbs.add_subcommand("feedback", feedback, help=cli_feedback.SUMMARY)
+    cli_feedback.add_verbs(feedback)
     for name, summary in _TRAINING_VERBS.items():
         verbs.add_subcommand(name, ArgumentParser(description=summary), help=summary)
     return parser

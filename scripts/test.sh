@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole test suite, in the .venv that quickstart.sh makes. Arguments go to pytest.
+# The test suite, in the .venv that quickstart.sh makes. Arguments go to pytest; -m slow runs the slow tests instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/venv.sh quickstart,dev

@@ -15,6 +15,17 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture(scope="session")
+def require():
+    """Skip a test where something is missing; in CI, which has to bring it along, fail it."""
+
+    def require(is_there, what):
+        if not is_there:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {what}")
+
+    return require
+
+
+@pytest.fixture(scope="session")
 def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Kaggle's six files of 60 made-up shoppers."""
     from lit_rec.data.sources import synthetic
@@ -38,6 +49,18 @@ def processed_dir(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def tiny_model(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A two-layer encoder of 16 dimensions whose words are those of the tiny catalogue."""
     return build_tiny_model(raw_dir, tmp_path_factory.mktemp("tiny_model"))
+
+
+@pytest.fixture(scope="session")
+def onnx_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny encoder, cut at the left at 40 tokens, with its ONNX graph: exporting takes seconds, so once for all."""
+    from lit_rec.models.encoder import TextEncoder
+    from lit_rec.packaging.onnx_export import export_onnx
+
+    folder = tmp_path_factory.mktemp("onnx_model") / "model"
+    TextEncoder(str(tiny_model), max_seq_length=40).save(folder)
+    export_onnx(folder)
+    return folder
 
 
 def build_tiny_model(raw_dir: Path, folder: Path) -> Path:

@@ -1,0 +1,107 @@
+"""What a back end costs and gains: ranking quality, closeness to torch, size and time, on the test queries.
+
+    python scripts/benchmarks/encoder_backends.py --model_dir models/quickstart/final \
+        --processed_dir processed/complete_journey_p5_mp20_ef0.3_roll4
+
+Every back end encodes catalogue and contexts itself and ranks by the text alone: no ranker hides a loss.
+Time is processor time with one thread, one context at a time, which other programs hardly add to. Writes
+results/benchmarks/encoder_backends.json.
+"""
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from benchmark_record import RESULTS, save
+from jsonargparse import auto_cli
+from numpy.typing import NDArray
+
+from lit_rec import schema
+from lit_rec.evaluation.inputs import HeldOut, read_held_out
+from lit_rec.evaluation.measure import measure
+from lit_rec.evaluation.models import TextTower
+from lit_rec.index import Vectors
+from lit_rec.metrics.bootstrap import paired_difference
+from lit_rec.packaging.bundle import Bundle, write_bundle
+from lit_rec.processed import ProcessedFolder
+from lit_rec.recommender import Recommender
+from lit_rec.schema import Backend, Split
+
+METRICS = ("ndcg@10", "recall@10")
+
+
+def main(
+    model_dir: Path = Path("models/quickstart/final"),
+    processed_dir: Path = Path("processed/complete_journey_p5_mp20_ef0.3_roll4"),
+    split: Split = Split.TEST,
+    n_timed: int = 100,
+    output: Path = RESULTS / "encoder_backends.json",
+) -> None:
+    """Package the model for each back end and measure what is in the bundle.
+
+    Args:
+        model_dir: a model folder with a transformer.
+        processed_dir: whose queries.
+        split: which of them.
+        n_timed: contexts to time.
+        output: file for the figures.
+    """
+    torch.set_num_threads(1)
+    folder = ProcessedFolder(processed_dir)
+    held_out = read_held_out(folder, split)
+    rows: dict[str, Any] = {}
+    of_torch: tuple[NDArray[np.float32], Vectors] | None = None
+    for backend in Backend:
+        with TemporaryDirectory() as scratch:
+            bundle = write_bundle(
+                model_dir,
+                processed_dir / schema.EVAL_CORPUS,
+                Path(scratch) / "bundle",
+                name="measured",
+                backend=backend,
+            )
+            recommender = bundle.recommender("cpu" if backend == Backend.TORCH else None)
+            rows[backend], quality, embeddings = measured(recommender, held_out, bundle, n_timed)
+        if of_torch is None:
+            of_torch = quality, embeddings
+        cosine = (embeddings * of_torch[1]).sum(axis=1)
+        difference = paired_difference(of_torch[0], quality)
+        rows[backend] |= {
+            "ndcg@10_difference_to_torch": {name: round(v, 5) for name, v in difference._asdict().items()},
+            "cosine_to_torch": {"mean": round(float(cosine.mean()), 5), "least": round(float(cosine.min()), 5)},
+        }
+        print(backend, rows[backend], flush=True)
+    figures = {"model_dir": str(model_dir), "processed_dir": str(processed_dir), "split": str(split), "backends": rows}
+    save(output, ["torch", "sentence-transformers", "onnxruntime", "tokenizers", "numpy"], figures)
+
+
+def measured(
+    recommender: Recommender, held_out: HeldOut, bundle: Bundle, n_timed: int
+) -> tuple[dict[str, Any], NDArray[np.float32], Vectors]:
+    """Figures of one back end, NDCG@10 of each query, and the contexts' embeddings."""
+    result = measure(TextTower(recommender, "text"), held_out)
+    contexts = held_out.queries.contexts
+    milliseconds = []
+    recommender.encode(contexts[:2])  # warm
+    for context in contexts[:n_timed]:
+        began = time.process_time()
+        recommender.encode([context])
+        milliseconds.append(1e3 * (time.process_time() - began))
+    model_bytes = sum(file.stat().st_size for file in bundle.model_dir.rglob("*") if file.is_file())
+    row = {
+        **{name: round(float(np.nanmean(result.values[name])), 5) for name in METRICS},
+        "n_queries": len(held_out),
+        "cpu_ms_per_context": {
+            "median": round(float(np.median(milliseconds)), 2),
+            "p95": round(float(np.percentile(milliseconds, 95)), 2),
+        },
+        "model_mb": round(model_bytes / 1e6, 1),
+    }
+    return row, result.values["ndcg@10"], recommender.encode(contexts)
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)

@@ -1,0 +1,208 @@
+r"""Latency of /recommend, by context and by history, beside a plain FastAPI handler that encodes as it is asked.
+
+The peer is what a service looks like without queue and threads: FastAPI, ``SentenceTransformer.encode`` in a plain
+handler, cosine and top k in numpy over the same product embeddings. Both run behind uvicorn in a process of their own
+and are asked in turn, so that whatever else the machine does is shared between them::
+
+    python scripts/benchmarks/service_latency.py --model_dir models/quickstart/final \
+        --corpus processed/complete_journey_p5_mp20_ef0.3_roll4/eval_corpus.json --clients 1 4 16
+
+Asked by: ``context``, held-out contexts (a model with a ranker ranks them as histories); ``history``, the same orders
+as structured history; ``words``, the same contexts in a form that names no order, so that they have to be encoded.
+On a machine with other work ``cpu_ms_per_request``, of the server's process, says more than requests a second.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+from rich.progress import track
+
+from lit_rec import schema
+from lit_rec.recommender import Recommender
+
+_OURS = """
+import sys, uvicorn
+from lit_rec.service.app import create_app
+from lit_rec.service.settings import load_settings
+uvicorn.run(create_app(load_settings()), port=int(sys.argv[1]), log_config=None)
+"""
+_PEER = """
+import json, os, sys, uvicorn
+import numpy as np
+from fastapi import FastAPI
+from pydantic import BaseModel
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer(os.environ["MODEL_DIR"], device="cpu")
+with open(os.environ["CORPUS_PATH"], encoding="utf-8") as file:
+    corpus = json.load(file)
+ids, texts = list(corpus), list(corpus.values())
+products = np.load(os.environ["EMBEDDINGS"])
+app = FastAPI()
+
+class Body(BaseModel):
+    user_context: str
+    top_k: int = 10
+
+@app.get("/ready")
+def ready():
+    return {}
+
+@app.post("/recommend")
+def recommend(body: Body):
+    scores = products @ model.encode([body.user_context], normalize_embeddings=True)[0]
+    best = np.argpartition(-scores, body.top_k)[: body.top_k]
+    best = best[np.argsort(-scores[best])]
+    return [{"product_id": ids[row], "score": float(scores[row]), "product_text": texts[row]} for row in best]
+
+uvicorn.run(app, port=int(sys.argv[1]), log_config=None)
+"""
+Bodies = list[dict[str, Any]]
+Measured = dict[tuple[str, str, int], tuple[list[float], float]]
+"""By server, way of asking and clients: seconds of each request, and CPU seconds of the server."""
+
+
+def main() -> None:
+    """Measure both and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_dir", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True, help="eval_corpus.json; eval_queries.json lies beside it")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    recommender = Recommender(chosen.model_dir, chosen.corpus)
+    kinds = _bodies(recommender, chosen.corpus.with_name(schema.EVAL_QUERIES))
+    with tempfile.TemporaryDirectory() as folder:
+        embeddings = Path(folder) / "embeddings.npy"
+        np.save(embeddings, recommender.index.embeddings)
+        settings = {
+            "MODEL_DIR": str(chosen.model_dir.resolve()),
+            "CORPUS_PATH": str(chosen.corpus.resolve()),
+            "EMBEDDINGS": str(embeddings),
+            "FEEDBACK_DB_PATH": f"{folder}/feedback.db",
+            "RATE_LIMIT": "off",
+            "LOG_LEVEL": "WARNING",
+        }
+        with _served(_OURS, settings) as ours, _served(_PEER, settings) as peer:
+            asked = [("service", ours, kind) for kind in kinds] + [("plain handler", peer, "context")]
+            turns = [(one, clients) for _ in range(chosen.rounds) for clients in chosen.clients for one in asked]
+            measured: Measured = {}
+            for (server, (url, process), kind), clients in track(turns, "Asking", transient=True):
+                asyncio.run(_ask(url, kinds[kind], clients, min(0.5, chosen.seconds)))  # warm
+                began = _cpu_seconds(process)
+                taken = asyncio.run(_ask(url, kinds[kind], clients, chosen.seconds))
+                before, cpu = measured.get((server, kind, clients), ([], 0.0))
+                measured[server, kind, clients] = before + taken, cpu + _cpu_seconds(process) - began
+    rows = _rows(measured, chosen.seconds * chosen.rounds)
+    for row in rows:
+        print(json.dumps(row))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def _bodies(recommender: Recommender, queries: Path) -> dict[str, Bodies]:
+    contexts = list(json.loads(queries.read_text(encoding="utf-8")).values())[:500]
+    kinds: dict[str, Bodies] = {"context": [{"user_context": context} for context in contexts]}
+    if recommender.ranker is not None:
+        kinds["history"] = [{"history": _history(recommender, context)} for context in contexts]
+        without_orders = str.maketrans("[]", "()")
+        kinds["words"] = [{"user_context": context.translate(without_orders)} for context in contexts]
+    return kinds
+
+
+def _history(recommender: Recommender, context: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "product_ids": list(order.product_ids),
+            "days_since_prior_order": order.days_since_prior_order,
+            "order_dow": order.order_dow,
+            "order_hour_of_day": order.order_hour_of_day,
+        }
+        for order in recommender.request_of(context).orders
+    ]
+
+
+@contextmanager
+def _served(program: str, settings: dict[str, str]) -> Iterator[tuple[str, psutil.Process]]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen([sys.executable, "-c", program, str(port)], env=os.environ | settings) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            while not _is_ready(url):
+                if process.poll() is not None:
+                    sys.exit(f"The server ended with status {process.returncode}")
+                time.sleep(0.2)
+            yield url, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def _ask(url: str, bodies: Bodies, n_clients: int, seconds: float) -> list[float]:
+    """Seconds that each request took."""
+    times: list[float] = []
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=n_clients), timeout=60) as client:
+        end = time.perf_counter() + seconds
+
+        async def ask_on(number: int) -> None:
+            while (began := time.perf_counter()) < end:
+                response = await client.post(f"{url}/recommend", json=bodies[number % len(bodies)])
+                response.raise_for_status()
+                times.append(time.perf_counter() - began)
+                number += n_clients
+
+        await asyncio.gather(*(ask_on(number) for number in range(n_clients)))
+    return times
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _rows(measured: Measured, seconds: float) -> list[dict[str, Any]]:
+    peer = {clients: len(taken) for (server, _, clients), (taken, _) in measured.items() if server == "plain handler"}
+    rows = []
+    for (server, kind, clients), (taken, cpu) in measured.items():
+        p50, p95, p99 = (round(float(value) * 1_000, 1) for value in np.percentile(taken, (50, 95, 99)))
+        rows.append(
+            {
+                "server": server,
+                "asked_by": kind,
+                "clients": clients,
+                "requests_per_second": round(len(taken) / seconds, 1),
+                "times_the_peer": round(len(taken) / peer[clients], 2),
+                "cpu_ms_per_request": round(cpu / len(taken) * 1_000, 2),
+                "p50_ms": p50,
+                "p95_ms": p95,
+                "p99_ms": p99,
+            }
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    main()
