@@ -10,6 +10,7 @@ from bentoml.images import Image
 
 from lit_rec import schema
 from lit_rec.errors import LitRecError
+from lit_rec.files import read_json
 from lit_rec.schema import Backend
 
 _HERE = Path(__file__).parent
@@ -55,7 +56,7 @@ def serving_image(tag: str | None) -> Image:
     """Python, and what the bundle's back end needs, pinned.
 
     Args:
-        tag: of the BentoML model; None for the requirements of every back end.
+        tag: of the BentoML model; None for torch alone.
     """
     backend = Backend.TORCH if tag is None else Backend(bentoml.models.get(tag).info.labels["backend"])
     requirements = "torch" if backend == Backend.TORCH else "onnx"
@@ -65,4 +66,13 @@ def serving_image(tag: str | None) -> Image:
         image = image.python_packages(os.environ.get("LIT_REC_TORCH_SOURCE") or _TORCH_ON_CPU)
     lines = (_HERE / "requirements" / f"{requirements}.txt").read_text(encoding="utf-8").splitlines()
     image = image.python_packages(*(line for line in lines if not line.startswith("#")))
-    return image.build_include("bento", "lit_rec").run(f"sh ./src/bento/slim.sh {requirements}")
+    command = f"sh ./src/bento/slim.sh {requirements} {_architecture(tag)}"
+    return image.build_include("bento", "lit_rec").run(command)
+
+
+def _architecture(tag: str | None) -> str:
+    """Transformers' name of the bundle's architecture, as ``bert``; ``none`` for a static encoder."""
+    config = None if tag is None else Path(bentoml.models.get(tag).path_of("model/config.json"))
+    if config is None or not config.is_file():
+        return "none"
+    return str(read_json(config)["model_type"]).replace("-", "_")  # as xlm-roberta

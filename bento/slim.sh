@@ -1,5 +1,5 @@
 # Run in the image, as root, after its packages are installed: takes away what serving does not use.
-#   sh slim.sh onnx|torch
+#   sh slim.sh onnx|torch ARCHITECTURE    such as bert, of transformers; none for a static encoder
 set -eu
 [ "${BENTOML_CONTAINERIZED:-}" = true ] || { echo "Only for the image: it removes pip" >&2; exit 1; }
 packages=$(python -c 'import numpy, pathlib; print(pathlib.Path(numpy.__file__).parents[1])')
@@ -17,12 +17,15 @@ if [ "$1" = onnx ]; then
   # tokenizers brings the client of a hub along, which a bundle never asks; onnxruntime protobuf, which quantizing needs.
   rm -rf "$packages"/huggingface_hub "$packages"/hf_xet "$packages"/httpx2 "$packages"/httpcore2 "$packages"/google
 else
-  imports="sentence_transformers, transformers.models.bert.modeling_bert"
-  # For those who compile against torch, and its own tests.
-  rm -rf "$packages"/torch/include
+  imports="sentence_transformers"
+  # For those who compile against torch, or graphs with it; its own tests; and fast downloads.
+  rm -rf "$packages"/torch/include "$packages"/networkx "$packages"/hf_xet "$packages"/setuptools
   find "$packages/torch/bin" -type f ! -name torch_shm_manager -delete
-  # For compiling graphs and fast downloads, neither of which a service does.
-  rm -rf "$packages"/sympy "$packages"/mpmath "$packages"/networkx "$packages"/hf_xet "$packages"/setuptools
+  find "$packages" -type f \( -name '*.pxd' -o -name '*.pyx' -o -name '*.h' -o -name '*.cpp' \) -delete
+  # Architectures other than the bundle's, which are imported by name; and what all are generated from.
+  find "$packages/transformers/models" -name 'modeling_*.py' ! -path "*/auto/*" ! -path "*/$2/*" -delete
+  find "$packages/transformers/models" -name 'modular_*.py' -delete
+  [ "$2" = none ] || imports="$imports, transformers.models.$2"
 fi
 # Bytecode of what serving imports, not of everything: when it runs, its root is read-only.
 PYTHONPATH=src python -c "import $imports

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Popularity, 0 to 1, beside a cosine: all that is known of a new shopper, little beside words that were typed.
 _POPULARITY_ALONE, _POPULARITY_BESIDE = 3.0, 0.1
-_SIMILAR = 0.5
+_SIMILAR = 0.5  # and at least as similar as this share of random pairs is not:
+_RARELY_SIMILAR, _RANDOM_PAIRS = 0.99, 5_000
 
 DEMO_QUERY = "[+7d w4h14] Organic Milk, Whole Wheat Bread."
 
@@ -97,6 +98,14 @@ class Recommender:
     def position(self) -> dict[str, int]:
         """Product id to catalogue position."""
         return {product_id: row for row, product_id in enumerate(self.index.product_ids)}
+
+    @cached_property
+    def _similar_from(self) -> float:
+        """A cosine that hardly any two products of the catalogue reach: some encoders use a narrow cone."""
+        pairs = np.random.default_rng(0).integers(0, len(self.index.embeddings), (2, _RANDOM_PAIRS))
+        first, second = self.index.embeddings[pairs[:, pairs[0] != pairs[1]]]
+        cosines = (first * second).sum(axis=1)
+        return max(_SIMILAR, float(np.quantile(cosines, _RARELY_SIMILAR))) if len(cosines) else _SIMILAR
 
     @cached_property
     def _id_of_name(self) -> dict[str, str]:
@@ -292,7 +301,7 @@ class Recommender:
             return f"bought once, {_days(days[0])} ago"
         if n_orders:
             return f"bought {n_orders} times, about every {_days((days[0] - days[-1]) / (n_orders - 1))}"
-        if len(bought) and similarity.max() >= _SIMILAR:
+        if len(bought) and similarity.max() >= self._similar_from:
             return f"similar to {product_name(self._texts[bought[similarity.argmax()]])}"
         if self.ranker is None:  # which alone has counted what others buy
             return ""

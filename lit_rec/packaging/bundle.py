@@ -161,10 +161,14 @@ def write_bundle(
         read_corpus(corpus)  # says what is wrong with it, before anything takes time
         _copy_model(model_dir, unfinished / MODEL, backend)
         shutil.copyfile(corpus, unfinished / CORPUS)
-        encoder = load_encoder(unfinished / MODEL, backend)
+        encoder = of_catalogue = load_encoder(unfinished / MODEL, backend)
+        if backend == Backend.ONNX_INT8:  # the catalogue is encoded once, so it need not lose what int8 does
+            of_catalogue = load_encoder(unfinished / MODEL, Backend.ONNX)
         # Shows that all can be loaded, and takes what is kept beside the corpus, where that was encoded before.
-        loaded = Recommender(unfinished / MODEL, corpus, encoder=encoder, show_progress=True)
+        loaded = Recommender(unfinished / MODEL, corpus, encoder=of_catalogue, show_progress=True)
         load_or_build(unfinished / INDEX, loaded.corpus, encoder.fingerprint, lambda _: loaded.index.embeddings)
+        if backend == Backend.ONNX_INT8:
+            (unfinished / MODEL / schema.ONNX / schema.ONNX_GRAPH).unlink()
         if shoppers:
             write_json(unfinished / SHOPPERS, shoppers)
         files = sorted(file for file in unfinished.rglob("*") if file.is_file())

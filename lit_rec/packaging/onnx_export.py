@@ -4,7 +4,6 @@ Shapes: Q texts, L tokens, D embedding.
 """
 
 import logging
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -39,7 +38,7 @@ def export_onnx(model_dir: Path, *, int8: bool = False) -> Path:
 
     Args:
         model_dir: a model folder with a transformer.
-        int8: write the graph with int8 weights, a quarter of the size, in place of the one of float32.
+        int8: write the graph with int8 weights too, a quarter of the size.
 
     Returns:
         ``onnx/``.
@@ -53,13 +52,10 @@ def export_onnx(model_dir: Path, *, int8: bool = False) -> Path:
     model = load_sentence_transformer(str(model_dir))
     tokenizer = _tokenizer_of(model)
     folder = model_dir / schema.ONNX
-    with replaced_when_complete(folder) as unfinished, tempfile.TemporaryDirectory() as scratch:
-        graph = Path(scratch) / schema.ONNX_GRAPH
-        _write_graph(model, graph)
+    with replaced_when_complete(folder) as unfinished:
+        _write_graph(model, unfinished / schema.ONNX_GRAPH)
         if int8:
-            quantize(graph, unfinished / schema.ONNX_INT8_GRAPH)
-        else:
-            shutil.copy(graph, unfinished / schema.ONNX_GRAPH)
+            quantize(unfinished / schema.ONNX_GRAPH, unfinished / schema.ONNX_INT8_GRAPH)
         tokenizer.save(str(unfinished / "tokenizer.json"))
     return folder
 
@@ -74,10 +70,11 @@ def quantize(graph: Path, to: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared = graph.with_name(f"prepared_{graph.name}")
-    quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
-    # Seven bits of weights: eight times eight would overflow 16-bit sums on processors without VNNI.
-    quantize_dynamic(str(prepared), str(to), per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch) / graph.name
+        quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
+        # Seven bits of weights: eight times eight would overflow 16-bit sums on processors without VNNI.
+        quantize_dynamic(str(prepared), str(to), per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
 
 
 class _Graph(nn.Module):

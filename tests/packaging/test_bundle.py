@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from lit_rec.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError
@@ -45,12 +46,16 @@ def bundle(request, tiny_model, corpus, tmp_path_factory):
     )
 
 
-def test_it_recommends_what_the_model_folder_does_and_encodes_no_product_again(bundle, expected, caplog):
+def test_it_recommends_what_the_model_folder_does_and_encodes_no_product_again(
+    bundle, expected, tiny_model, corpus, caplog
+):
     caplog.set_level("INFO", logger="lit_rec")
     recommender = Bundle.load(bundle.folder).recommender()
     assert "Encoding" not in caplog.text
     answer = recommender.recommend(QUERY, 3)
     within = 1e-5 if bundle.backend == "torch" else 0.02
+    plain = Recommender(tiny_model, corpus, use_index=False, device="cpu").index.embeddings
+    np.testing.assert_allclose(recommender.index.embeddings, plain, atol=1e-5, err_msg="the catalogue loses nothing")
     assert {item.product_id: item.score for item in answer} == pytest.approx(
         {item.product_id: item.score for item in expected}, abs=within
     )
@@ -67,7 +72,8 @@ def test_the_manifest_says_what_it_is(bundle, tiny_model, corpus, tmp_path):
     name, _, digest = manifest["model_version"].partition("-")
     assert (name, len(digest)) == ("tiny", 12)
     assert bundle.shoppers_file is not None
-    assert ("model/model.safetensors" in files) == (bundle.backend == "torch"), "weights are there once"
+    weights = {"model/model.safetensors", "model/onnx/model.onnx", "model/onnx/model_int8.onnx"}
+    assert len(files & weights) == 1, "weights are there once"
 
 
 def test_the_version_is_of_the_content_and_the_catalogue_is_encoded_once(tiny_model, corpus, tmp_path, caplog):
