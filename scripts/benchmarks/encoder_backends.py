@@ -4,8 +4,8 @@
         --processed_dir processed/complete_journey_p5_mp20_ef0.3_roll4
 
 Each bundle ranks by the text alone: no ranker hides a loss. A bundle for int8 holds a catalogue that float32 has
-encoded; what an int8 catalogue would lose is measured too. Time is processor time with one thread, one context at a time,
-which other programs hardly add to. Writes results/benchmarks/encoder_backends.json.
+encoded; what an int8 catalogue would lose is measured too. Time is processor time with one thread, one context at a
+time, which other programs hardly add to. Writes results/benchmarks/encoder_backends.json.
 """
 
 import time
