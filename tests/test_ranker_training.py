@@ -10,6 +10,8 @@ from lit_rec import schema
 from lit_rec.baselines.popularity import Popularity
 from lit_rec.cli import main
 from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.features.history import HISTORY_FEATURES
+from lit_rec.features.statistics import STATISTICS
 from lit_rec.files import write_json
 from lit_rec.models.ranker import Ranker
 from lit_rec.models.ranker_settings import RankerSettings
@@ -55,7 +57,7 @@ def test_nothing_of_a_target_order_is_in_the_features(build):
     # With the targets changed in the shoppers' own histories too, only what is counted over the others may differ: a
     # shopper whose group is alone in changing keeps every feature.
     changed = assemble(build.histories(*others), rolling_targets(build.histories(*others), 1), aisle, None, seed=0)
-    n_own = len(once.repeat_features[0]) - 9
+    n_own = len(HISTORY_FEATURES) - len(STATISTICS)
     np.testing.assert_array_equal(once.repeat_features[:, :n_own], changed.repeat_features[:, :n_own])
 
 

@@ -33,7 +33,7 @@ def test_what_is_committed_was_run_once_in_order_and_nothing_failed():
         assert f"$ python -m lit_rec {verb}" in printed(notebook)
 
 
-@pytest.mark.slow  # two minutes on two cores
+@pytest.mark.slow  # three minutes of CPU time
 @pytest.mark.timeout(1_800)  # on a busy machine
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq")
 def test_it_runs_from_prepare_to_feedback(require, tmp_path, monkeypatch):
