@@ -6,6 +6,7 @@ A built bento brings its bundle; in the repository the newest one that was packa
 
 import os
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bentoml
@@ -27,6 +28,7 @@ os.environ.setdefault("FORWARDED_ALLOW_IPS", "none")
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 _TAG = bundle_tag()
+_FOLDER = "LIT_REC_FOLDER"  # that `bentoml serve` was said in; a worker of a built bento starts inside the bento
 _NAMES_OF_MODELS = ("BUNDLE", "MODEL_DIR", "ARMS")
 
 
@@ -73,6 +75,7 @@ class LitRec:
     @bentoml.on_deployment
     def check_settings() -> None:  # type: ignore[misc] # called without an instance, once, before any worker
         """Refuse wrong settings before a worker is started, and started again."""
+        os.environ[_FOLDER] = str(Path.cwd())
         check_source(_TAG)
         _settings()
 
@@ -81,6 +84,7 @@ class LitRec:
         """Open the store, and load the models in the background."""
         from lit_rec.service.app import create_app
 
+        os.chdir(os.environ.get(_FOLDER, "."))  # for .env, and for files that settings name
         _whole_app.app = create_app(_settings())
         self._running = AsyncExitStack()
         await self._running.enter_async_context(_whole_app.app.router.lifespan_context(_whole_app.app))

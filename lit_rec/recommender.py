@@ -207,7 +207,7 @@ class Recommender:
             for row, scores in enumerate(self.scores(some, embeddings)):
                 ranked = best_positions(scores, n_asked)
                 answer = self._answer(scores[ranked].tolist(), ranked.tolist(), top_k, excluded)
-                answers.append(self._with_reasons(answer, some.histories.select(slice(row, row + 1))))
+                answers.append(self._with_reasons(answer, some.select(slice(row, row + 1))))
         return answers
 
     def scores(self, queries: Queries, query_embeddings: Vectors | None = None) -> Vectors:
@@ -285,8 +285,14 @@ class Recommender:
         )
         return [item for item in found if item.product_id not in excluded][:top_k]
 
-    def _with_reasons(self, answer: Sequence[Recommendation], history: PurchaseHistories) -> list[Recommendation]:
+    def _with_reasons(self, answer: Sequence[Recommendation], query: Queries) -> list[Recommendation]:
+        history = query.histories
         bought = history.distinct_products(0)
+        if len(bought) == 0:
+            if self.ranker is None:
+                return list(answer)
+            reason = "bought by many" if NO_PRIOR_ORDERS in query.contexts[0] else "fits the words"
+            return [replace(item, reason=reason) for item in answer]
         similarity = self.index.embeddings[[self.position[item.product_id] for item in answer]]
         similarity = similarity @ self.index.embeddings[bought].T
         return [
@@ -301,11 +307,11 @@ class Recommender:
             return f"bought once, {_days(days[0])} ago"
         if n_orders:
             return f"bought {n_orders} times, about every {_days((days[0] - days[-1]) / (n_orders - 1))}"
-        if len(bought) and similarity.max() >= self._similar_from:
+        if similarity.max() >= self._similar_from:
             return f"similar to {product_name(self._texts[bought[similarity.argmax()]])}"
         if self.ranker is None:  # which alone has counted what others buy
             return ""
-        return "bought by many" if len(bought) == 0 else "goes with what you buy"
+        return "goes with what you buy"
 
     def _encode_products(self, texts: list[str]) -> Vectors:
         logger.info("Encoding %s products", f"{len(texts):,}")

@@ -140,6 +140,7 @@ def test_without_any_purchase_the_most_popular_product_comes_first(recommender):
     best = recommender.recommend_for_orders(Request(), 3)
     assert recommender.position[best[0].product_id] == recommender.ranker.co_purchases.popularity.argmax()
     assert {item.reason for item in best} == {"bought by many"}
+    assert {item.reason for item in recommender.recommend("no name of the catalogue", 3)} == {"fits the words"}
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
