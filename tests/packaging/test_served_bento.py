@@ -56,7 +56,7 @@ def served(python, home, tag, folder):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {"PATH": f"{python.parent}:/usr/bin:/bin", "HOME": str(folder), "BENTOML_HOME": str(home)}
-    environment |= {"FEEDBACK_DB_PATH": str(folder / "feedback.db"), "BENTOML_DO_NOT_TRACK": "True"}
+    environment |= {"BENTOML_DO_NOT_TRACK": "True"}
     command = [str(python), "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -99,6 +99,7 @@ def test_it_answers_over_http_what_its_bundle_recommends(home, tag, python, tmp_
         assert answer["model_version"] == bundle.manifest["model_version"]
         user_id = next(iter(json.loads(bundle.shoppers_file.read_text())))
         assert recommend(url, user_id=user_id, top_k=5)["recommendations"]
+    assert (tmp_path / "data" / "feedback.db").is_file(), "paths are those of the folder it was started in"
     assert process.returncode == 0, log.read_text()
 
 
