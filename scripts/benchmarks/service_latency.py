@@ -29,6 +29,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+from benchmark_record import RESULTS, save
 from rich.progress import track
 
 from lit_rec import schema
@@ -84,7 +85,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, default=RESULTS / "service_latency.json", help="the figures go here")
     chosen = parser.parse_args()
     recommender = Recommender(chosen.model_dir, chosen.corpus)
     kinds = _bodies(recommender, chosen.corpus.with_name(schema.EVAL_QUERIES))
@@ -112,8 +113,7 @@ def main() -> None:
     rows = _rows(measured, chosen.seconds * chosen.rounds)
     for row in rows:
         print(json.dumps(row))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    save(chosen.json, ["bentoml", "fastapi", "numpy", "sentence-transformers", "torch"], {"answers": rows})
 
 
 def _bodies(recommender: Recommender, queries: Path) -> dict[str, Bodies]:
