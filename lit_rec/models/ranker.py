@@ -169,9 +169,7 @@ class Ranker:
         Args:
             histories: of a few shoppers: N numbers are held for each.
         """
-        # Places, not counts: float32 holds no fractions at this distance.
-        behind = -_BEHIND + np.unique(self.co_purchases.popularity, return_inverse=True)[1]
-        scores = np.tile(behind.astype(np.float32), (len(histories), 1))
+        scores = np.tile(self._behind, (len(histories), 1))
         candidates = Candidates.of(histories, len(self.product_ids))
         company = Company.of(histories, self.co_purchases)
         new = explore_candidates(histories, company, self.co_purchases, self.statistics)
@@ -182,6 +180,13 @@ class Ranker:
             explore = self.network.explore(new.features)
             scores[new.query, new.product] = self.network.comparable(explore, new.query, shopper_features(histories))
         return scores
+
+    @cached_property
+    def _behind(self) -> Floats:
+        """``(N,)``: scores of what is no candidate. Places, not counts: float32 holds no fractions there."""
+        places = np.unique(self.co_purchases.popularity, return_inverse=True)[1]
+        behind: Floats = (-_BEHIND + places).astype(np.float32)
+        return behind
 
     def save(self, folder: Path) -> None:
         """Write ``ranker.safetensors`` and ``ranker.json`` into a model folder."""
