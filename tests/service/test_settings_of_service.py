@@ -75,7 +75,7 @@ def test_a_file_is_read_and_the_environment_wins(environment, corpus_path, tmp_p
     environment(MODEL_DIR="of_the_environment")
     settings = load_settings()
     assert (settings.model_dir, settings.max_waiting, len(settings.api_key)) == ("of_the_environment", 7, 2)
-    (tmp_path / "mine.env").write_text(text.replace("7", "8"), encoding="utf-8")
+    (tmp_path / "mine.env").write_text(text.replace("MAX_WAITING=7", "MAX_WAITING=8"), encoding="utf-8")
     environment(LIT_REC_SETTINGS=tmp_path / "mine.env")
     assert load_settings().max_waiting == 8
 
