@@ -8,6 +8,7 @@ is in its features.
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -91,7 +92,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     network = RankerNetwork(settings.hidden_size, settings.n_members, settings.dropout)
     network.repeat.fit_scale(examples.repeat_features)
     network.explore.fit_scale(examples.explore_features)
-    _train(network, examples, settings)
+    train(RankerModule(network, settings.learning_rate, settings.weight_decay), examples, settings)
     ranker = Ranker(
         network.frozen(),
         ProductStatistics.fit(training, aisle, baskets),
@@ -183,6 +184,31 @@ class _Part:
         self.bought.append(bought.astype(np.float32))
 
 
+def target_chunks(
+    training: PurchaseHistories, targets: RollingTargets, seed: int
+) -> Iterator[tuple[PurchaseHistories, RollingTargets]]:
+    """Targets a few hundred at a time, each time with the shoppers that something may be counted over.
+
+    Args:
+        training: whole histories of the shoppers whose targets they are.
+        targets: what is to be predicted.
+        seed: of the groups of shoppers.
+
+    Yields:
+        Shoppers of the other groups, the same object for all chunks of a group, and some targets of one group.
+    """
+    group = np.random.default_rng(seed).integers(0, min(_GROUPS, max(len(training), 1)), len(training))
+    chunks: list[tuple[int, NDArray[np.int64]]] = []
+    for number in np.unique(group).tolist():
+        rows = np.flatnonzero(group[targets.shopper] == number)
+        chunks += [(number, part) for part in np.split(rows, range(_TARGETS_AT_A_TIME, len(rows), _TARGETS_AT_A_TIME))]
+    last, others = -1, training
+    for number, rows in track(chunks, description="Features of the ranker", disable=len(chunks) < 3):
+        if number != last:
+            last, others = number, training.select(np.flatnonzero(group != number))
+        yield others, targets.select(rows)
+
+
 def assemble(
     training: PurchaseHistories,
     targets: RollingTargets,
@@ -190,7 +216,7 @@ def assemble(
     baskets: Baskets | None,
     seed: int,
 ) -> Examples:
-    """Candidates and features of all targets.
+    """Candidates and features of all targets, in the order of :func:`target_chunks`.
 
     Args:
         training: whole histories of the shoppers whose targets they are.
@@ -199,18 +225,11 @@ def assemble(
         baskets: further orders; None for none.
         seed: of the groups of shoppers.
     """
-    group = np.random.default_rng(seed).integers(0, min(_GROUPS, max(len(training), 1)), len(training))
-    chunks: list[tuple[int, NDArray[np.int64]]] = []
-    for number in np.unique(group).tolist():
-        rows = np.flatnonzero(group[targets.shopper] == number)
-        chunks += [(number, part) for part in np.split(rows, range(_TARGETS_AT_A_TIME, len(rows), _TARGETS_AT_A_TIME))]
     repeat, explore, shoppers = _Part(), _Part(), []
-    known: tuple[int, ProductStatistics, CoPurchases] | None = None
-    for number, rows in track(chunks, description="Features of the ranker", disable=len(chunks) < 3):
-        if known is None or known[0] != number:
-            others = training.select(np.flatnonzero(group != number))
-            known = number, ProductStatistics.fit(others, aisle, baskets), CoPurchases.fit(others, aisle, baskets)
-        some = targets.select(rows)
+    known: tuple[PurchaseHistories, ProductStatistics, CoPurchases] | None = None
+    for others, some in target_chunks(training, targets, seed):
+        if known is None or known[0] is not others:
+            known = others, ProductStatistics.fit(others, aisle, baskets), CoPurchases.fit(others, aisle, baskets)
         _, statistics, co_purchases = known
         candidates = Candidates.of(some.histories, len(aisle))
         company = Company.of(some.histories, co_purchases)
@@ -231,7 +250,14 @@ def assemble(
     )
 
 
-def _train(network: RankerNetwork, examples: Examples, settings: RankerSettings) -> None:
+def train(module: RankerModule, examples: Examples, settings: RankerSettings) -> None:
+    """Train a module on all candidates of all targets.
+
+    Args:
+        module: its network is changed.
+        examples: what it learns from.
+        settings: how.
+    """
     sampler = BatchSampler(
         np.zeros(len(examples), dtype=np.int64), settings.batch_size, seed=settings.seed, by_length=False
     )
@@ -247,7 +273,7 @@ def _train(network: RankerNetwork, examples: Examples, settings: RankerSettings)
         enable_progress_bar=sys.stderr.isatty(),
         use_distributed_sampler=False,
     )
-    trainer.fit(RankerModule(network, settings.learning_rate, settings.weight_decay), loader)
+    trainer.fit(module, loader)
 
 
 def _validated(ranker: Ranker, folder: ProcessedFolder) -> dict[str, float]:

@@ -14,6 +14,7 @@ from lit_rec.features.history import HISTORY_FEATURES
 from lit_rec.features.statistics import STATISTICS
 from lit_rec.files import write_json
 from lit_rec.models.ranker import Ranker
+from lit_rec.models.ranker_module import RankerModule
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.processed import ProcessedFolder
 from lit_rec.purchases import PastOrder, Queries, Request, RollingTargets, histories_of, rolling_targets
@@ -114,7 +115,7 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
         examples = assemble(training, on, aisle, None, seed=0)
         network.repeat.fit_scale(examples.repeat_features)
         network.explore.fit_scale(examples.explore_features)
-        ranker_training._train(network, examples, QUICK)
+        ranker_training.train(RankerModule(network), examples, QUICK)
         known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
         return Ranker(network.frozen(), *known, [str(p) for p in range(40)], {}).scores(test.histories)
 

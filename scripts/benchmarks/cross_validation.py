@@ -7,7 +7,7 @@ with paired intervals.
 
     python scripts/benchmarks/cross_validation.py --data_dir ../shared/data/instacart-sample \
         --baskets ../shared/data/instacart-baskets/order_products.parquet
-    python scripts/benchmarks/cross_validation.py --source complete_journey
+    python scripts/benchmarks/cross_validation.py --source complete_journey --rolling_targets 8 --max_epochs 1
 
 Writes results/cross_validation_<source>.json, .md and pictures. A fold that an earlier, interrupted run has evaluated
 is not run again (delete --work_dir to begin anew); two processes may share out the folds with --folds, and the last
@@ -23,24 +23,13 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
+from lit_rec.baselines.registry import BASELINES
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.evaluation.per_query_files import load_per_query, pool
 from lit_rec.evaluation.pictures import draw
 from lit_rec.evaluation.report import make_report, markdown
 from lit_rec.files import write_json
 
-BASELINES = (
-    "popularity",
-    "personal_frequency",
-    "recency_frequency",
-    "last_basket",
-    "tifu_knn",
-    "up_cf",
-    "item_item_reference",
-    "item_item",
-    "co_visitation",
-    "boosted_trees",
-)
 RANKER, TEXT, FOR_NEW = "ranker", "text tower alone", "co_visitation, tuned for new products"
 COUNTING = (
     "popularity",
@@ -52,7 +41,14 @@ COUNTING = (
     "co_visitation",
 )
 RESULTS = Path("results")
-_PER_QUERY = {"baselines": "baselines.parquet", "for_new": "for_new.parquet", "model": "model.parquet"}
+_TEXT_BASELINE = "content_based"  # encodes the catalogue in each fold, for minutes: left out unless asked for
+_PARTS = {
+    "baselines": ("--baselines", *(name for name in BASELINES if name != _TEXT_BASELINE)),
+    "for_new": ("--baselines", "co_visitation", "--tune_by", "explore_part_recall@100"),
+    _TEXT_BASELINE: ("--baselines", _TEXT_BASELINE),
+    "model": ("--model_dir", "{final}"),
+}
+"""What of a fold is evaluated in one go, into a file of its own."""
 
 
 def lit_rec(*words: object) -> None:
@@ -72,10 +68,11 @@ def run_fold(
     baskets: Path | None,
     rolling_targets: int,
     max_epochs: int,
+    parts: list[str],
 ) -> None:
     """One fold, unless its results are there."""
     folder = work_dir / f"fold{fold}"
-    if (done := folder / _PER_QUERY["model"]).exists():
+    if is_finished(folder, parts):
         return
     settings = PrepareSettings(targets="rolling", rolling_targets=rolling_targets, n_folds=n_folds, fold=fold)
     processed = work_dir / "processed" / settings.folder_name(source)
@@ -102,12 +99,19 @@ def run_fold(
             *(["--baskets", baskets] if baskets else []),
         )
     common = ("evaluate", "--processed_dir", processed, "--split", "test", "--n_resamples", 100)
-    for_new = ("--baselines", "co_visitation", "--tune_by", "explore_part_recall@100")
-    parts = {"baselines": ("--baselines", *BASELINES), "for_new": for_new, "model": ("--model_dir", final)}
-    for part, words in parts.items():
-        if not (file := folder / _PER_QUERY[part]).exists():
-            lit_rec(*common, *words, "--per_query", file)
-    assert done.exists()
+    for part in parts:
+        if not (file := per_query_file(folder, part)).exists():
+            lit_rec(*common, *(word.format(final=final) for word in _PARTS[part]), "--per_query", file)
+
+
+def per_query_file(folder: Path, part: str) -> Path:
+    """Where the metrics of a part of a fold are."""
+    return folder / f"{part}.parquet"
+
+
+def is_finished(folder: Path, parts: list[str]) -> bool:
+    """Whether these parts of a fold have been evaluated."""
+    return all(per_query_file(folder, part).exists() for part in parts)
 
 
 def main(
@@ -118,6 +122,7 @@ def main(
     folds: list[int] | None = None,
     rolling_targets: int = 0,
     max_epochs: int = 5,
+    content_based: bool = False,
     work_dir: Path | None = None,
 ) -> None:
     """Run the folds, pool them, write the report.
@@ -130,10 +135,12 @@ def main(
         folds: run only these; by default all.
         rolling_targets: past orders of each user that the text tower is trained on; 0 for all.
         max_epochs: of the text tower.
+        content_based: measure an untrained sentence encoder too, which takes minutes a fold.
         work_dir: everything that is made on the way; by default models/cross_validation_<source>.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work_dir = work_dir or Path("models") / f"cross_validation_{source}"
+    parts = [part for part in _PARTS if content_based or part != _TEXT_BASELINE]
     for fold in range(n_folds) if folds is None else folds:
         run_fold(
             fold,
@@ -144,24 +151,25 @@ def main(
             baskets=baskets,
             rolling_targets=rolling_targets,
             max_epochs=max_epochs,
+            parts=parts,
         )
-    finished = [fold for fold in range(n_folds) if (work_dir / f"fold{fold}" / _PER_QUERY["model"]).exists()]
+    finished = [fold for fold in range(n_folds) if is_finished(work_dir / f"fold{fold}", parts)]
     if len(finished) < n_folds and folds is not None:
         print(f"Folds {finished} of {n_folds} are done; the report comes with the last one")
         return
-    write_report(source, work_dir, finished)
+    write_report(source, work_dir, finished, parts)
 
 
-def write_report(source: SourceName, work_dir: Path, folds: list[int]) -> None:
+def write_report(source: SourceName, work_dir: Path, folds: list[int], parts: list[str]) -> None:
     """Pool what the folds measured."""
     measured = []
     for fold in folds:
         folder = work_dir / f"fold{fold}"
         final = str(folder / "final")
         names = {final: RANKER, f"{final}, text alone": TEXT}
-        of_part = {part: load_per_query(folder / file) for part, file in _PER_QUERY.items()}
+        of_part = {part: load_per_query(per_query_file(folder, part)) for part in parts}
         results = [replace(one, method=names[one.method]) for one in of_part["model"]]
-        results += [one for one in of_part["baselines"] if one.method in BASELINES]
+        results += of_part["baselines"] + of_part.get(_TEXT_BASELINE, [])
         results += [replace(one, method=FOR_NEW) for one in of_part["for_new"]]
         measured.append(results)
     pooled = pool(measured)

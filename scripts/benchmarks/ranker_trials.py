@@ -1,0 +1,463 @@
+"""What the ranker's score of bought products owes to each of its parts, and what was tried beside them.
+
+Each trial changes one thing of the shipped ranker, is trained on the training shoppers of a fold and ranks the products
+that the held-out shoppers (test and validation) have bought before; new products are left out, which costs all trials
+alike. NDCG@10 counts all products of the order, bought before or not. Differences are paired over shoppers.
+
+    python scripts/benchmarks/ranker_trials.py --data_dir ../shared/data/instacart-sample \
+        --baskets ../shared/data/instacart-baskets/order_products.parquet
+    python scripts/benchmarks/ranker_trials.py --source complete_journey --folds '[0]' --trials '[shipped, trees]'
+
+Writes results/ranker_trials_<source>.json and .md. What an earlier, interrupted run has measured is not measured again
+(delete --work_dir to begin anew); two processes may share out the folds, and the last one to end pools them.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmark_record import REPOSITORY, save
+from jsonargparse import auto_cli
+from lightning.pytorch import seed_everything
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from lit_rec.baselines.recency_frequency import RecencyFrequency
+from lit_rec.baselines.tifu_knn import TifuKnn
+from lit_rec.cli import main as lit_rec
+from lit_rec.data.dataset import EvaluationQueries, padded
+from lit_rec.data.purchase_files import read_baskets, read_eval_histories, read_training_histories
+from lit_rec.data.settings import PrepareSettings, SourceName
+from lit_rec.features.candidates import Candidates
+from lit_rec.features.explore import SUPPORT_FEATURES, Company, CoPurchases
+from lit_rec.features.order_matrix import OrderMatrix
+from lit_rec.features.repeat import REPEAT_FEATURES, repeat_features
+from lit_rec.features.statistics import Baskets, ProductStatistics, aisles_of
+from lit_rec.metrics.bootstrap import paired_difference
+from lit_rec.metrics.functional import membership, ndcg
+from lit_rec.models.ranker_module import RankerBatch, RankerModule, listwise_loss
+from lit_rec.models.ranker_network import MemberScores, RankerNetwork
+from lit_rec.models.ranker_settings import RankerSettings
+from lit_rec.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
+from lit_rec.processed import ProcessedFolder
+from lit_rec.purchases import PurchaseHistories, Queries, RollingTargets, rolling_targets
+from lit_rec.quiet import quiet_lightning
+from lit_rec.ranker_training import Examples, assemble, target_chunks, train
+
+Floats = NDArray[np.float32]
+
+SHIPPED = "shipped"
+_AT_A_TIME = 64
+_N_GAPS = 12
+_REQUEST_TIME = ("days_since_prior", "dow", "hour", "same_dow_share", "hour_distance")
+_MARKET = ("market_log_popularity", "market_reorder_share", "market_cart_position")
+
+# T targets, M candidates of their histories, N products, F features
+
+
+class BoughtOnly(RankerModule):
+    """The ranker's training without the part for new products.
+
+    Args:
+        network: to be trained.
+        settings: how.
+        pointwise: weight of a loss that asks of each product alone whether it is bought.
+    """
+
+    def __init__(self, network: RankerNetwork, settings: RankerSettings, pointwise: float) -> None:
+        super().__init__(network, settings.learning_rate, settings.weight_decay)
+        self.pointwise = pointwise
+
+    def training_step(self, batch: RankerBatch, batch_idx: int) -> Tensor:
+        """Each member by itself."""
+        listing, n_targets = batch.repeat, len(batch.shoppers)
+        loss = torch.zeros(())
+        for scores in self.network.repeat(listing.features):
+            loss = loss + listwise_loss(scores, listing.target, listing.is_bought, n_targets)
+            if self.pointwise:
+                loss = loss + self.pointwise * binary_cross_entropy_with_logits(scores, listing.is_bought)
+        return loss
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What is known of a fold.
+
+    Args:
+        folder: prepared.
+        baskets: further orders; None for none.
+    """
+
+    folder: ProcessedFolder
+    baskets: Baskets | None
+
+    @cached_property
+    def training(self) -> PurchaseHistories:
+        """Of the shoppers that may be learned from."""
+        return read_training_histories(self.folder)
+
+    @cached_property
+    def queries(self) -> EvaluationQueries:
+        """Of the held-out shoppers."""
+        return EvaluationQueries.read(self.folder)
+
+    @cached_property
+    def held_out(self) -> PurchaseHistories:
+        """Of the held-out shoppers."""
+        return read_eval_histories(self.folder, self.queries.query_ids)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """N product texts."""
+        return list(self.folder.corpus.values())
+
+    @cached_property
+    def aisle(self) -> NDArray[np.int32]:
+        """``(N,)``."""
+        return aisles_of(self.texts)
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """What the held-out shoppers have bought."""
+        return Candidates.of(self.held_out, len(self.texts))
+
+    def targets(self, settings: RankerSettings) -> RollingTargets:
+        """What is learned from."""
+        return rolling_targets(self.training, settings.targets_per_shopper)
+
+    def ndcg(self, scores: Floats) -> Floats:
+        """``(Q,)``: NDCG@10 of the ranking of each held-out shopper's own products.
+
+        Args:
+            scores: ``(M,)``.
+        """
+        query, product = self.candidates.query, self.candidates.product
+        order = np.lexsort((product, -scores, query))
+        begin = np.searchsorted(query, np.arange(len(self.held_out)))
+        rank = np.arange(len(order)) - begin[query]
+        shown = np.full((len(self.held_out), 10), -1)
+        first = rank < 10
+        shown[query[first], rank[first]] = product[order][first]
+        relevant = padded(self.queries.relevant)
+        values: Floats = ndcg(membership(torch.from_numpy(shown), relevant), (relevant >= 0).sum(dim=1), 10).numpy()
+        return values
+
+
+Extra = Callable[[Fold, PurchaseHistories, PurchaseHistories, Candidates], Floats]
+"""Further columns ``(M, F)`` of candidates, of: the fold, other shoppers, the histories and their candidates."""
+
+
+def gaps(fold: Fold, others: PurchaseHistories, histories: PurchaseHistories, candidates: Candidates) -> Floats:
+    """Orders between the last 13 purchases of each product, newest first."""
+    ago = histories.orders_ago[candidates.line]
+    columns = np.full((len(candidates), _N_GAPS), np.nan, dtype=np.float32)
+    for number in range(min(_N_GAPS, int(candidates.counts.max(initial=1)) - 1)):
+        rows = np.flatnonzero(candidates.counts > number + 1)
+        end = candidates.start[1:][rows] - 1 - number
+        columns[rows, number] = ago[end - 1] - ago[end]
+    return columns
+
+
+def same_aisle(fold: Fold, others: PurchaseHistories, histories: PurchaseHistories, candidates: Candidates) -> Floats:
+    """Purchases of the aisle's other products, weighted by age, and of the newest order alone."""
+    orders = OrderMatrix.of(histories, len(fold.aisle))
+    aisle = fold.aisle[candidates.product]
+    n_aisles = int(fold.aisle.max()) + 1
+    columns = []
+    for matrix in (orders.decayed(0.9), orders.summed((orders.orders_ago == 1).astype(np.float64))):
+        entries = matrix.tocoo()
+        total = np.bincount(
+            entries.row * n_aisles + fold.aisle[entries.col],
+            weights=entries.data,
+            minlength=len(histories) * n_aisles,
+        )
+        own = np.asarray(matrix[candidates.query, candidates.product]).ravel()
+        columns.append(total[candidates.query * n_aisles + aisle] - own)
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+_EMBEDDINGS: dict[int, Floats] = {}
+
+
+def by_text(fold: Fold, others: PurchaseHistories, histories: PurchaseHistories, candidates: Candidates) -> Floats:
+    """Purchases of products with similar texts, weighted by age and similarity, and the best similarity."""
+    key = hash(tuple(fold.texts))
+    if key not in _EMBEDDINGS:
+        encoder = load_sentence_transformer(DEFAULT_BASE_MODEL, "cpu")
+        _EMBEDDINGS[key] = encoder.encode(fold.texts, normalize_embeddings=True, show_progress_bar=True)
+    embeddings: Floats = _EMBEDDINGS[key]
+    decayed = OrderMatrix.of(histories, len(fold.aisle)).decayed(0.9)
+    columns = np.zeros((len(candidates), 3), dtype=np.float32)
+    begin = np.searchsorted(candidates.query, np.arange(len(histories) + 1))
+    for query in range(len(histories)):
+        rows = slice(begin[query], begin[query + 1])
+        products = candidates.product[rows]
+        if len(products) < 2:
+            continue
+        weight = np.asarray(decayed[[query], products], dtype=np.float32).ravel()
+        cosine = (embeddings[products] @ embeddings[products].T).clip(0)
+        np.fill_diagonal(cosine, 0)
+        columns[rows] = np.stack([cosine**4 @ weight, cosine**16 @ weight, cosine.max(axis=1)], axis=1)
+    return columns
+
+
+_NEIGHBOURS: dict[int, tuple[PurchaseHistories, TifuKnn]] = {}
+
+
+def neighbours(fold: Fold, others: PurchaseHistories, histories: PurchaseHistories, candidates: Candidates) -> Floats:
+    """What the 300 most similar shoppers have bought: TIFU-KNN without the shopper's own vector."""
+    if _NEIGHBOURS.get(0, (None,))[0] is not others:
+        _NEIGHBOURS[0] = others, TifuKnn(n_neighbors=300, alpha=0.0).fit(others, fold.texts)
+    method = _NEIGHBOURS[0][1]
+    column = np.empty(len(candidates), dtype=np.float32)
+    for begin in range(0, len(histories), _AT_A_TIME):
+        some = slice(begin, begin + _AT_A_TIME)
+        scores = method.scores(Queries([""] * len(histories.select(some)), histories.select(some)))
+        rows = (candidates.query >= begin) & (candidates.query < begin + _AT_A_TIME)
+        column[rows] = scores[candidates.query[rows] - begin, candidates.product[rows]].clip(0)
+    logs: Floats = np.log(column + 1e-4)[:, None]
+    return logs
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One change.
+
+    Args:
+        what: in words.
+        settings: that differ from the shipped ones.
+        without: features left out.
+        extra: features added.
+        baskets: whether further orders are counted.
+        pointwise: weight of that loss.
+        trees: 1 for boosted trees in place of the networks, 0.5 for the mean of the two (of log-odds and scores).
+    """
+
+    what: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    extra: Extra | None = None
+    baskets: bool = True
+    pointwise: float = 0.0
+    trees: float = 0.0
+
+
+TRIALS = {
+    SHIPPED: Trial("as shipped: 4 members of width 64, dropout .2, 5 passes, 8 targets a shopper"),
+    "seed": Trial("another seed: what chance alone does", {"seed": 7}),
+    "no_baskets": Trial("without further baskets", baskets=False),
+    "no_company": Trial("without how well a product goes with the others", without=SUPPORT_FEATURES),
+    "no_request_time": Trial("without the time of the order to come", without=_REQUEST_TIME),
+    "one_member": Trial("one member", {"n_members": 1}),
+    "eight_members": Trial("eight members", {"n_members": 8}),
+    "width_128": Trial("width 128", {"hidden_size": 128}),
+    "no_dropout": Trial("no dropout", {"dropout": 0.0}),
+    "ten_passes": Trial("ten passes", {"max_epochs": 10}),
+    "two_targets": Trial("2 targets a shopper", {"targets_per_shopper": 2}),
+    "all_targets": Trial("all past orders as targets", {"targets_per_shopper": 0}),
+    "gaps": Trial(f"and the last {_N_GAPS} gaps between purchases of a product", extra=gaps),
+    "text": Trial("and purchases of similar products, by text (untrained MiniLM)", extra=by_text),
+    "aisle": Trial("and purchases in the same aisle", extra=same_aisle),
+    "neighbours": Trial("and the purchases of the 300 most similar shoppers", extra=neighbours),
+    "pointwise": Trial("and a pointwise loss beside the listwise one", pointwise=1.0),
+    "trees": Trial("boosted trees on the ranker's features in place of the networks", trees=1.0),
+    "with_trees": Trial("the mean of networks and trees", trees=0.5),
+}
+
+
+class Bench:
+    """Trains and measures trials on one fold; features that trials share are made once.
+
+    Args:
+        fold: the data.
+    """
+
+    def __init__(self, fold: Fold) -> None:
+        self.fold = fold
+        self._made: tuple[object, Examples, Floats] | None = None
+        self._tree_scores: Floats | None = None
+
+    def run(self, trial: Trial) -> Floats:
+        """``(Q,)``: NDCG@10."""
+        settings = replace(RankerSettings(), **trial.settings)
+        examples, held_out = self._features(trial, settings)
+        names = list(REPEAT_FEATURES)
+        if trial.extra:
+            more = [
+                trial.extra(self.fold, others, some.histories, Candidates.of(some.histories, len(self.fold.aisle)))
+                for others, some in target_chunks(self.fold.training, self.fold.targets(settings), settings.seed)
+            ]
+            of_held_out = trial.extra(self.fold, self.fold.training, self.fold.held_out, self.fold.candidates)
+            held_out = np.concatenate([held_out, of_held_out], axis=1)
+            examples = replace(
+                examples, repeat_features=np.concatenate([examples.repeat_features, np.concatenate(more)], axis=1)
+            )
+            names += [f"n_{trial.extra.__name__}_{number}" for number in range(of_held_out.shape[1])]
+        kept = [column for column, name in enumerate(names) if name not in trial.without]
+        if len(kept) < len(names):
+            examples = replace(examples, repeat_features=examples.repeat_features[:, kept])
+            names, held_out = [names[column] for column in kept], held_out[:, kept]
+        scores = np.zeros(len(held_out), dtype=np.float32)
+        if trial.trees < 1:
+            scores += (1 - trial.trees) * self._network_scores(trial, settings, examples, held_out, names)
+        if trial.trees > 0:
+            if self._tree_scores is None:
+                self._tree_scores = tree_scores(examples, held_out)
+            scores += trial.trees * self._tree_scores
+        return self.fold.ndcg(scores)
+
+    def _features(self, trial: Trial, settings: RankerSettings) -> tuple[Examples, Floats]:
+        key = trial.baskets, settings.targets_per_shopper
+        if self._made is None or self._made[0] != key:
+            fold, baskets = self.fold, self.fold.baskets if trial.baskets else None
+            seed = RankerSettings().seed
+            self._made = None  # before the next ones are made, for memory
+            examples = assemble(fold.training, fold.targets(settings), fold.aisle, baskets, seed)
+            statistics = ProductStatistics.fit(fold.training, fold.aisle, baskets)
+            co_purchases = CoPurchases.fit(fold.training, fold.aisle, baskets)
+            held_out = []
+            for begin in range(0, len(fold.held_out), _AT_A_TIME):
+                some = fold.held_out.select(slice(begin, begin + _AT_A_TIME))
+                candidates, company = Candidates.of(some, len(fold.aisle)), Company.of(some, co_purchases)
+                held_out.append(repeat_features(some, candidates, company, statistics, co_purchases))
+            self._made = key, examples, np.concatenate(held_out)
+        return self._made[1], self._made[2]
+
+    @staticmethod
+    def _network_scores(
+        trial: Trial, settings: RankerSettings, examples: Examples, held_out: Floats, names: list[str]
+    ) -> Floats:
+        seed_everything(settings.seed, verbose=False)
+        network = RankerNetwork(settings.hidden_size, settings.n_members, settings.dropout)
+        network.repeat = MemberScores(names, settings.hidden_size, settings.n_members, settings.dropout)
+        network.repeat.fit_scale(examples.repeat_features)
+        train(BoughtOnly(network, settings, trial.pointwise), examples, settings)
+        network.eval()
+        with torch.inference_mode():
+            scores: Floats = network.repeat(torch.from_numpy(held_out)).mean(dim=0).numpy()
+        return scores
+
+
+def tree_scores(examples: Examples, held_out: Floats) -> Floats:
+    """``(M,)``: log-odds by boosted trees, with the settings of the baseline."""
+    empty = np.isnan(examples.repeat_features).all(axis=0)  # scikit-learn cannot bin them
+    trees = HistGradientBoostingClassifier(
+        learning_rate=0.06, max_iter=200, min_samples_leaf=200, l2_regularization=1.0, random_state=0
+    ).fit(np.where(empty, 0, examples.repeat_features), examples.repeat_bought)
+    return np.asarray(trees.decision_function(held_out), dtype=np.float32)
+
+
+def main(
+    source: SourceName = "instacart",
+    data_dir: Path | None = None,
+    baskets: Path | None = None,
+    n_folds: int = 5,
+    folds: list[int] | None = None,
+    of_folds: list[int] = [0, 2],  # noqa: B006 - read only
+    trials: list[str] | None = None,
+    work_dir: Path | None = None,
+) -> None:
+    """Run the trials, pool the folds, write the table.
+
+    Args:
+        source: instacart or complete_journey.
+        data_dir: Kaggle-format files; for complete_journey the installed package by default.
+        baskets: single orders of further shoppers.
+        n_folds: parts of the users.
+        folds: run only these now; by default those of the table.
+        of_folds: folds that the table is of.
+        trials: names; by default all.
+        work_dir: everything that is made on the way; by default models/ranker_trials_<source>.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    quiet_lightning()
+    work_dir = work_dir or Path("models") / f"ranker_trials_{source}"
+    names = trials or list(TRIALS)
+    if unknown := [name for name in names if name not in TRIALS]:
+        raise SystemExit(f"There is no trial {', '.join(unknown)}; there are {', '.join(TRIALS)}")
+    for number in of_folds if folds is None else folds:
+        missing = [name for name in ("recency_frequency", *names) if not _file(work_dir, number, name).exists()]
+        if not missing:
+            continue
+        fold = prepared(source, data_dir, baskets, n_folds, number, work_dir)
+        bench = Bench(fold)
+        for name in missing:
+            begin = time.monotonic()
+            values = counted(fold) if name == "recency_frequency" else bench.run(TRIALS[name])
+            file = _file(work_dir, number, name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = file.with_suffix(".unfinished.npy")
+            np.save(unfinished, values)
+            unfinished.replace(file)
+            print(f"fold {number}  {name:18} {np.nanmean(values):.4f}  {time.monotonic() - begin:.0f} s", flush=True)
+    if all(_file(work_dir, number, name).exists() for number in of_folds for name in names):
+        write_table(source, work_dir, of_folds, names)
+
+
+def prepared(
+    source: SourceName, data_dir: Path | None, baskets: Path | None, n_folds: int, fold: int, work_dir: Path
+) -> Fold:
+    """A fold, prepared where that has not been done."""
+    settings = PrepareSettings(targets="rolling", rolling_targets=1, n_folds=n_folds, fold=fold)
+    path = work_dir / "processed" / settings.folder_name(source)
+    if not path.exists():
+        words = ["prepare", "--source", source, "--output_dir", str(path.parent), "--targets", "rolling"]
+        words += ["--rolling_targets", "1", "--n_folds", str(n_folds), "--fold", str(fold)]
+        lit_rec([*words, *(["--data_dir", str(data_dir)] if data_dir else [])])
+    folder = ProcessedFolder(path)
+    return Fold(folder, read_baskets(baskets, folder) if baskets else None)
+
+
+def counted(fold: Fold) -> Floats:
+    """``(Q,)``: NDCG@10 of recency-weighted frequency, the default one of its grid."""
+    method = RecencyFrequency().fit(fold.training, fold.texts)
+    scores = []
+    for begin in range(0, len(fold.held_out), _AT_A_TIME):
+        some = fold.held_out.select(slice(begin, begin + _AT_A_TIME))
+        candidates = Candidates.of(some, len(fold.texts))
+        scores.append(method.scores(Queries([""] * len(some), some))[candidates.query, candidates.product])
+    return fold.ndcg(np.concatenate(scores))
+
+
+def write_table(source: str, work_dir: Path, folds: list[int], names: list[str]) -> None:
+    """Pool the folds."""
+
+    def pooled(name: str) -> Floats:
+        return np.concatenate([np.load(_file(work_dir, number, name)) for number in folds])
+
+    shipped, rows = pooled(SHIPPED), []
+    for name in ("recency_frequency", *names):
+        values = pooled(name)
+        what = TRIALS[name].what if name in TRIALS else "recency-weighted frequency, no learning"
+        row: dict[str, Any] = {"trial": name, "what": what, "ndcg@10": float(np.nanmean(values))}
+        if name != SHIPPED:
+            row |= paired_difference(shipped, values)._asdict()
+        rows.append(row)
+    file = REPOSITORY / "results" / f"ranker_trials_{source}.json"
+    save(
+        file,
+        ["torch", "lightning", "scikit-learn", "numpy"],
+        {"source": source, "folds": folds, "n_shoppers": int((~np.isnan(shipped)).sum()), "trials": rows},
+    )
+    lines = ["| trial | NDCG@10 | difference from shipped [95 %, paired] |", "|---|---:|---:|"]
+    for row in rows:
+        change = "{difference:+.4f} [{low:+.4f}, {high:+.4f}]".format(**row) if "low" in row else ""
+        lines.append(f"| {row['what']} | {row['ndcg@10']:.4f} | {change} |")
+    file.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+def _file(work_dir: Path, fold: int, name: str) -> Path:
+    return work_dir / f"fold{fold}" / f"{name}.npy"
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
