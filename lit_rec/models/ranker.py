@@ -140,9 +140,11 @@ class ScoringNetwork:
 
 
 def _silu(values: Floats) -> Floats:
+    activated = np.negative(values)
     with np.errstate(over="ignore"):  # of a large negative number: 0 is right
-        activated: Floats = values / (1 + np.exp(-values))
-    return activated
+        np.exp(activated, out=activated)
+    activated += 1
+    return np.divide(values, activated, out=activated)
 
 
 @dataclass
