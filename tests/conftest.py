@@ -1,6 +1,8 @@
 """Tiny folders, histories and a tiny encoder, written by hand or drawn at random; nothing comes from the network."""
 
 import os
+import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -23,6 +25,41 @@ def require():
             (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {what}")
 
     return require
+
+
+_WITHOUT = """
+import importlib.metadata, sys
+
+missing = {missing!r}
+# sentence_transformers imports datasets where it is installed, and asks the metadata whether it is
+for name in missing:
+    sys.modules[name] = None  # importing it is an ImportError
+real = importlib.metadata.metadata
+
+def metadata(name):
+    if name in missing:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
+
+importlib.metadata.metadata = metadata
+{script}
+assert all(sys.modules[name] is None for name in missing)
+"""
+
+
+@pytest.fixture(scope="session")
+def run_without():
+    """Run a script in a process of its own as if some packages were not installed; returns the last line it prints."""
+
+    def run(missing, script, *arguments, warnings="ignore"):
+        code = _WITHOUT.format(missing=missing.split(), script=script)
+        command = [sys.executable, "-W", warnings, "-c", code, *map(str, arguments)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip().splitlines()[-1]
+
+    return run
 
 
 @pytest.fixture(scope="session")

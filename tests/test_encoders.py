@@ -1,10 +1,7 @@
 """Every back end against sentence-transformers, its errors, and what each needs to be installed."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -133,10 +130,6 @@ def test_the_torch_encoder_says_what_it_is(onnx_model):
 
 
 SERVING = """
-import sys
-
-for name in "torch huggingface_hub sentence_transformers transformers sklearn datasets polars lightning".split():
-    sys.modules[name] = None  # importing it is an ImportError
 from pathlib import Path
 
 from lit_rec.encoders import load_encoder
@@ -149,13 +142,11 @@ print([item.product_id for item in recommender.recommend("milk")])
 
 
 @pytest.mark.parametrize("folder", ["onnx_model", "static"])
-def test_serving_by_onnx_works_where_torch_is_not_installed(folder, request, processed_dir):
+def test_serving_by_onnx_works_where_torch_is_not_installed(folder, request, processed_dir, run_without):
     model, corpus = request.getfixturevalue(folder), processed_dir / "eval_corpus.json"
     from lit_rec.recommender import Recommender
 
-    command = [sys.executable, "-W", "error", "-c", SERVING, str(model), str(corpus)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    served = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=120)
-    assert served.returncode == 0, served.stderr
+    missing = "torch huggingface_hub sentence_transformers transformers sklearn datasets polars lightning"
+    served = run_without(missing, SERVING, model, corpus, warnings="error")
     expected = [item.product_id for item in Recommender(model, corpus, use_index=False, device="cpu").recommend("milk")]
-    assert served.stdout.strip() == str(expected)
+    assert served == str(expected)
