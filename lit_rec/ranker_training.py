@@ -82,7 +82,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     training = read_training_histories(folder)
     baskets = read_baskets(settings.baskets, folder) if settings.baskets else None
     aisle = aisles_of(list(folder.corpus.values()))
-    targets = _chosen_targets(training, settings)
+    targets = chosen_targets(training, settings)
     examples = assemble(training, targets, aisle, baskets, settings.seed)
     logger.info(
         "%s targets, %s products of their histories and %s new ones; %.0f s so far",
@@ -115,7 +115,16 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     return metrics
 
 
-def _chosen_targets(training: PurchaseHistories, settings: RankerSettings) -> RollingTargets:
+def chosen_targets(training: PurchaseHistories, settings: RankerSettings) -> RollingTargets:
+    """The past orders that are learned from.
+
+    Args:
+        training: whole histories of the training shoppers.
+        settings: how many.
+
+    Raises:
+        SettingError: no shopper has two orders.
+    """
     targets = rolling_targets(training, settings.targets_per_shopper)
     if len(targets) == 0:
         raise SettingError(

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lit_rec import schema
+from lit_rec import ranker_training, schema
 from lit_rec.baselines.popularity import Popularity
 from lit_rec.cli import main
 from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.features.candidates import Candidates
 from lit_rec.features.history import HISTORY_FEATURES
 from lit_rec.features.statistics import STATISTICS
 from lit_rec.files import write_json
@@ -18,7 +19,7 @@ from lit_rec.models.ranker_module import RankerModule
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.processed import ProcessedFolder
 from lit_rec.purchases import PastOrder, Queries, Request, RollingTargets, histories_of, rolling_targets
-from lit_rec.ranker_training import assemble, fit_ranker
+from lit_rec.ranker_training import assemble, chosen_targets, fit_ranker, target_chunks, train
 from lit_rec.recommender import Recommender
 
 QUICK = RankerSettings(hidden_size=16, n_members=1, max_epochs=4, batch_size=16, learning_rate=5e-3)
@@ -83,7 +84,6 @@ def test_a_shoppers_own_target_is_not_counted_in_what_is_known_of_products(build
 def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, monkeypatch):
     import torch
 
-    from lit_rec import ranker_training
     from lit_rec.features.explore import CoPurchases
     from lit_rec.features.statistics import ProductStatistics
     from lit_rec.models.ranker_network import RankerNetwork
@@ -115,7 +115,7 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
         examples = assemble(training, on, aisle, None, seed=0)
         network.repeat.fit_scale(examples.repeat_features)
         network.explore.fit_scale(examples.explore_features)
-        ranker_training.train(RankerModule(network), examples, QUICK)
+        train(RankerModule(network), examples, QUICK)
         known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
         return Ranker(network.frozen(), *known, [str(p) for p in range(40)], {}).scores(test.histories)
 
@@ -124,6 +124,23 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
     true, chance = hit_rate(trained(targets)), hit_rate(trained(shuffled))
     assert true > 0.6 > chance + 0.2
     assert true > 2 * hit_rate(popularity)
+
+
+def test_chunks_of_targets_come_in_the_order_of_the_examples(build, monkeypatch):
+    monkeypatch.setattr(ranker_training, "_TARGETS_AT_A_TIME", 7)
+    training = build.histories(*build.shoppers(40, 30, seed=6))
+    targets, aisle = rolling_targets(training, 3), np.zeros(30, dtype=np.int32)
+    examples = assemble(training, targets, aisle, None, seed=5)
+    counts, bought, before = [], [], []
+    for others, some in target_chunks(training, targets, seed=5):
+        candidates = Candidates.of(some.histories, 30)
+        counts.append(np.bincount(candidates.query, minlength=len(some)))
+        bought.append(some.is_in_target(candidates.query, candidates.product))
+        before += [others] if not before or before[-1] is not others else []
+    np.testing.assert_array_equal(np.concatenate(counts), np.diff(examples.repeat_start))
+    np.testing.assert_array_equal(np.concatenate(bought), examples.repeat_bought)
+    assert len(counts) > 4 == len(before)  # one object of other shoppers for all chunks of a group
+    assert sum(len(others) for others in before) == 3 * len(training)
 
 
 def test_what_it_writes_is_measured_and_can_be_loaded(metrics, model_dir, processed_dir):
@@ -141,17 +158,13 @@ def test_a_folder_that_is_no_model_is_refused_before_any_work(processed_dir, tmp
 
 
 def test_shoppers_of_one_order_are_nothing_to_learn_from(build):
-    from lit_rec.ranker_training import _chosen_targets
-
     with pytest.raises(SettingError, match="at least two orders"):
-        _chosen_targets(build.histories([[1, 2]], [[3]]), QUICK)
+        chosen_targets(build.histories([[1, 2]], [[3]]), QUICK)
 
 
 def test_at_most_so_many_targets_are_taken(build):
-    from lit_rec.ranker_training import _chosen_targets
-
     training = build.histories(*build.shoppers(40, 20, seed=1))
-    assert len(_chosen_targets(training, replace(QUICK, max_targets=7))) == 7
+    assert len(chosen_targets(training, replace(QUICK, max_targets=7))) == 7
 
 
 @pytest.mark.usefixtures("metrics")

@@ -21,8 +21,8 @@ _GROUPS = 5
 class BoostedTrees(Baseline):
     """Probability that a product of the history is in the next order; the rest of the catalogue follows by popularity.
 
-    The features are those of the ranker. The statistics of products are counted over other shoppers than the one
-    whose order is to be predicted.
+    The features are those that the ranker has of a product's own purchases. The statistics of products are counted over
+    other shoppers than the one whose order is to be predicted.
 
     Source: scikit-learn's HistGradientBoostingClassifier, log loss.
 

@@ -7,7 +7,8 @@ with paired intervals.
 
     python scripts/benchmarks/cross_validation.py --data_dir ../shared/data/instacart-sample \
         --baskets ../shared/data/instacart-baskets/order_products.parquet
-    python scripts/benchmarks/cross_validation.py --source complete_journey --rolling_targets 8 --max_epochs 1
+    python scripts/benchmarks/cross_validation.py --source complete_journey --rolling_targets 8 --max_epochs 1 \
+        --content_based true
 
 Writes results/cross_validation_<source>.json, .md and pictures. A fold that an earlier, interrupted run has evaluated
 is not run again (delete --work_dir to begin anew); two processes may share out the folds with --folds, and the last

@@ -1,22 +1,24 @@
 """What the ranker's score of bought products owes to each of its parts, and what was tried beside them.
 
 Each trial changes one thing of the shipped ranker, is trained on the training shoppers of a fold and ranks the products
-that the held-out shoppers (test and validation) have bought before; new products are left out, which costs all trials
-alike. NDCG@10 counts all products of the order, bought before or not. Differences are paired over shoppers.
+that the held-out shoppers (test and validation) have bought before; new products are left out, in training (which
+clips gradients of both parts together when shipped) and in the ranking, from all trials alike. NDCG@10 counts all
+products of the order, bought before or not. Differences are paired over shoppers.
 
     python scripts/benchmarks/ranker_trials.py --data_dir ../shared/data/instacart-sample \
         --baskets ../shared/data/instacart-baskets/order_products.parquet
     python scripts/benchmarks/ranker_trials.py --source complete_journey --folds '[0]' --trials '[shipped, trees]'
 
-Writes results/ranker_trials_<source>.json and .md. What an earlier, interrupted run has measured is not measured again
-(delete --work_dir to begin anew); two processes may share out the folds, and the last one to end pools them.
+Writes results/ranker_trials_<source>.json and .md, of all trials that have been measured on all folds. What an earlier
+run on the same data has measured is not measured again (delete --work_dir to begin anew); two processes may share out
+the folds, and the last one to end pools them.
 """
 
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ from lit_rec.features.explore import SUPPORT_FEATURES, Company, CoPurchases
 from lit_rec.features.order_matrix import OrderMatrix
 from lit_rec.features.repeat import REPEAT_FEATURES, repeat_features
 from lit_rec.features.statistics import Baskets, ProductStatistics, aisles_of
+from lit_rec.files import read_json, write_json
 from lit_rec.metrics.bootstrap import paired_difference
 from lit_rec.metrics.functional import membership, ndcg
 from lit_rec.models.ranker_module import RankerBatch, RankerModule, listwise_loss
@@ -48,9 +51,9 @@ from lit_rec.models.ranker_network import MemberScores, RankerNetwork
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
 from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import PurchaseHistories, Queries, RollingTargets, rolling_targets
+from lit_rec.purchases import PurchaseHistories, Queries
 from lit_rec.quiet import quiet_lightning
-from lit_rec.ranker_training import Examples, assemble, target_chunks, train
+from lit_rec.ranker_training import Examples, assemble, chosen_targets, target_chunks, train
 
 Floats = NDArray[np.float32]
 
@@ -58,7 +61,7 @@ SHIPPED = "shipped"
 _AT_A_TIME = 64
 _N_GAPS = 12
 _REQUEST_TIME = ("days_since_prior", "dow", "hour", "same_dow_share", "hour_distance")
-_MARKET = ("market_log_popularity", "market_reorder_share", "market_cart_position")
+_SEED = RankerSettings().seed  # of the groups of shoppers, in every trial: rows of features have to meet
 
 # T targets, M candidates of their histories, N products, F features
 
@@ -129,10 +132,6 @@ class Fold:
         """What the held-out shoppers have bought."""
         return Candidates.of(self.held_out, len(self.texts))
 
-    def targets(self, settings: RankerSettings) -> RollingTargets:
-        """What is learned from."""
-        return rolling_targets(self.training, settings.targets_per_shopper)
-
     def ndcg(self, scores: Floats) -> Floats:
         """``(Q,)``: NDCG@10 of the ranking of each held-out shopper's own products.
 
@@ -184,16 +183,16 @@ def same_aisle(fold: Fold, others: PurchaseHistories, histories: PurchaseHistori
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-_EMBEDDINGS: dict[int, Floats] = {}
+@lru_cache(maxsize=1)  # folds of one source share the catalogue, which takes minutes
+def _embeddings(texts: tuple[str, ...]) -> Floats:
+    encoder = load_sentence_transformer(DEFAULT_BASE_MODEL, "cpu")
+    embeddings: Floats = encoder.encode(list(texts), normalize_embeddings=True, show_progress_bar=True)
+    return embeddings
 
 
 def by_text(fold: Fold, others: PurchaseHistories, histories: PurchaseHistories, candidates: Candidates) -> Floats:
     """Purchases of products with similar texts, weighted by age and similarity, and the best similarity."""
-    key = hash(tuple(fold.texts))
-    if key not in _EMBEDDINGS:
-        encoder = load_sentence_transformer(DEFAULT_BASE_MODEL, "cpu")
-        _EMBEDDINGS[key] = encoder.encode(fold.texts, normalize_embeddings=True, show_progress_bar=True)
-    embeddings: Floats = _EMBEDDINGS[key]
+    embeddings = _embeddings(tuple(fold.texts))
     decayed = OrderMatrix.of(histories, len(fold.aisle)).decayed(0.9)
     columns = np.zeros((len(candidates), 3), dtype=np.float32)
     begin = np.searchsorted(candidates.query, np.arange(len(histories) + 1))
@@ -209,22 +208,25 @@ def by_text(fold: Fold, others: PurchaseHistories, histories: PurchaseHistories,
     return columns
 
 
-_NEIGHBOURS: dict[int, tuple[PurchaseHistories, TifuKnn]] = {}
-
-
-def neighbours(fold: Fold, others: PurchaseHistories, histories: PurchaseHistories, candidates: Candidates) -> Floats:
+class Neighbours:
     """What the 300 most similar shoppers have bought: TIFU-KNN without the shopper's own vector."""
-    if _NEIGHBOURS.get(0, (None,))[0] is not others:
-        _NEIGHBOURS[0] = others, TifuKnn(n_neighbors=300, alpha=0.0).fit(others, fold.texts)
-    method = _NEIGHBOURS[0][1]
-    column = np.empty(len(candidates), dtype=np.float32)
-    for begin in range(0, len(histories), _AT_A_TIME):
-        some = slice(begin, begin + _AT_A_TIME)
-        scores = method.scores(Queries([""] * len(histories.select(some)), histories.select(some)))
-        rows = (candidates.query >= begin) & (candidates.query < begin + _AT_A_TIME)
-        column[rows] = scores[candidates.query[rows] - begin, candidates.product[rows]].clip(0)
-    logs: Floats = np.log(column + 1e-4)[:, None]
-    return logs
+
+    def __init__(self) -> None:
+        self._fitted: tuple[PurchaseHistories, TifuKnn] | None = None
+
+    def __call__(
+        self, fold: Fold, others: PurchaseHistories, histories: PurchaseHistories, candidates: Candidates
+    ) -> Floats:
+        """``(M, 1)``."""
+        if self._fitted is None or self._fitted[0] is not others:
+            self._fitted = others, TifuKnn(n_neighbors=300, alpha=0.0).fit(others, fold.texts)
+        column = np.empty((len(candidates), 1), dtype=np.float32)
+        for begin in range(0, len(histories), _AT_A_TIME):
+            some = histories.select(slice(begin, begin + _AT_A_TIME))
+            scores = self._fitted[1].scores(Queries([""] * len(some), some))
+            rows = (candidates.query >= begin) & (candidates.query < begin + _AT_A_TIME)
+            column[rows, 0] = scores[candidates.query[rows] - begin, candidates.product[rows]].clip(0)
+        return column
 
 
 @dataclass(frozen=True)
@@ -250,27 +252,32 @@ class Trial:
     trees: float = 0.0
 
 
+_AS_SHIPPED = (
+    "as shipped: {n_members} members of width {hidden_size}, dropout {dropout}, {max_epochs} passes, "
+    "{targets_per_shopper} targets a shopper"
+)
 TRIALS = {
-    SHIPPED: Trial("as shipped: 4 members of width 64, dropout .2, 5 passes, 8 targets a shopper"),
-    "seed": Trial("another seed: what chance alone does", {"seed": 7}),
-    "no_baskets": Trial("without further baskets", baskets=False),
-    "no_company": Trial("without how well a product goes with the others", without=SUPPORT_FEATURES),
-    "no_request_time": Trial("without the time of the order to come", without=_REQUEST_TIME),
+    SHIPPED: Trial(_AS_SHIPPED.format(**asdict(RankerSettings()))),
+    "seed": Trial("another seed of weights and order", {"seed": 7}),
+    "no_company": Trial("without how well a product goes with the shopper's others", without=SUPPORT_FEATURES),
+    "no_request_time": Trial("without weekday, hour and gap of the order to come as columns", without=_REQUEST_TIME),
     "one_member": Trial("one member", {"n_members": 1}),
     "eight_members": Trial("eight members", {"n_members": 8}),
     "width_128": Trial("width 128", {"hidden_size": 128}),
     "no_dropout": Trial("no dropout", {"dropout": 0.0}),
     "ten_passes": Trial("ten passes", {"max_epochs": 10}),
-    "two_targets": Trial("2 targets a shopper", {"targets_per_shopper": 2}),
-    "all_targets": Trial("all past orders as targets", {"targets_per_shopper": 0}),
-    "gaps": Trial(f"and the last {_N_GAPS} gaps between purchases of a product", extra=gaps),
-    "text": Trial("and purchases of similar products, by text (untrained MiniLM)", extra=by_text),
-    "aisle": Trial("and purchases in the same aisle", extra=same_aisle),
-    "neighbours": Trial("and the purchases of the 300 most similar shoppers", extra=neighbours),
-    "pointwise": Trial("and a pointwise loss beside the listwise one", pointwise=1.0),
+    "gaps": Trial(f"with the last {_N_GAPS} gaps between purchases of a product", extra=gaps),
+    "text": Trial("with purchases of similar products, by text (untrained MiniLM)", extra=by_text),
+    "aisle": Trial("with purchases in the same aisle", extra=same_aisle),
+    "neighbours": Trial("with the purchases of the 300 most similar shoppers", extra=Neighbours()),
+    "pointwise": Trial("with a pointwise loss beside the listwise one", pointwise=1.0),
     "trees": Trial("boosted trees on the ranker's features in place of the networks", trees=1.0),
     "with_trees": Trial("the mean of networks and trees", trees=0.5),
+    "two_targets": Trial("2 targets a shopper", {"targets_per_shopper": 2}),
+    "all_targets": Trial("all past orders as targets", {"targets_per_shopper": 0}),
+    "no_baskets": Trial("without further baskets", baskets=False),
 }
+"""By name; those that share features with the shipped ranker come first, for features are kept for the next trial."""
 
 
 class Bench:
@@ -283,7 +290,6 @@ class Bench:
     def __init__(self, fold: Fold) -> None:
         self.fold = fold
         self._made: tuple[object, Examples, Floats] | None = None
-        self._tree_scores: Floats | None = None
 
     def run(self, trial: Trial) -> Floats:
         """``(Q,)``: NDCG@10."""
@@ -291,16 +297,17 @@ class Bench:
         examples, held_out = self._features(trial, settings)
         names = list(REPEAT_FEATURES)
         if trial.extra:
+            targets = chosen_targets(self.fold.training, settings)
             more = [
                 trial.extra(self.fold, others, some.histories, Candidates.of(some.histories, len(self.fold.aisle)))
-                for others, some in target_chunks(self.fold.training, self.fold.targets(settings), settings.seed)
+                for others, some in target_chunks(self.fold.training, targets, _SEED)
             ]
             of_held_out = trial.extra(self.fold, self.fold.training, self.fold.held_out, self.fold.candidates)
             held_out = np.concatenate([held_out, of_held_out], axis=1)
             examples = replace(
                 examples, repeat_features=np.concatenate([examples.repeat_features, np.concatenate(more)], axis=1)
             )
-            names += [f"n_{trial.extra.__name__}_{number}" for number in range(of_held_out.shape[1])]
+            names += [f"n_extra_{number}" for number in range(of_held_out.shape[1])]  # n_: on a log scale
         kept = [column for column, name in enumerate(names) if name not in trial.without]
         if len(kept) < len(names):
             examples = replace(examples, repeat_features=examples.repeat_features[:, kept])
@@ -309,18 +316,15 @@ class Bench:
         if trial.trees < 1:
             scores += (1 - trial.trees) * self._network_scores(trial, settings, examples, held_out, names)
         if trial.trees > 0:
-            if self._tree_scores is None:
-                self._tree_scores = tree_scores(examples, held_out)
-            scores += trial.trees * self._tree_scores
+            scores += trial.trees * tree_scores(examples, held_out)
         return self.fold.ndcg(scores)
 
     def _features(self, trial: Trial, settings: RankerSettings) -> tuple[Examples, Floats]:
         key = trial.baskets, settings.targets_per_shopper
         if self._made is None or self._made[0] != key:
             fold, baskets = self.fold, self.fold.baskets if trial.baskets else None
-            seed = RankerSettings().seed
             self._made = None  # before the next ones are made, for memory
-            examples = assemble(fold.training, fold.targets(settings), fold.aisle, baskets, seed)
+            examples = assemble(fold.training, chosen_targets(fold.training, settings), fold.aisle, baskets, _SEED)
             statistics = ProductStatistics.fit(fold.training, fold.aisle, baskets)
             co_purchases = CoPurchases.fit(fold.training, fold.aisle, baskets)
             held_out = []
@@ -374,15 +378,20 @@ def main(
         n_folds: parts of the users.
         folds: run only these now; by default those of the table.
         of_folds: folds that the table is of.
-        trials: names; by default all.
+        trials: names; by default all. Those measured earlier are in the table too.
         work_dir: everything that is made on the way; by default models/ranker_trials_<source>.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     quiet_lightning()
     work_dir = work_dir or Path("models") / f"ranker_trials_{source}"
-    names = trials or list(TRIALS)
-    if unknown := [name for name in names if name not in TRIALS]:
+    if unknown := [name for name in trials or () if name not in TRIALS]:
         raise SystemExit(f"There is no trial {', '.join(unknown)}; there are {', '.join(TRIALS)}")
+    if any((number + 1) % n_folds in of_folds for number in of_folds):
+        raise SystemExit(f"Folds of a table must not be neighbours, which share shoppers; got {of_folds}")
+    same_data(work_dir, {"data_dir": data_dir, "baskets": baskets, "n_folds": n_folds})
+    names = [name for name in TRIALS if trials is None or name in (SHIPPED, *trials)]
+    if baskets is None:
+        names = [name for name in names if name != "no_baskets"]
     for number in of_folds if folds is None else folds:
         missing = [name for name in ("recency_frequency", *names) if not _file(work_dir, number, name).exists()]
         if not missing:
@@ -398,20 +407,29 @@ def main(
             np.save(unfinished, values)
             unfinished.replace(file)
             print(f"fold {number}  {name:18} {np.nanmean(values):.4f}  {time.monotonic() - begin:.0f} s", flush=True)
-    if all(_file(work_dir, number, name).exists() for number in of_folds for name in names):
-        write_table(source, work_dir, of_folds, names)
+    measured = [name for name in TRIALS if all(_file(work_dir, number, name).exists() for number in of_folds)]
+    if set(names) <= set(measured):
+        write_table(source, work_dir, of_folds, measured)
+
+
+def same_data(work_dir: Path, arguments: Mapping[str, object]) -> None:
+    """Stop where the folder holds measurements on other data."""
+    file, now = work_dir / "data.json", {name: str(value) for name, value in arguments.items()}
+    if file.exists() and (before := read_json(file)) != now:
+        raise SystemExit(f"{work_dir} holds trials on {before}, not on {now}. Pass another --work_dir, or delete it")
+    work_dir.mkdir(parents=True, exist_ok=True)
+    write_json(file, now)
 
 
 def prepared(
     source: SourceName, data_dir: Path | None, baskets: Path | None, n_folds: int, fold: int, work_dir: Path
 ) -> Fold:
-    """A fold, prepared where that has not been done."""
+    """A fold; prepare does nothing where that has been done."""
     settings = PrepareSettings(targets="rolling", rolling_targets=1, n_folds=n_folds, fold=fold)
     path = work_dir / "processed" / settings.folder_name(source)
-    if not path.exists():
-        words = ["prepare", "--source", source, "--output_dir", str(path.parent), "--targets", "rolling"]
-        words += ["--rolling_targets", "1", "--n_folds", str(n_folds), "--fold", str(fold)]
-        lit_rec([*words, *(["--data_dir", str(data_dir)] if data_dir else [])])
+    words = ["prepare", "--source", source, "--output_dir", str(path.parent), "--targets", "rolling"]
+    words += ["--rolling_targets", "1", "--n_folds", str(n_folds), "--fold", str(fold)]
+    lit_rec([*words, *(["--data_dir", str(data_dir)] if data_dir else [])])
     folder = ProcessedFolder(path)
     return Fold(folder, read_baskets(baskets, folder) if baskets else None)
 
@@ -436,7 +454,7 @@ def write_table(source: str, work_dir: Path, folds: list[int], names: list[str])
     shipped, rows = pooled(SHIPPED), []
     for name in ("recency_frequency", *names):
         values = pooled(name)
-        what = TRIALS[name].what if name in TRIALS else "recency-weighted frequency, no learning"
+        what = TRIALS[name].what if name in TRIALS else "no learning: recency-weighted frequency (beta .8)"
         row: dict[str, Any] = {"trial": name, "what": what, "ndcg@10": float(np.nanmean(values))}
         if name != SHIPPED:
             row |= paired_difference(shipped, values)._asdict()
