@@ -92,6 +92,19 @@ class TorchEncoder:
         self.model: SentenceTransformer = load_sentence_transformer(self.name, device=self.device)
         self.fingerprint = model_fingerprint(self.model)
 
+    def read_like(self, other: "TorchEncoder") -> None:
+        """Cut long texts as another encoder does, so that a comparison is of the weights alone.
+
+        Args:
+            other: which; where one of the two is static, and cuts nothing, nothing changes.
+        """
+        own, theirs = self.model.tokenizer, other.model.tokenizer
+        if not (hasattr(own, "truncation_side") and hasattr(theirs, "truncation_side")):
+            return
+        own.truncation_side = theirs.truncation_side
+        self.model.max_seq_length = min(other.model.max_seq_length, own.model_max_length)
+        self.fingerprint = model_fingerprint(self.model)
+
     def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
         """float32 ``(Q, D)``, of length 1."""
         if not texts:  # of which sentence-transformers makes an array without a second dimension

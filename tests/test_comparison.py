@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from lit_rec.cli import main
+from lit_rec.comparison import compare as comparison
 from lit_rec.comparison.collapse import Health, random_pair_cosines, spectrum, spread_of, verdict
-from lit_rec.comparison.compare import draw_sample, make_report, measure, recorded_base_model
+from lit_rec.comparison.compare import compare, draw_sample, make_report, measure, recorded_base_model
 from lit_rec.errors import SettingError, ShapeError
 from lit_rec.metrics.bootstrap import paired_difference
 from lit_rec.processed import ProcessedFolder
@@ -84,6 +86,17 @@ def test_a_model_against_itself_makes_no_difference(folder, tiny_model):
     report = make_report({"untrained": measured, "trained": measured}, n_resamples=50)
     assert report["differences"]["ndcg@10"] == {"difference": 0, "low": 0, "high": 0}
     assert "made no difference" in report["verdict"]
+
+
+def test_the_untrained_model_cuts_contexts_as_the_trained_one(folder, tiny_model, onnx_model, monkeypatch):
+    sample = draw_sample(ProcessedFolder(folder), Split.TEST, None, seed=0)
+    filler = "[+7d w4h14] milk, bread, soap; " * 30
+    long = replace(sample, texts=[filler + text for text in sample.texts])  # the newest order is at the end
+    monkeypatch.setattr(comparison, "draw_sample", lambda *_: long)
+    report = compare(str(onnx_model), str(tiny_model), folder, device="cpu", n_resamples=50)  # the same weights
+    assert report["differences"]["ndcg@10"]["difference"] == 0
+    own_way = measure(str(tiny_model), long, "cpu").means()["map@100"]
+    assert report["metrics"]["untrained"]["map@100"] != own_way
 
 
 def test_metrics_are_those_of_the_librarys_evaluator(folder, tiny_model):

@@ -129,6 +129,19 @@ def test_the_torch_encoder_says_what_it_is(onnx_model):
     assert not is_static_folder(onnx_model)
 
 
+def test_an_encoder_reads_like_another(tiny_model, onnx_model, static):
+    left = TorchEncoder(onnx_model, device="cpu")  # the same weights, cut at the left at 40 tokens
+    encoder = TorchEncoder(tiny_model, device="cpu")
+    whole, fingerprint = encoder.encode(TEXTS), encoder.fingerprint
+    encoder.read_like(left)
+    np.testing.assert_allclose(encoder.encode(TEXTS), left.encode(TEXTS), atol=CLOSE)
+    assert np.abs(encoder.encode([LONG]) - whole[TEXTS.index(LONG)]).max() > CLOSE
+    assert encoder.fingerprint != fingerprint, "the index of the catalogue is another one"
+    before = left.fingerprint
+    left.read_like(TorchEncoder(static, device="cpu"))
+    assert (left.fingerprint, left.model.max_seq_length) == (before, 40)
+
+
 SERVING = """
 from pathlib import Path
 

@@ -22,6 +22,7 @@ from lit_rec import schema
 from lit_rec.comparison.collapse import random_pair_cosines, spectrum, spread_of, verdict
 from lit_rec.comparison.pictures import metric_bars, pair_cosine_histograms, spectra
 from lit_rec.data.dataset import EvaluationQueries, padded
+from lit_rec.encoders import TorchEncoder
 from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.files import read_json, write_json
 from lit_rec.metrics.bootstrap import Difference, paired_difference
@@ -104,6 +105,8 @@ def compare(
 ) -> dict[str, Any]:
     """Measure a model before and after training on the same queries, print it, and write what is asked for.
 
+    The untrained model cuts long contexts as the trained one does: the difference is what training did.
+
     Args:
         model_dir: the trained model: a folder, or a hub id.
         base_model: the untrained one; None for what the model folder records as its base.
@@ -126,9 +129,10 @@ def compare(
     base = base_model or recorded_base_model(model_dir)
     sample = draw_sample(ProcessedFolder(find_processed_folder(processed_dir)), split, sample_queries, seed)
     measured = {}
+    trained = TorchEncoder(local_model(model_dir), device=device)
     for label, name in ((UNTRAINED, base), (TRAINED, model_dir)):
         logger.info("%s: %s", label, name)
-        measured[label] = measure(name, sample, device)
+        measured[label] = measure(name, sample, device, reads_like=trained)
     report = make_report(measured, n_resamples=n_resamples, seed=seed)
     report = {
         "model_dir": str(model_dir),
@@ -190,13 +194,24 @@ def draw_sample(folder: ProcessedFolder, split: Split, sample_queries: int | Non
     )
 
 
-def measure(model: str, sample: Sample, device: str | None = None) -> Measured:
+def measure(
+    model: str, sample: Sample, device: str | None = None, *, reads_like: TorchEncoder | None = None
+) -> Measured:
     """Embed catalogue and queries with a model, rank the one for each of the other, and score the ranks.
 
     The catalogue's embeddings are kept beside the corpus, as :class:`~lit_rec.recommender.Recommender` does.
+
+    Args:
+        model: a folder, or a hub id.
+        sample: the queries.
+        device: to encode on; None for the best there is.
+        reads_like: an encoder that long texts are cut like; None for the model's own way.
     """
     corpus = sample.folder.path / schema.EVAL_CORPUS
-    recommender = Recommender(model, corpus, device=device, show_progress=True)
+    encoder = TorchEncoder(local_model(model), device=device)
+    if reads_like is not None:
+        encoder.read_like(reads_like)
+    recommender = Recommender(model, corpus, encoder=encoder, show_progress=True)
     products = np.asarray(recommender.index.embeddings, dtype=np.float32)
     queries = recommender.encode(sample.texts, show_progress=True)
     return Measured(products, queries, _ranked_and_scored(products, queries, sample))
