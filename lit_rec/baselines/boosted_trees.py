@@ -59,14 +59,23 @@ class BoostedTrees(Baseline):
             bought.append(some.is_in_target(candidates.query, candidates.product))
         labels = np.concatenate(bought)
         if labels.any() and not labels.all():
-            self._trees = HistGradientBoostingClassifier(
-                learning_rate=self.learning_rate,
-                max_iter=self.max_iter,
-                min_samples_leaf=200 if len(labels) > 100_000 else 20,
-                l2_regularization=1.0,
-                random_state=self.seed,
-            ).fit(_without_empty_columns(np.concatenate(features)), labels)
+            self._trees = self.grown(np.concatenate(features), labels)
         return self
+
+    def grown(self, features: NDArray[np.float32], labels: NDArray[np.bool_]) -> HistGradientBoostingClassifier:
+        """The trees of some candidates.
+
+        Args:
+            features: ``(M, F)``; a column of NaN alone is filled with 0 in place.
+            labels: ``(M,)``, bought or not; both occur.
+        """
+        return HistGradientBoostingClassifier(
+            learning_rate=self.learning_rate,
+            max_iter=self.max_iter,
+            min_samples_leaf=200 if len(labels) > 100_000 else 20,
+            l2_regularization=1.0,
+            random_state=self.seed,
+        ).fit(_without_empty_columns(features), labels)
 
     def scores(self, queries: Queries) -> Scores:
         """1 to 2 for products of the history, below 0 for others."""

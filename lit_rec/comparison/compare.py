@@ -128,11 +128,12 @@ def compare(
     """
     base = base_model or recorded_base_model(model_dir)
     sample = draw_sample(ProcessedFolder(find_processed_folder(processed_dir)), split, sample_queries, seed)
+    untrained, trained = (TorchEncoder(local_model(name), device=device) for name in (base, model_dir))
+    untrained.read_like(trained)
     measured = {}
-    trained = TorchEncoder(local_model(model_dir), device=device)
-    for label, name in ((UNTRAINED, base), (TRAINED, model_dir)):
-        logger.info("%s: %s", label, name)
-        measured[label] = measure(name, sample, device, reads_like=trained)
+    for label, encoder in ((UNTRAINED, untrained), (TRAINED, trained)):
+        logger.info("%s: %s", label, encoder.name)
+        measured[label] = measure(encoder, sample)
     report = make_report(measured, n_resamples=n_resamples, seed=seed)
     report = {
         "model_dir": str(model_dir),
@@ -194,24 +195,17 @@ def draw_sample(folder: ProcessedFolder, split: Split, sample_queries: int | Non
     )
 
 
-def measure(
-    model: str, sample: Sample, device: str | None = None, *, reads_like: TorchEncoder | None = None
-) -> Measured:
-    """Embed catalogue and queries with a model, rank the one for each of the other, and score the ranks.
+def measure(encoder: TorchEncoder, sample: Sample) -> Measured:
+    """Embed catalogue and queries, rank the one for each of the other, and score the ranks.
 
     The catalogue's embeddings are kept beside the corpus, as :class:`~lit_rec.recommender.Recommender` does.
 
     Args:
-        model: a folder, or a hub id.
+        encoder: of a model.
         sample: the queries.
-        device: to encode on; None for the best there is.
-        reads_like: an encoder that long texts are cut like; None for the model's own way.
     """
     corpus = sample.folder.path / schema.EVAL_CORPUS
-    encoder = TorchEncoder(local_model(model), device=device)
-    if reads_like is not None:
-        encoder.read_like(reads_like)
-    recommender = Recommender(model, corpus, encoder=encoder, show_progress=True)
+    recommender = Recommender(encoder.name, corpus, encoder=encoder, show_progress=True, use_ranker=False)
     products = np.asarray(recommender.index.embeddings, dtype=np.float32)
     queries = recommender.encode(sample.texts, show_progress=True)
     return Measured(products, queries, _ranked_and_scored(products, queries, sample))

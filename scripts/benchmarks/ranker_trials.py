@@ -28,14 +28,14 @@ from benchmark_record import REPOSITORY, save
 from jsonargparse import auto_cli
 from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lit_rec.baselines.boosted_trees import BoostedTrees
 from lit_rec.baselines.recency_frequency import RecencyFrequency
 from lit_rec.baselines.tifu_knn import TifuKnn
-from lit_rec.cli import main as lit_rec
 from lit_rec.data.dataset import EvaluationQueries, padded
+from lit_rec.data.prepare import prepare
 from lit_rec.data.purchase_files import read_baskets, read_eval_histories, read_training_histories
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.features.candidates import Candidates
@@ -352,10 +352,7 @@ class Bench:
 
 def tree_scores(examples: Examples, held_out: Floats) -> Floats:
     """``(M,)``: log-odds by boosted trees, with the settings of the baseline."""
-    empty = np.isnan(examples.repeat_features).all(axis=0)  # scikit-learn cannot bin them
-    trees = HistGradientBoostingClassifier(
-        learning_rate=0.06, max_iter=200, min_samples_leaf=200, l2_regularization=1.0, random_state=0
-    ).fit(np.where(empty, 0, examples.repeat_features), examples.repeat_bought)
+    trees = BoostedTrees().grown(examples.repeat_features.copy(), examples.repeat_bought > 0)
     return np.asarray(trees.decision_function(held_out), dtype=np.float32)
 
 
@@ -426,11 +423,7 @@ def prepared(
 ) -> Fold:
     """A fold; prepare does nothing where that has been done."""
     settings = PrepareSettings(targets="rolling", rolling_targets=1, n_folds=n_folds, fold=fold)
-    path = work_dir / "processed" / settings.folder_name(source)
-    words = ["prepare", "--source", source, "--output_dir", str(path.parent), "--targets", "rolling"]
-    words += ["--rolling_targets", "1", "--n_folds", str(n_folds), "--fold", str(fold)]
-    lit_rec([*words, *(["--data_dir", str(data_dir)] if data_dir else [])])
-    folder = ProcessedFolder(path)
+    folder = ProcessedFolder(prepare(source, data_dir, work_dir / "processed", settings))
     return Fold(folder, read_baskets(baskets, folder) if baskets else None)
 
 
