@@ -1,12 +1,13 @@
 """Pairs trained on per second: ours against sentence-transformers' own trainer, taking turns in one run.
 
 The peer is ``SentenceTransformerTrainer`` as the reference project uses it: 64 pairs a batch, ``NO_DUPLICATES``
-sampler, ``MultipleNegativesRankingLoss`` of scale 30, 256 tokens, float32. Ours is the LightningModule with the
-DataModule, under a Lightning Trainer with the gradient clipping of ``fit``, in batches of 32 whole orders and in
-batches of 64 pairs, in float32 and in the precision that ``fit`` chooses on this machine. Orders are trained on as
-``configs/instacart.yaml`` does, without dropout; pairs, and the peer, with the base model's. Both start from the same
-weights and read the same processed folder. A pair is a context and a product of its next order, on both sides; how
-often the context is encoded for it is what differs.
+sampler, ``MultipleNegativesRankingLoss`` of scale 30, 256 tokens, float32; on a GPU in bfloat16 too, which ours in
+bfloat16 is then held against. Ours is the LightningModule with the DataModule, under a Lightning Trainer with the
+gradient clipping of ``fit``, in batches of 32 whole orders and in batches of 64 pairs, in float32 and in the
+precision that ``fit`` chooses on this machine. Orders are trained on as ``configs/instacart.yaml`` does, without
+dropout; pairs, and the peer, with the base model's. Both start from the same weights and read the same processed
+folder. A pair is a context and a product of its next order, on both sides; how often the context is encoded for it is
+what differs.
 
     python scripts/benchmarks/training_throughput.py --processed_dir processed/p5_mp20_ef0.3_rollall
     python scripts/benchmarks/training_throughput.py --steps 4 --warm_up 1 --rounds 1   # a try
@@ -51,7 +52,7 @@ from lit_rec.models.two_tower import TwoTower
 from lit_rec.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
 from lit_rec.processed import find_processed_folder
 
-PEER = "sentence-transformers"
+PEER, PEER_BF16 = "sentence-transformers", "sentence-transformers, bf16"
 TARGET_RATIO = 9  # of batches of orders over the peer
 _MAX_SEQ_LENGTH, _SCALE, _LEARNING_RATE = 256, 30.0, 1e-4
 _PAIRS_A_BATCH, _ORDERS_A_BATCH = 64, 32
@@ -148,11 +149,15 @@ def main(
     def ours(batch_by: Literal["order", "pair"], precision: Precision) -> Callable[[int], dict[str, float]]:
         return lambda seed: _ours(Stopwatch(warm_up, steps), folder, base_model, batch_by, precision, accelerator, seed)
 
-    contenders: dict[str, Callable[[int], dict[str, float]]] = {
-        PEER: lambda seed: _peer(Stopwatch(warm_up, steps), folder, base_model, accelerator, seed)
-    }
+    def peer(precision: Precision) -> Callable[[int], dict[str, float]]:
+        return lambda seed: _peer(Stopwatch(warm_up, steps), folder, base_model, precision, accelerator, seed)
+
     precisions: list[Precision] = ["32-true"]
     precisions += [sound] if (sound := sound_precision(accelerator)) not in precisions else []
+    contenders: dict[str, Callable[[int], dict[str, float]]] = {PEER: peer("32-true")}
+    on_cuda = accelerator == "auto" and torch.cuda.is_available()
+    if on_cuda and "bf16-mixed" in precisions:
+        contenders[PEER_BF16] = peer("bf16-mixed")
     for precision in precisions:
         contenders[f"orders, {precision}"] = ours("order", precision)
         contenders[f"pairs, {precision}"] = ours("pair", precision)
@@ -163,12 +168,13 @@ def main(
             gc.collect()
             speed = results[name][-1]["pairs_per_second"]
             print(f"round {seed + 1} of {rounds}, {name}: {speed:.1f} pairs/s", flush=True)
-    summary = {name: _summary(runs, results[PEER]) for name, runs in results.items()}
-    _print(summary, results[PEER])
+    peers = {name: PEER_BF16 if "bf16" in name and PEER_BF16 in results else PEER for name in results}
+    summary = {name: _summary(runs, results[peers[name]]) for name, runs in results.items()}
+    _print(summary, rounds)
     figures = {
         "processed_dir": str(folder),
         "settings": {"steps": steps, "warm_up": warm_up, "rounds": rounds, "torch_threads": torch.get_num_threads()},
-        "device": torch.cuda.get_device_name() if accelerator == "auto" and torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name() if on_cuda else "cpu",
         "target_ratio": TARGET_RATIO,
         "summary": summary,
         "rounds": results,
@@ -216,7 +222,9 @@ def _ours(
     return stopwatch.figures()
 
 
-def _peer(stopwatch: Stopwatch, folder: Path, base_model: str, accelerator: str, seed: int) -> dict[str, float]:
+def _peer(
+    stopwatch: Stopwatch, folder: Path, base_model: str, precision: Precision, accelerator: str, seed: int
+) -> dict[str, float]:
     model = load_sentence_transformer(base_model)
     model.max_seq_length = _MAX_SEQ_LENGTH
     _transformer(model).register_forward_pre_hook(stopwatch.count_tokens)
@@ -237,6 +245,7 @@ def _peer(stopwatch: Stopwatch, folder: Path, base_model: str, accelerator: str,
             report_to="none",
             disable_tqdm=True,
             use_cpu=accelerator == "cpu",
+            bf16=precision == "bf16-mixed",
             seed=seed,
         )
         trainer = SentenceTransformerTrainer(
@@ -268,15 +277,18 @@ def _summary(runs: list[dict[str, float]], peer: list[dict[str, float]]) -> dict
     }
 
 
-def _print(summary: dict[str, dict[str, float]], peer: list[dict[str, float]]) -> None:
-    table = Table(title=f"Training, {len(peer)} rounds in turn", title_justify="left")
+def _print(summary: dict[str, dict[str, float]], rounds: int) -> None:
+    table = Table(title=f"Training, {rounds} rounds in turn", title_justify="left")
     table.add_column("")
     for name in ("pairs/s", "x peer (rounds)", "tokens/pair"):
         table.add_column(name, justify="right")
     for name, values in summary.items():
         ratio = f"{values['ratio']:.1f} ({values['lowest_ratio']:.1f} to {values['highest_ratio']:.1f})"
         table.add_row(
-            name, f"{values['pairs_per_second']:.1f}", "" if name == PEER else ratio, f"{values['tokens_per_pair']:.0f}"
+            name,
+            f"{values['pairs_per_second']:.1f}",
+            "" if name in {PEER, PEER_BF16} else ratio,
+            f"{values['tokens_per_pair']:.0f}",
         )
     console = Console()
     console.print(table)
