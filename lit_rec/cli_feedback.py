@@ -21,6 +21,7 @@ def report(
     db_path: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    include_page: bool = False,
     show_funnel_sample: int = 3,
     json: Path | None = None,
     html: Path | None = None,
@@ -32,6 +33,7 @@ def report(
         db_path: the feedback database, a file of SQLite or a URL; by default FEEDBACK_DB_PATH, or data/feedback.db.
         since: only what was shown from this date or moment on; in UTC unless it names a time zone.
         until: only what was shown before this date or moment.
+        include_page: with what was done on the service's own page, by whoever tried it.
         show_funnel_sample: requests whose funnel is shown.
         json: write the whole report here.
         html: write a page with plots here; it needs nothing beside itself.
@@ -40,17 +42,19 @@ def report(
     Returns:
         The report.
     """
-    from lit_rec.feedback.impressions import moment, open_for_reading
+    from lit_rec.feedback.impressions import open_for_reading, span
     from lit_rec.feedback.report import make_report
     from lit_rec.feedback.terminal import print_report
     from lit_rec.files import write_json
 
     if show_funnel_sample < 0:
         raise SettingError("show_funnel_sample must be at least 0", f"got {show_funnel_sample}")
-    span = {"since": moment(since), "until": moment(until)}
+    begin, end = span(since, until)
     store = open_for_reading(_database(db_path))
     try:
-        made = make_report(store, **span, n_funnels=show_funnel_sample, seed=seed)
+        made = make_report(
+            store, since=begin, until=end, include_page=include_page, n_funnels=show_funnel_sample, seed=seed
+        )
     finally:
         store.close()
     print_report(made)
@@ -79,7 +83,7 @@ def simulate(
         settings: who asks, and what they do.
         url: of the service.
         processed_dir: whose held-out shoppers; by default the newest in processed.
-        api_key: sent as X-API-Key; by default API_KEY, the first of it where it has several.
+        api_key: sent as X-API-Key; by default LIT_REC_API_KEY, the first of it where it has several.
 
     Returns:
         What they did.
@@ -92,7 +96,7 @@ def simulate(
 
     folder = ProcessedFolder(find_processed_folder(processed_dir or Path("processed")))
     shoppers = shoppers_of(folder, None if settings.split == "all" else Split(settings.split), settings.ask_by)
-    key = api_key or os.environ.get("API_KEY", "").partition(",")[0].strip() or None
+    key = api_key or os.environ.get("LIT_REC_API_KEY", "").partition(",")[0].strip() or None
     simulation = run_simulation(url, shoppers, settings, key)
     print_simulation(simulation)
     _say_next("python -m lit_rec feedback report", f"python -m lit_rec feedback to-pairs --processed_dir {folder.path}")

@@ -2,13 +2,19 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, model_validator
 
 MAX_METADATA_BYTES = 4_096
+
+PAGE = "lit_rec_page"
+"""``source`` in the metadata of the events of the service's own page: somebody tried it, nobody shopped."""
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_AHEAD = timedelta(days=1)  # for clocks that are wrong by a time zone
 
 
 class EventType(StrEnum):
@@ -43,12 +49,25 @@ def _small_object(metadata: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("must lie in the years 1 to 9999 in UTC") from error
+def latest() -> datetime:
+    """No event that is believed is later."""
+    return datetime.now(UTC) + _AHEAD
 
+
+def _plausible(moment: datetime) -> datetime:
+    """In UTC; refused where it can only come from a clock that is wrong."""
+    try:
+        moment = moment.astimezone(UTC)
+        is_plausible = EARLIEST <= moment <= latest()
+    except OverflowError:
+        is_plausible = False
+    if not is_plausible:
+        raise ValueError(f"must lie between {EARLIEST.date()} and a day from now")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+"""With a time zone, kept in UTC."""
 
 _Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_storable)]
 
@@ -74,7 +93,7 @@ class FeedbackEvent(BaseModel):
     user_id: _Id | None = None
     user_context_hash: _Id | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_small_object)] | None = None
-    created_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
+    created_at: Moment | None = None
 
     @model_validator(mode="after")
     def _with_event_id(self) -> "FeedbackEvent":

@@ -29,7 +29,7 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("path_separator", "os")
     scripts = ScriptDirectory.from_config(config)
     head = scripts.get_current_head()
-    with engine.connect() as connection:
+    with engine.connect().execution_options(reads_only=True) as connection:
         if _revision(connection) == head:
             return
     with engine.begin() as connection:  # on SQLite this holds the one write lock

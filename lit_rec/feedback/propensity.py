@@ -9,6 +9,9 @@ from sklearn.isotonic import IsotonicRegression
 
 Vector = NDArray[np.float64]
 
+DEEPEST = 1_000
+"""Positions from this one on are not told apart: callers count them as this one."""
+
 _STRATA = 10
 _ROUNDS = 1_000
 _CONVERGED = 1e-9

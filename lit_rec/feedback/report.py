@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from lit_rec.feedback.events import EventType
-from lit_rec.feedback.impressions import ACTIONS, read_products, within
+from lit_rec.feedback.impressions import ACTIONS, left_out, read_products
 from lit_rec.feedback.intervals import LEVEL, clustered_difference, wilson
 from lit_rec.feedback.store import FeedbackStore
 
@@ -31,6 +31,7 @@ def make_report(
     *,
     since: datetime | None = None,
     until: datetime | None = None,
+    include_page: bool = False,
     n_funnels: int = 3,
     seed: int = 0,
 ) -> Report:
@@ -43,6 +44,7 @@ def make_report(
         store: the database.
         since: only what was shown from this moment on, whatever came of it later.
         until: only what was shown before this moment.
+        include_page: with what was done on the service's own page, by whoever tried it.
         n_funnels: requests whose funnel is listed, deepest first.
         seed: of the bootstrap.
 
@@ -50,7 +52,7 @@ def make_report(
         Plain values, for JSON. ``by_*`` are lists in order, each row with its counts and ``rates``; ``arm_differences``
         compare each arm with ``control``, or else with the first by name.
     """
-    every = within(read_products(store), since, until)
+    every = read_products(store, since=since, until=until, include_page=include_page)
     shown = every.filter(pl.col("shown_at").is_not_null())
     unseen = every.filter(pl.col("shown_at").is_null())
     by_day = shown.with_columns(day=pl.col("shown_at").dt.date().cast(pl.String))
@@ -59,6 +61,7 @@ def make_report(
         "since": None if since is None else since.isoformat(),
         "until": None if until is None else until.isoformat(),
         "level": LEVEL,
+        "left_out": left_out(store, since, until, include_page=include_page),
         "n_requests": every["request_id"].n_unique(),
         "n_users": every["user"].n_unique(),
         "overall": _measured(shown),

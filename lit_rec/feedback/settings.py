@@ -71,11 +71,13 @@ class PairSettings:
     Args:
         since: only what was shown from this date or moment on, in UTC unless it names a time zone.
         until: only what was shown before this date or moment.
+        include_page: learn from what was done on the service's own page too, by whoever tried it.
         max_weight: a pair's inverse propensity is cut here: rare clicks far down would else weigh more than all others.
     """
 
     since: str | None = None
     until: str | None = None
+    include_page: bool = False
     max_weight: float = 10.0
 
     def __post_init__(self) -> None:

@@ -82,7 +82,7 @@ def simulate(
         httpx.Client(base_url=url, headers=headers, timeout=settings.timeout, limits=limits) as client,
         ThreadPoolExecutor(settings.concurrency) as threads,
     ):
-        _check(client, url)
+        _check(client, url, api_key)
         one = lambda turn: _session(client, shoppers[turn[1]], settings, turn[0])  # noqa: E731
         done = list(
             track(
@@ -170,7 +170,7 @@ def _wait(response: httpx.Response, attempt: int) -> float:
     return min(max(asked, 0.0), _LONGEST_WAIT)
 
 
-def _check(client: httpx.Client, url: str) -> None:
+def _check(client: httpx.Client, url: str, api_key: str | None) -> None:
     """Say at once what would fail every request."""
     try:
         health = client.get("/health")
@@ -190,5 +190,7 @@ def _check(client: httpx.Client, url: str) -> None:
         )
     if refused:
         raise ServiceError(
-            f"The service at {url} wants an API key", "it refused this one", "Pass --api_key, or set API_KEY"
+            f"The service at {url} wants an API key",
+            "it refused this one" if api_key else "none was sent",
+            "Pass --api_key, or set LIT_REC_API_KEY",
         )

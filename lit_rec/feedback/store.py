@@ -73,15 +73,16 @@ class FeedbackStore:
 
     Args:
         url: ``sqlite:////folder/feedback.db`` or ``postgresql+psycopg://user@host/database``; see :func:`url_of`.
+        read_only: open a file of SQLite that cannot be written, or whose folder cannot.
 
     Raises:
         SettingError: the URL is none, or of another database.
         FeedbackStoreError: the database cannot be opened, or a newer version wrote it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
         self.url = _checked(url)
-        self.engine = _engine(self.url)
+        self.engine = _engine(self.url, read_only=read_only)
         with self._errors("opened"):
             migrate(self.engine)
 
@@ -156,6 +157,16 @@ class FeedbackStore:
         with self._errors("read"), self.engine.connect().execution_options(**_READS) as connection:
             return connection.execute(query).all()
 
+    def batches(self, query: Select[Any], size: int = 10_000) -> Iterator[Sequence[Any]]:
+        """The rows of a query as :meth:`rows`, some at a time.
+
+        Args:
+            query: of the tables of :mod:`lit_rec.feedback.tables`.
+            size: rows at a time.
+        """
+        with self._errors("read"), self.engine.connect().execution_options(**_READS) as connection:
+            yield from connection.execution_options(stream_results=True).execute(query).partitions(size)
+
     def is_reachable(self) -> bool:
         """Whether the database answers and holds the tables."""
         try:
@@ -222,13 +233,19 @@ def _checked(url: str) -> URL:
     )
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, *, read_only: bool) -> Engine:
     if url.get_backend_name() == "postgresql":
         try:
-            return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_TIMEOUT})
+            engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_TIMEOUT})
         except (ModuleNotFoundError, NoSuchModuleError) as error:
             raise SettingError("PostgreSQL needs its driver", str(error), "pip install 'psycopg[binary]'") from error
+        event.listen(engine, "connect", _set_up_postgresql)
+        return engine
     assert url.database, "checked before"
+    if read_only:
+        engine = create_engine(_read_only(Path(url.database)), connect_args={"timeout": _BUSY_TIMEOUT})
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        return engine
     folder = Path(url.database).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -238,6 +255,19 @@ def _engine(url: URL) -> Engine:
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _read_only(file: Path) -> URL:
+    """Of a file that is not written by anybody: what others write to it, SQLite must see in files beside it."""
+    wal, index = (file.with_name(f"{file.name}{end}") for end in ("-wal", "-shm"))
+    is_still = not index.exists() and not (wal.exists() and wal.stat().st_size)
+    query = {"uri": "true", "mode": "ro"} | ({"immutable": "1"} if is_still else {})
+    return URL.create("sqlite", database=file.absolute().as_uri(), query=query)
+
+
+def _set_up_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
+    connection.execute("SET TIME ZONE 'UTC'")  # in others the ends of the calendar are no datetime
+    connection.commit()
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's

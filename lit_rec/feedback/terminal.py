@@ -27,20 +27,28 @@ def print_report(report: Report) -> None:
     if report["n_requests"] == 0:
         span = "".join(f" {name} {report[name]}" for name in ("since", "until") if report[name])
         console.print(f"No feedback events found in {report['database']}{span}", markup=False, highlight=False)
+        _say_left_out(console, report)
         return
     console.print(_aggregates(report), "")
     for group, name in _GROUPS.items():
         rows = report[group]
         if len(rows) >= (1 if group == "by_position" else 2):
-            left_out = f", the last {_MOST_ROWS} of {len(rows)}" if len(rows) > _MOST_ROWS else ""
-            console.print(_by(f"By {name.replace('_', ' ')}{left_out}", name, rows[-_MOST_ROWS:]), "")
+            end, some = ("last", rows[-_MOST_ROWS:]) if group == "by_day" else ("first", rows[:_MOST_ROWS])
+            left_out = f", the {end} {_MOST_ROWS} of {len(rows)}" if len(rows) > _MOST_ROWS else ""
+            console.print(_by(f"By {name.replace('_', ' ')}{left_out}", name, some), "")
     if report["arm_differences"]:
         console.print(_differences(report["arm_differences"]), "")
     if unseen := sum(report["without_impression"].values()):
         console.print(f"{unseen:,} actions on products without a reported impression are in no rate.", highlight=False)
+    _say_left_out(console, report)
     if report["funnels"]:
         title = f"Deepest funnels, {len(report['funnels'])} of {report['n_requests']:,} requests"
         console.print(_funnels(title, report["funnels"]))
+
+
+def _say_left_out(console: Console, report: Report) -> None:
+    for why, count in report["left_out"].items():
+        console.print(f"Left out: {count:,} events {why}.", markup=False, highlight=False)
 
 
 def print_simulation(simulation: Simulation) -> None:

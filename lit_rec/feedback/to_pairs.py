@@ -1,12 +1,11 @@
 """Feedback to training pairs: what was bought are positives, what was shown and left alone are hard negatives."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 from sqlalchemy import select
@@ -15,8 +14,8 @@ from lit_rec import __version__, schema
 from lit_rec.data.prepare import write_dataset
 from lit_rec.errors import FeedbackStoreError
 from lit_rec.feedback.events import EventType
-from lit_rec.feedback.impressions import moment, read_products, within
-from lit_rec.feedback.propensity import Vector, examination_by_position, negative_weights, positive_weights
+from lit_rec.feedback.impressions import left_out, read_products, span
+from lit_rec.feedback.propensity import DEEPEST, Vector, examination_by_position, negative_weights, positive_weights
 from lit_rec.feedback.settings import PairSettings
 from lit_rec.feedback.store import FeedbackStore
 from lit_rec.feedback.tables import served_lists
@@ -27,6 +26,7 @@ from lit_rec.text import Order, context_string, product_name
 logger = logging.getLogger(__name__)
 
 _MOST_ATTRACTIVE = 0.95
+_AT_A_TIME = 1_000  # requests asked for, and rows written
 
 
 @dataclass(frozen=True)
@@ -61,30 +61,35 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
     Raises:
         FeedbackStoreError: there is no pair to be made.
     """
-    table = within(read_products(store), moment(settings.since), moment(settings.until))
+    since, until = span(settings.since, settings.until)
+    table = read_products(store, since=since, until=until, include_page=settings.include_page)
+    table = table.with_columns(pl.col("position").clip(upper_bound=DEEPEST))
     shown = table.filter(pl.col("shown_at").is_not_null() & pl.col("position").is_not_null())
     examination, attraction = _click_model(shown)
     is_positive = pl.col(EventType.PURCHASE.value) | pl.col(EventType.ADD_TO_CART.value)
     in_catalogue = pl.col("product_id").is_in(list(folder.corpus))
     wanted = table.filter(is_positive & in_catalogue)
+    not_read = left_out(store, since, until, include_page=settings.include_page)
     anchors = _anchors(store, folder, wanted)
     positives = wanted.filter(pl.col("request_id").is_in(list(anchors)))
     if positives.is_empty():
         raise FeedbackStoreError(
             "No training pairs in the feedback",
             f"{len(table):,} products in it, {len(table.filter(is_positive)):,} of them bought or put into a cart, "
-            f"{len(wanted):,} of those in the catalogue of {folder.path}, none with a context that is known",
+            f"{len(wanted):,} of those in the catalogue of {folder.path}, none with a context that is known"
+            + "".join(f"; left out: {count:,} events {why}" for why, count in not_read.items()),
             "Collect more, name the --processed_dir that the service's shoppers are from, or widen --since and --until",
         )
     left_alone = pl.col("shown_at").is_not_null() & ~(is_positive | pl.col(EventType.CLICK.value))
     has_positive = pl.col("request_id").is_in(positives["request_id"].unique().to_list())
     negatives = table.filter(left_alone & in_catalogue & has_positive)
-    weight = positive_weights(examination, settings.max_weight)[_positions(positives)]
+    weight = positive_weights(examination, settings.max_weight)[_positions(positives, examination)]
     record: dict[str, Any] = {
         "lit_rec_version": __version__,
         "database": store.url.render_as_string(hide_password=True),
         "processed_dir": str(folder.path),
         **asdict(settings),
+        "left_out": not_read,
         "n_requests": table["request_id"].n_unique(),
         "n_requests_without_positive": table["request_id"].n_unique() - positives["request_id"].n_unique(),
         "n_positives_outside_catalogue": len(table.filter(is_positive)) - len(wanted),
@@ -97,9 +102,11 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
     }
     with replaced_when_complete(output_dir) as unfinished:
         _write(unfinished, _POSITIVES, positives, weight / weight.mean(), anchors, folder.corpus)
-        of_negatives = negative_weights(examination, attraction)[_positions(negatives)]
+        of_negatives = negative_weights(examination, attraction)[_positions(negatives, examination)]
         _write(unfinished, _NEGATIVES, negatives, of_negatives, anchors, folder.corpus)
         write_json(unfinished / schema.FEEDBACK_PARAMS, {**record, "sha256": content_hashes(unfinished)}, indent=2)
+    for why, count in not_read.items():
+        logger.info("Left out: %s events %s", f"{count:,}", why)
     logger.info(
         "%s pairs and %s hard negatives of %s requests in %s",
         *(f"{record[name]:,}" for name in ("n_pairs", "n_negatives", "n_orders")),
@@ -118,20 +125,21 @@ def _click_model(shown: pl.DataFrame) -> tuple[Vector, float]:
     return examination, min(float(attraction), _MOST_ATTRACTIVE)
 
 
-def _positions(table: pl.DataFrame) -> Any:  # noqa: ANN401 - int64 (rows,)
-    """0 where not known, which counts as looked at."""
-    return table["position"].fill_null(0).to_numpy()
+def _positions(table: pl.DataFrame, examination: Vector) -> Any:  # noqa: ANN401 - int64 (rows,)
+    """0 where not known, which counts as looked at; the deepest one shown for what was chosen below it."""
+    return table["position"].fill_null(0).clip(upper_bound=len(examination) - 1).to_numpy()
 
 
 def _anchors(store: FeedbackStore, folder: ProcessedFolder, wanted: pl.DataFrame) -> dict[str, str]:
     """The context of each request: as it was served, else written from the history served, else by the user's id."""
     lists = served_lists.c
-    asked = set(wanted["request_id"].to_list())
     query = select(lists.request_id, lists.context, lists.history)
     anchors: dict[str, str] = {}
-    for request_id, context, history in store.rows(query):
-        if request_id in asked and (anchor := context or _context_of(history, folder)):
-            anchors[request_id] = anchor
+    for some in wanted.select(pl.col("request_id").unique(maintain_order=True)).iter_slices(_AT_A_TIME):
+        asked = lists.request_id.in_(some["request_id"].to_list())
+        for request_id, context, history in store.rows(query.where(asked)):
+            if anchor := context or _context_of(history, folder):
+                anchors[request_id] = anchor
     for request_id, user_id in wanted.select("request_id", "user_id").iter_rows():
         if request_id not in anchors and user_id in folder.queries:
             anchors[request_id] = folder.queries[user_id]
@@ -164,7 +172,6 @@ def _write(
     A request's number is the same in both datasets: requests are numbered by the anchors' order.
     """
     number = {request_id: place for place, request_id in enumerate(sorted(anchors))}
-    requests, products = rows["request_id"].to_list(), rows["product_id"].to_list()
     arrow_schema = pa.schema(
         [
             (schema.ANCHOR, pa.string()),
@@ -175,17 +182,19 @@ def _write(
             (schema.REQUEST_ID, pa.string()),
         ]
     )
-    columns: Sequence[Any] = [
-        [anchors[each] for each in requests],
-        [corpus[each] for each in products],
-        [number[each] for each in requests],
-        [int(each) for each in products],
-        np.asarray(weight, dtype=np.float32),
-        requests,
-    ]
-    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, arrow_schema, strict=True)], schema=arrow_schema)
-    write_dataset(_one(table), arrow_schema, folder / names.dataset)
 
+    def tables() -> Iterator[pa.Table]:
+        chosen = rows.select("request_id", "product_id", weight=pl.Series(weight, dtype=pl.Float32))
+        for some in chosen.iter_slices(_AT_A_TIME):
+            requests, products, weights = some.to_dict(as_series=False).values()
+            columns: Iterable[Any] = (
+                [anchors[each] for each in requests],
+                [corpus[each] for each in products],
+                [number[each] for each in requests],
+                [int(each) for each in products],
+                weights,
+                requests,
+            )
+            yield pa.table(dict(zip(arrow_schema.names, columns, strict=True)), schema=arrow_schema)
 
-def _one(table: pa.Table) -> Iterator[pa.Table]:
-    yield table
+    write_dataset(tables(), arrow_schema, folder / names.dataset)

@@ -59,7 +59,12 @@ def test_a_span_without_anything_is_said(asked, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"), [(["--since", "soon"], "'soon'"), (["--show_funnel_sample", "-1"], "at least 0")]
+    ("words", "complaint"),
+    [
+        (["--since", "soon"], "'soon'"),
+        (["--since", "2026-05-01", "--until", "2026-05-01"], "--until must be later than --since"),
+        (["--show_funnel_sample", "-1"], "at least 0"),
+    ],
 )
 def test_report_refuses_what_makes_no_sense(asked, words, complaint):
     with pytest.raises(SettingError, match=complaint):
@@ -105,14 +110,15 @@ def test_two_arms_behind_one_service_are_compared(serve, processed_dir, tiny_mod
     assert sum(ctr["n_users"]) == report["n_users"] < 40, "some asked twice, and stayed in their arm"
 
 
-def test_simulate_takes_the_key_of_the_environment(serve, processed_dir, monkeypatch):
+def test_simulate_takes_its_own_key_of_the_environment_and_sends_no_other(serve, processed_dir, monkeypatch):
     words = ["feedback", "simulate", "--processed_dir", str(processed_dir), "--n_requests", "1", "--top_k", "1"]
     with serve(api_key="first,second") as (url, _):
-        monkeypatch.setenv("API_KEY", "first,second")
+        monkeypatch.setenv("LIT_REC_API_KEY", "first,second")
         assert main([*words, "--url", url])["n_answered"] == 1
         assert main([*words, "--url", url, "--api_key", "second"])["n_answered"] == 1
-        monkeypatch.delenv("API_KEY")
-        with pytest.raises(ServiceError, match="wants an API key"):
+        monkeypatch.delenv("LIT_REC_API_KEY")
+        monkeypatch.setenv("API_KEY", "first")
+        with pytest.raises(ServiceError, match="wants an API key: none was sent"):
             main([*words, "--url", url])
 
 

@@ -51,6 +51,11 @@ def test_the_same_moment_in_two_time_zones_is_one_event_in_utc():
     assert event.event_id == event_of(created_at="2026-01-01T10:00:00Z").event_id
 
 
+def test_a_clock_may_be_wrong_by_a_time_zone():
+    ahead = datetime.now(UTC) + timedelta(hours=23)
+    assert event_of(created_at=ahead).created_at == ahead
+
+
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
@@ -66,7 +71,9 @@ def test_the_same_moment_in_two_time_zones_is_one_event_in_utc():
         ({"metadata": {"a": "é" * (MAX_METADATA_BYTES // 2)}}, "at most 4,096 bytes"),
         ({"metadata": [1]}, "dictionary"),
         ({"created_at": "2026-01-01T10:00:00"}, "timezone"),
-        ({"created_at": "0001-01-01T00:00:00+10:00"}, "years 1 to 9999"),
+        ({"created_at": "0001-01-01T00:00:00+10:00"}, "between 2000-01-01 and a day from now"),
+        ({"created_at": "1999-12-31T23:59:59Z"}, "between 2000-01-01 and a day from now"),
+        ({"created_at": "2999-01-01T00:00:00Z"}, "between 2000-01-01 and a day from now"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(changed, complaint):

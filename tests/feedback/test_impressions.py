@@ -1,12 +1,17 @@
 """One row a product of a request, joined to what was served; the same on both databases."""
 
+import os
+import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from lit_rec.errors import FeedbackStoreError, SettingError
-from lit_rec.feedback.events import FeedbackEvent
-from lit_rec.feedback.impressions import moment, open_for_reading, read_products, within
+from lit_rec.feedback.events import PAGE, FeedbackEvent
+from lit_rec.feedback.impressions import left_out, open_for_reading, read_products, span
 from lit_rec.feedback.store import FeedbackStore, ServedList, url_of
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -57,6 +62,12 @@ def test_the_reference_sends_positions_with_its_impressions(store, sent, positio
     assert rows_of(store)["r1", "1"]["position"] == position
 
 
+def test_of_several_positions_the_first_is_kept_as_a_number(store):
+    for position in (10, "9", "far down", 0, 11):
+        store.record([event_of("impression", "r1", "1", metadata={"position": position})])
+    assert rows_of(store)["r1", "1"]["position"] == 9
+
+
 def test_who_it_was_is_one_person_a_request(store):
     store.record_served(
         [
@@ -86,12 +97,11 @@ def test_an_action_without_an_impression_was_not_shown(store):
 
 
 def test_nothing_is_a_table_without_rows(store):
-    table = read_products(store)
-    assert len(table) == len(within(table, NOON, NOON)) == 0
+    assert len(read_products(store)) == len(read_products(store, since=NOON, until=NOON)) == 0
 
 
-def test_a_span_takes_what_was_shown_in_it_whatever_came_later(sqlite_store):
-    sqlite_store.record(
+def test_a_span_takes_what_was_shown_in_it_whatever_came_later(store):
+    store.record(
         [
             event_of("impression", "r1", "1", 0),
             event_of("click", "r1", "1", 60),
@@ -99,18 +109,60 @@ def test_a_span_takes_what_was_shown_in_it_whatever_came_later(sqlite_store):
             event_of("click", "r3", "1", 10),
         ]
     )
-    table = read_products(sqlite_store)
-    until = within(table, None, NOON + timedelta(minutes=30))
+    later = NOON + timedelta(minutes=30)
+    until = read_products(store, until=later)
     assert until.select("request_id", "click").rows() == [("r1", True), ("r3", True)]
-    assert within(table, NOON + timedelta(minutes=30), None)["request_id"].to_list() == ["r2"]
+    assert read_products(store, since=later)["request_id"].to_list() == ["r2"]
+    assert read_products(store, since=NOON, until=later)["request_id"].to_list() == ["r1", "r3"]
 
 
-def test_moments():
-    assert moment(None) is None
-    assert moment("2026-05-01") == datetime(2026, 5, 1, tzinfo=UTC)
-    assert moment("2026-05-01T14:00+02:00") == NOON
-    with pytest.raises(SettingError, match=r"'May'\. Write 2026-01-31"):
-        moment("May")
+def test_a_span_reads_no_other_requests(store):
+    store.record([event_of("impression", f"r{number}", "1", number) for number in range(50)])
+    read, rows = [], store.batches
+    store.batches = lambda query: (read.append(some) or some for some in rows(query))
+    found = read_products(store, since=NOON + timedelta(minutes=48))
+    assert found["request_id"].to_list() == ["r48", "r49"]
+    assert sum(map(len, read)) == 2
+
+
+def test_what_was_done_on_the_services_own_page_is_left_out_and_counted(store):
+    of_page = {"source": PAGE, "position": 1}
+    kinds = ("impression", "click")
+    store.record([event_of(kind, "tried", "1", metadata=of_page) for kind in kinds])
+    store.record([event_of(kind, "shop", "1", metadata={"source": "page"}) for kind in kinds])
+    store.record([event_of("impression", "shop", "2")])
+    assert set(rows_of(store)) == {("shop", "1"), ("shop", "2")}
+    (count,) = left_out(store, None, None, include_page=False).values()
+    assert count == 2
+    assert len(read_products(store, include_page=True)) == 3
+    assert left_out(store, None, None, include_page=True) == {}
+    assert left_out(store, NOON + timedelta(minutes=1), None, include_page=False) == {}, "they are not of this span"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_impossible_times_that_are_stored_already_are_left_out_and_counted(store, zone, monkeypatch):
+    monkeypatch.setenv("PGTZ", zone)
+    insert = "INSERT INTO feedback_events(event_id, request_id, event_type, product_id, created_at)"
+    with store.engine.begin() as connection:
+        for year in ("0001-01-01T00", "2026-05-01T12", "2999-12-31T23", "9999-12-31T23"):
+            when = f"{year}:00:00.000000+00:00"
+            connection.execute(text(f"{insert} VALUES ('{year}', '{year}', 'impression', '1', '{when}')"))
+    store.engine.dispose()
+    assert read_products(store)["shown_at"].to_list() == [NOON]
+    (count,) = left_out(store, None, None, include_page=False).values()
+    assert count == 3
+    assert store.funnel()["impression"] == 4
+
+
+def test_spans():
+    assert span(None, None) == (None, None)
+    assert span("2026-05-01", "2026-05-01T14:00+02:00") == (datetime(2026, 5, 1, tzinfo=UTC), NOON)
+    for wrong in ("May", "0001-01-01T00:00+14:00"):
+        with pytest.raises(SettingError, match=rf"'{wrong[:3]}.*'\. Write 2026-01-31"):
+            span(wrong, None)
+    for until in ("2026-05-01", "2026-04-30"):
+        with pytest.raises(SettingError, match="--until must be later than --since: got 2026-05-01 and"):
+            span("2026-05-01", until)
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path):
@@ -119,3 +171,46 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path):
     assert not list(tmp_path.iterdir())
     FeedbackStore(url_of(tmp_path / "some.db")).close()
     open_for_reading(str(tmp_path / "some.db")).close()
+
+
+READ = """
+import sys
+from lit_rec.errors import FeedbackStoreError
+from lit_rec.feedback.impressions import open_for_reading, read_products
+for path in sys.argv[1:]:
+    try:
+        print(len(read_products(open_for_reading(path))))
+    except FeedbackStoreError as error:
+        print(error)
+"""
+
+
+def test_what_can_only_be_read_is_read_with_what_a_writer_has_not_put_into_the_file_yet(tmp_path):
+    written, copied, closed = (tmp_path / name / "feedback.db" for name in ("100% written", "copied", "closed?"))
+    for file in (written, closed):
+        FeedbackStore(url_of(file)).close()
+    writing = FeedbackStore(url_of(written))
+    writing.record([event_of("impression", "r1", "1")])
+    copied.parent.mkdir()
+    for end in ("", "-wal"):
+        shutil.copyfile(f"{written}{end}", f"{copied}{end}")
+    command = [sys.executable, "-c", READ, str(written), str(copied), str(closed)]
+    if os.geteuid() == 0:  # who may write anywhere, until that is given up
+        if shutil.which("setpriv") is None:
+            pytest.skip("needs setpriv of util-linux where root runs the tests")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    folders = [file.parent for file in (written, copied, closed)]
+    modes = {path: path.stat().st_mode for folder in folders for path in (folder, *folder.iterdir())}
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
+        writing.close()
+    of_written, of_copied, of_closed = done.stdout.splitlines()
+    assert (of_written, of_closed) == ("1", "0")
+    assert of_copied.startswith(f"The feedback database {copied} cannot be read where nothing can be written: ")
+    assert "Copy it, with feedback.db-wal if that is there, to a folder of your own" in of_copied
+    assert [path.name for path in closed.parent.iterdir()] == [closed.name], "nothing was written"

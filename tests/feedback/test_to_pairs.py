@@ -6,7 +6,7 @@ from datasets import load_from_disk
 
 from lit_rec import schema
 from lit_rec.errors import FeedbackStoreError
-from lit_rec.feedback.events import FeedbackEvent
+from lit_rec.feedback.events import PAGE, FeedbackEvent
 from lit_rec.feedback.settings import PairSettings
 from lit_rec.feedback.store import FeedbackStore, ServedList, url_of
 from lit_rec.feedback.to_pairs import to_pairs
@@ -171,6 +171,57 @@ def test_a_position_that_is_not_known_weighs_as_looked_at(sqlite_store, folder, 
     (row,) = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
     assert row["weight"] == 1
     assert rows_of(tmp_path / "pairs", schema.NEGATIVES_DATASET) == []
+
+
+@pytest.mark.parametrize("position", [2, 1_000_000, 2e9, 2**62])
+def test_what_was_bought_deeper_than_anything_was_shown_weighs_as_the_deepest(
+    sqlite_store, folder, ids, tmp_path, position
+):
+    served, events = clicked_lists(60, 1, ids)
+    sqlite_store.record_served([*served, ServedList("deep", ids[:3], [0.9, 0.8, 0.7], "m", context="deep")])
+    of_caller = {"request_id": "r0", "product_id": ids[4], "metadata": {"position": position}}
+    stray = FeedbackEvent(event_type="impression", **of_caller)
+    sqlite_store.record([*events, event_of("purchase", "deep", ids[2]), stray])
+    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    assert len(record["examination"]) == min(position, 1_000)
+    (row,) = [row for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET) if row["request_id"] == "deep"]
+    assert row["weight"] > 1, "hardly anybody looks there"
+
+
+def test_a_purchase_below_every_impression_does_not_need_one(sqlite_store, folder, ids, tmp_path):
+    sqlite_store.record_served([ServedList("r1", ids[:3], [0.9, 0.8, 0.7], "m", context="x")])
+    sqlite_store.record([event_of("impression", "r1", ids[0]), event_of("purchase", "r1", ids[2])])
+    assert to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())["n_pairs"] == 1
+
+
+def test_what_was_done_on_the_services_own_page_is_learned_from_only_when_asked_for(
+    sqlite_store, folder, ids, tmp_path
+):
+    served, _ = shown("tried", ids[:2], context="x")
+    sqlite_store.record_served([served])
+    kinds = ("impression", "purchase")
+    sqlite_store.record([event_of(kind, "tried", ids[0], metadata={"source": PAGE}) for kind in kinds])
+    with pytest.raises(FeedbackStoreError, match=r"left out: 2 events of the service's own page"):
+        to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(include_page=True))
+    assert (record["n_pairs"], record["left_out"]) == (1, {})
+    served, events = shown("real", ids[:2], context="y")
+    sqlite_store.record_served([served])
+    sqlite_store.record([*events, event_of("purchase", "real", ids[1])])
+    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    assert (record["n_pairs"], list(record["left_out"].values())) == (1, [2])
+
+
+def test_contexts_are_asked_for_of_the_requests_with_a_purchase_alone(sqlite_store, folder, ids, tmp_path):
+    for number in range(20):
+        served, events = shown(f"r{number}", ids[:2], context=f"context {number}")
+        sqlite_store.record_served([served])
+        sqlite_store.record(events)
+    sqlite_store.record([event_of("purchase", "r7", ids[0])])
+    read, rows = [], sqlite_store.rows
+    sqlite_store.rows = lambda query: read.extend(found := rows(query)) or found
+    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    assert [row.context for row in read if "context" in row._fields] == ["context 7"]
 
 
 def test_the_span_is_that_of_the_impressions(sqlite_store, folder, ids, tmp_path):
