@@ -31,7 +31,7 @@ time lit_rec test --data.processed_dir "$work/evaluation" --data.eval_batch_size
   --output_dir "$work/test" --wandb off
 
 step "text tower and static encoder"
-epochs() { # of so many seconds at the pairs a second measured
+epochs() { # that fit into so many seconds at the pairs a second measured
   "$python" - "$out/training_throughput_gpu.json" "$processed" "$seconds" << 'PYTHON'
 import json, sys
 rates = json.load(open(sys.argv[1]))["summary"]
