@@ -208,7 +208,7 @@ def package(
         corpus: JSON file, product id to text: eval_corpus.json of a processed folder.
         backend: 'torch'; 'onnx': ONNX Runtime, without torch; 'onnx_int8': smaller and faster, nearly as good.
         name: first part of the model version; by default the model folder's name.
-        n_shoppers: held-out shoppers of the processed folder that the service then knows by their id; 0 for none.
+        n_shoppers: held-out shoppers of the processed folder, which the service then knows as demo-1 and so on.
         build: build a bento; false leaves it at the BentoML model.
         output_dir: write a plain folder instead, for BUNDLE or ARMS of the service; no BentoML is then needed.
         allow_unmeasured: package a model that records no metrics too.

@@ -17,11 +17,9 @@ def write_page(file: Path, report: Report) -> None:
         report: of :func:`~lit_rec.feedback.report.make_report`.
     """
     environment = Environment(loader=PackageLoader("lit_rec.feedback"), autoescape=True, trim_blocks=True)
-    drawn = {"funnel": pictures.funnel(report["overall"])}
-    if report["arm_differences"]:
-        drawn["differences"] = pictures.arm_differences(report["arm_differences"])
+    differences = pictures.arm_differences(report["arm_differences"]) if report["arm_differences"] else []
     page = environment.get_template("report.html").render(
-        report=report, pictures=drawn, groups=_groups(report), rate_labels=pictures.RATE_LABELS
+        report=report, differences=differences, groups=_groups(report), rate_labels=pictures.RATE_LABELS
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page, encoding="utf-8")
@@ -37,6 +35,6 @@ def _groups(report: Report) -> list[dict[str, Any]]:
             continue
         label = name.replace("_", " ").capitalize()
         is_ordered = name != "model_version"
-        picture = pictures.rates_over(rows, name, label) if is_ordered else pictures.rates_of_groups(rows, name)
-        shown.append({"title": f"By {label.lower()}", "name": name, "label": label, "rows": rows, "picture": picture})
+        panels = pictures.rates_over(rows, name, label) if is_ordered else pictures.rates_of_groups(rows, name)
+        shown.append({"title": f"By {label.lower()}", "name": name, "label": label, "rows": rows, "panels": panels})
     return shown

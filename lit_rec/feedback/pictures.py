@@ -1,8 +1,8 @@
 """Plots of a feedback report, as SVG to be put into a page."""
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -15,11 +15,13 @@ RATE_LABELS = {"ctr": "Click", "add_to_cart_rate": "Add to cart", "purchase_rate
 
 # Okabe and Ito, Color Universal Design (2008).
 _COLOURS = dict(zip(RATES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
-_INK, _FAINT = "#333333", "#8a8f98"
-_MOST_TICKS = 12
+_INK = "#333333"
+_WIDTH = 3.5  # inches of a panel: as wide as a phone, and three of them as the page
+_MOST_TICKS = 10
+_LONGEST_LINE = 20  # characters of a name
 
 
-def rates_over(rows: Sequence[Report], name: str, label: str) -> str:
+def rates_over(rows: Sequence[Report], name: str, label: str) -> list[str]:
     """Each rate with its interval over positions or days: a panel a rate, since their sizes differ.
 
     Args:
@@ -27,10 +29,11 @@ def rates_over(rows: Sequence[Report], name: str, label: str) -> str:
         name: the column to go over.
         label: of the axis.
     """
-    figure = Figure(figsize=(10.5, 2.9), layout="constrained")
-    every = figure.subplots(1, len(RATES))
+    panels = []
     places = range(len(rows))
-    for axes, (rate, colour) in zip(every, _COLOURS.items(), strict=True):
+    for rate, colour in _COLOURS.items():
+        figure = Figure(figsize=(_WIDTH, 2.9), layout="constrained")
+        axes = figure.subplots()
         estimates = [row["rates"][rate] for row in rows]
         values = [each["value"] for each in estimates]
         low, high = ([each[end] for each in estimates] for end in ("low", "high"))
@@ -44,10 +47,11 @@ def rates_over(rows: Sequence[Report], name: str, label: str) -> str:
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         _plain(axes)
-    return _svg(figure)
+        panels.append(_svg(figure))
+    return panels
 
 
-def rates_of_groups(rows: Sequence[Report], name: str) -> str:
+def rates_of_groups(rows: Sequence[Report], name: str) -> list[str]:
     """Each rate with its interval, one line a group, as dots: a panel a rate.
 
     Args:
@@ -61,7 +65,7 @@ def rates_of_groups(rows: Sequence[Report], name: str) -> str:
     )
 
 
-def arm_differences(rows: Sequence[Report]) -> str:
+def arm_differences(rows: Sequence[Report]) -> list[str]:
     """Each arm's difference from the one it is compared with, and the line of no difference.
 
     Args:
@@ -72,33 +76,11 @@ def arm_differences(rows: Sequence[Report]) -> str:
     return _dots([f"{arm} - {rows[0]['baseline']}" for arm in arms], panels, sign=True)
 
 
-def funnel(overall: Mapping[str, Any]) -> str:
-    """From impressions to purchases, each step with its share of the one before it."""
-    steps = {"Impressions": "impression", "Clicks": "click", "Add to cart": "add_to_cart", "Purchases": "purchase"}
-    counts = [overall[name] for name in steps.values()]
-    figure = Figure(figsize=(10.5, 2.3), layout="constrained")
-    axes = figure.subplots()
-    colours = [_FAINT, *_COLOURS.values()]
-    axes.barh(range(len(counts)), counts, color=colours, height=0.68)
-    for place, count in enumerate(counts):
-        before = counts[place - 1] if place else 0
-        share = f" · {count / before:.1%} of the step before" if before else ""
-        axes.annotate(
-            f"{count:,}{share}", (count, place), (6, 0), textcoords="offset points", va="center", color=_INK, fontsize=9
-        )
-    axes.set_yticks(range(len(counts)), list(steps))
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.3 * max(*counts, 1))
-    axes.xaxis.set_visible(False)
-    axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    return _svg(figure)
-
-
-def _dots(names: Sequence[str], panels: Mapping[str, Sequence[Report]], *, sign: bool) -> str:
-    figure = Figure(figsize=(10.5, 1.3 + 0.34 * len(names)), layout="constrained")
-    every = figure.subplots(1, len(panels), sharey=True)
-    for axes, (title, rows), colour in zip(every, panels.items(), _COLOURS.values(), strict=True):
+def _dots(names: Sequence[str], panels: Mapping[str, Sequence[Report]], *, sign: bool) -> list[str]:
+    drawn = []
+    for (title, rows), colour in zip(panels.items(), _COLOURS.values(), strict=True):
+        figure = Figure(figsize=(_WIDTH, 1.3 + 0.34 * len(names)), layout="constrained")
+        axes = figure.subplots()
         known = [(place, row) for place, row in enumerate(rows) if row["value"] is not None]
         for place, row in known:
             axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
@@ -106,12 +88,14 @@ def _dots(names: Sequence[str], panels: Mapping[str, Sequence[Report]], *, sign:
         if sign:
             axes.axvline(0, color=_INK, linewidth=1, linestyle="--")
         axes.set_title(title)
-        axes.set_yticks(range(len(names)), names, parse_math=False)  # a name may hold dollars
+        lines = [textwrap.fill(name, _LONGEST_LINE) for name in names]
+        axes.set_yticks(range(len(names)), lines, parse_math=False)  # a name may hold dollars
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         axes.xaxis.set_major_locator(MaxNLocator(4))
         _plain(axes)
-    return _svg(figure)
+        drawn.append(_svg(figure))
+    return drawn
 
 
 def _reach(values: Sequence[float], low: Sequence[float], high: Sequence[float]) -> list[list[float]]:

@@ -59,7 +59,7 @@ def package(
         corpus: JSON file, product id to text.
         backend: what encodes.
         name: first part of the model version; by default the model folder's.
-        n_shoppers: held-out shoppers that the service knows by id, where the corpus lies in a processed folder.
+        n_shoppers: held-out shoppers to try the service with, where the corpus lies in a processed folder.
         build: build a bento too.
         output_dir: write the bundle into this folder instead, without BentoML.
         allow_unmeasured: package a model that records no metrics too.

@@ -1,4 +1,4 @@
-"""Held-out shoppers for a bundle: their past orders one by one, and what they really bought next."""
+"""Shoppers to try a bundle on: their past orders, what they really bought next, and nothing that names them."""
 
 import logging
 import random
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def held_out_shoppers(folder: ProcessedFolder, n_shoppers: int, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """A sample of the shoppers that nothing was trained or chosen on.
+    """A sample of the shoppers that nothing was trained or chosen on, under names that say nothing about them.
 
     Args:
         folder: a processed folder.
@@ -24,9 +24,9 @@ def held_out_shoppers(folder: ProcessedFolder, n_shoppers: int, seed: int = 0) -
         seed: of the sample.
 
     Returns:
-        Query id to ``context``, ``orders`` (oldest first, each with ``product_ids``, ``days_since_prior_order``,
-        ``order_dow`` and ``order_hour_of_day``), the last three of the order to come, and ``next``: ids of what was
-        really bought in it. None where something is not known.
+        ``demo-1`` and so on, in an order that says nothing either, to ``context``, ``orders`` (oldest first, each with
+        ``product_ids``, ``days_since_prior_order``, ``order_dow`` and ``order_hour_of_day``), the last three of the
+        order to come, and ``next``: ids of what was really bought in it. None where something is not known.
 
     Raises:
         NotPreparedError: the folder holds no histories.
@@ -34,11 +34,11 @@ def held_out_shoppers(folder: ProcessedFolder, n_shoppers: int, seed: int = 0) -
     every = EvaluationQueries.read(folder)
     rows = every.of_split(Split.TEST)
     ids = sorted(every.query_ids[row] for row in (rows if len(rows) else every.of_split(None)))
-    ids = sorted(random.Random(seed).sample(ids, min(n_shoppers, len(ids))))
+    ids = random.Random(seed).sample(ids, min(n_shoppers, len(ids)))
     histories = read_eval_histories(folder, ids)
     product_ids = list(folder.corpus)
     return {
-        query_id: {
+        f"demo-{row + 1}": {
             "context": folder.queries[query_id],
             "orders": _orders(histories.select(slice(row, row + 1)), product_ids),
             schema.DAYS_SINCE_PRIOR: _days(float(histories.days_since_prior[row])),

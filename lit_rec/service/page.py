@@ -9,27 +9,31 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from fastapi import FastAPI, Query, Request
 from prometheus_client import Histogram
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
+from lit_rec.feedback.events import Moment
 from lit_rec.purchases import UNKNOWN, PurchaseHistories, histories_of
 from lit_rec.recommender import Recommender
 from lit_rec.service.catalogue import Catalogue, Product
 from lit_rec.service.engine import NotReadyError
-from lit_rec.service.http_errors import ApiError
+from lit_rec.service.http_errors import ApiError, ErrorBody
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.recommending import ERRORS
-from lit_rec.service.shoppers import Shopper
+from lit_rec.service.shoppers import Shopper, ShopperStore
 
 STATIC = Path(__file__).with_name("static")
 _INDEX = STATIC / "index.html"
 _FOREVER, _REVALIDATED = "public, max-age=31536000, immutable", "no-cache"
+_SHOPPER_ERRORS: dict[int | str, dict[str, Any]] = ERRORS | {
+    404: {"model": ErrorBody, "description": "The service does not know this user_id"}
+}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -68,9 +72,9 @@ class ShopperSummary(BaseModel):
 
 
 class Shoppers(BaseModel):
-    """Shoppers that the service knows."""
+    """Shoppers that the service knows, or those of them that were asked for."""
 
-    total: int
+    total: int = Field(description="How many there are; fewer may be listed.")
     shoppers: list[ShopperSummary]
 
 
@@ -149,16 +153,22 @@ def add_page(app: FastAPI) -> None:
 
 def _add_people(app: FastAPI) -> None:
     @app.get("/page/shoppers", responses=ERRORS, summary="Shoppers that the service knows", tags=["page"])
-    def shoppers(request: Request, limit: Annotated[int, Query(ge=1, le=1_000)] = 200) -> Shoppers:
+    def shoppers(
+        request: Request,
+        q: Annotated[str, Query(max_length=256, description="Part of their `user_id`.")] = "",
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
+    ) -> Shoppers:
         _recommender(request)
-        store = request.app.state.shoppers
-        chosen = ((user_id, store.get(user_id)) for user_id in store.user_ids[:limit])
-        return Shoppers(total=len(store), shoppers=[_summary(user_id, shopper) for user_id, shopper in chosen])
+        store, part = _shoppers(request), q.strip().lower()
+        found = [user_id for user_id in store.user_ids if part in user_id.lower()]
+        found.sort(key=lambda user_id: not user_id.lower().startswith(part))
+        listed = [_summary(user_id, shopper) for user_id in found[:limit] if (shopper := store.get(user_id))]
+        return Shoppers(total=len(found), shoppers=listed)
 
-    @app.get("/page/shoppers/{user_id:path}", responses=ERRORS, summary="One of them", tags=["page"])
+    @app.get("/page/shoppers/{user_id:path}", responses=_SHOPPER_ERRORS, summary="One of them", tags=["page"])
     def shopper(request: Request, user_id: str) -> ShopperDetail:
         recommender, catalogue = _recommender(request), _catalogue(request)
-        known: Shopper | None = request.app.state.shoppers.get(user_id)
+        known = _shoppers(request).get(user_id)
         if known is None:
             raise ApiError(404, "unknown_user", "This service does not know the user_id.")
         orders = known.request or recommender.request_of(known.context or "")
@@ -186,10 +196,10 @@ def _add_figures(app: FastAPI) -> None:
     def about(request: Request) -> About:
         state, recommender = request.app.state, _recommender(request)
         models = {name: arm.model_version for name, arm in state.engine.arms.items()}
-        return About(models=models, n_products=len(recommender.corpus), n_shoppers=len(state.shoppers))
+        return About(models=models, n_products=len(recommender.corpus), n_shoppers=len(_shoppers(request)))
 
     @app.get("/page/funnel", responses=ERRORS, summary="What became of what was recommended", tags=["page"])
-    def funnel(request: Request, since: AwareDatetime | None = None) -> FunnelCounts:
+    def funnel(request: Request, since: Moment | None = None) -> FunnelCounts:
         return FunnelCounts(**request.app.state.store.funnel(since))
 
     @app.get("/page/latencies", responses=ERRORS, summary="How long it took", tags=["page"])
@@ -235,6 +245,13 @@ def _recommender(request: Request) -> Recommender:
         except NotReadyError:  # closed since
             pass
     raise ApiError(503, "loading", "The models are not loaded yet.", retry_after=5)
+
+
+def _shoppers(request: Request) -> ShopperStore:
+    """Those whose histories may be shown."""
+    state = request.app.state
+    shoppers: ShopperStore = state.shoppers if state.settings.serve_shoppers else ShopperStore()
+    return shoppers
 
 
 def _catalogue(request: Request) -> Catalogue:

@@ -113,6 +113,11 @@ class ServiceSettings(BaseSettings):
     )
 
     serve_page: bool = Field(True, description="Serve the page at `/`.")
+    serve_shoppers: bool = Field(
+        True,
+        description="Let the page show what the shoppers that are known by `user_id` have bought: to anybody, where "
+        "there is no `API_KEY`.",
+    )
     serve_docs: bool = Field(True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     drain_seconds: float = Field(
         0.0,

@@ -1,6 +1,7 @@
 """One page: the figures are on it, names cannot break it, and it loads nothing."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -32,10 +33,12 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page_of(sqlite_store, tmp_path):
-    def write(n_arms=2, **span):
+    def write(n_arms=2, model="m", **span):
         for n in range(40):
             arm = ["control", "<script>alert(1)</script>"][n % n_arms]
-            sqlite_store.record_served([ServedList(f"r{n}", ["1"], [0.5], f"m-{n % n_arms}", arm=arm, user_id=f"u{n}")])
+            sqlite_store.record_served(
+                [ServedList(f"r{n}", ["1"], [0.5], f"{model}-{n % n_arms}", arm=arm, user_id=f"u{n}")]
+            )
             kinds = ["impression", "click", "add_to_cart", "purchase"][: 1 + n % 4]
             sqlite_store.record([FeedbackEvent(event_type=k, request_id=f"r{n}", product_id="1") for k in kinds])
         file = tmp_path / "new" / "report.html"
@@ -51,7 +54,8 @@ def test_figures_and_plots_are_on_the_page(page_of):
     assert "Impressions 40 unique: request and product" in page.text
     assert "Differences from control" in page.text
     assert "20 / 20" in page.text
-    assert [tag for tag, _ in page.tags].count("svg") == 4  # funnel, arms, positions, models
+    assert [tag for tag, _ in page.tags].count("svg") == 3 * 3  # a panel a rate for arms, positions and models
+    assert "Impressions 40 Clicks 30 · 75.0 % of the step before Carts 20 · 66.7 % of the step before" in page.text
     assert re.search(r"\+50\.00 \[\+?\d+\.\d+, \+\d+\.\d+\]", page.text)  # odd requests always click
 
 
@@ -68,6 +72,28 @@ def test_nothing_is_loaded_from_elsewhere(page_of):
     references = re.findall(r'(?:href|src)="([^"]*)"|url\(([^)]*)\)', page)
     assert all((first or second).startswith("#") for first, second in references)
     assert "@import" not in page
+
+
+@pytest.mark.slow
+def test_on_a_phone_nothing_is_cut_off(page_of, tmp_path):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("needs Debian's chromium: bash scripts/ci_tools.sh")
+    page_of(model="a-model-with-the-longest-name-that-anybody-would-give-it-0123456789ab")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto((tmp_path / "new" / "report.html").as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+        wide = "[...document.querySelectorAll('*')].filter(each => each.getBoundingClientRect().right > innerWidth)"
+        assert page.evaluate(f"{wide}.map(each => each.outerHTML.slice(0, 80))") == []
+        hidden = "[...document.querySelectorAll('section')].filter(each => each.scrollWidth > each.clientWidth)"
+        assert page.evaluate(f"{hidden}.length") == 0
+        text = (
+            "Math.min(...[...document.querySelectorAll('svg text')].map(each => each.getBoundingClientRect().height))"
+        )
+        assert page.evaluate(text) >= 9, "small, and still to be read"
+        browser.close()
 
 
 def test_one_model_is_not_compared_with_itself(page_of):

@@ -3,8 +3,6 @@
 import re
 from xml.etree import ElementTree
 
-import pytest
-
 from lit_rec.feedback import pictures
 from lit_rec.feedback.intervals import wilson
 
@@ -22,13 +20,15 @@ def row_of(impressions, clicks, **more):
     }
 
 
-def texts_of(svg):
-    return [element.text for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("text")]
+def texts_of(panels):
+    every = [element for svg in panels for element in ElementTree.fromstring(svg).iter()]
+    return [element.text for element in every if element.tag.endswith("text")]
 
 
 def test_rates_over_positions():
-    svg = pictures.rates_over([row_of(100, 40, position=1), row_of(100, 10, position=2)], "position", "Position")
-    texts = texts_of(svg)
+    texts = texts_of(
+        pictures.rates_over([row_of(100, 40, position=1), row_of(100, 10, position=2)], "position", "Position")
+    )
     assert texts.count("Position") == 3
     assert {"Click rate", "Add to cart rate", "Purchase rate", "1", "2"} <= set(texts)
 
@@ -37,16 +37,21 @@ def test_many_days_are_named_now_and_then():
     rows = [row_of(100, 40, day=f"2026-01-{day:02d}") for day in range(1, 31)]
     texts = texts_of(pictures.rates_over(rows, "day", "Day"))
     assert "01-01" in texts
-    assert len([text for text in texts if text.startswith("01-")]) <= 3 * 12
+    assert len([text for text in texts if text.startswith("01-")]) <= 3 * 10
 
 
 def test_one_position_is_a_picture_too():
-    assert pictures.rates_over([row_of(3, 3, position=1)], "position", "Position").startswith("<svg")
+    panels = pictures.rates_over([row_of(3, 3, position=1)], "position", "Position")
+    assert [panel[:4] for panel in panels] == ["<svg"] * 3
 
 
 def test_groups_are_named_whatever_their_names_are():
-    svg = pictures.rates_of_groups([row_of(50, 5, arm="<a> & $b$"), row_of(50, 9, arm="b")], "arm")
-    assert "<a> & $b$" in texts_of(svg)
+    long = "a-name-that-is-longer-than-a-phone-is-wide"
+    panels = pictures.rates_of_groups([row_of(50, 5, arm="<a> & $b$"), row_of(50, 9, arm=long)], "arm")
+    texts = texts_of(panels)
+    assert texts.count("<a> & $b$") == 3
+    assert not any(text and long in text for text in texts)
+    assert long in "".join(text or "" for text in texts), "in several lines"
 
 
 def test_differences_stand_beside_the_line_of_no_difference():
@@ -60,15 +65,7 @@ def test_differences_stand_beside_the_line_of_no_difference():
     assert {"b - control", "c - control"} <= set(texts)
 
 
-@pytest.mark.parametrize("clicks", [0, 40])
-def test_the_funnel_names_each_step(clicks):
-    texts = texts_of(pictures.funnel(row_of(1_000, clicks)))
-    assert "1,000" in texts
-    assert (f"{clicks} · {clicks / 1_000:.1%} of the step before") in texts
-    assert any("50.0% of the step before" in text for text in texts) == (clicks > 0)
-
-
 def test_the_same_figures_are_the_same_picture():
-    one, other = (pictures.funnel(row_of(10, 4)) for _ in range(2))
+    one, other = ("".join(pictures.rates_over([row_of(10, 4, position=1)], "position", "")) for _ in range(2))
     ids = re.compile(r'(id|href)="[^"]*"|url\([^)]*\)')
     assert ids.sub("", one) == ids.sub("", other)

@@ -120,6 +120,32 @@ def test_shoppers_and_one_of_them(page, corpus):
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "unknown_user")
 
 
+def test_shoppers_are_found_by_a_part_of_their_id(page):
+    known = [("NEW", "new"), ("d/o", "held/out 1"), (" 1 ", "held/out 1")]
+    for typed, user_id in known:
+        found = page.get("/page/shoppers", params={"q": typed}).json()
+        assert (found["total"], [each["user_id"] for each in found["shoppers"]]) == (1, [user_id])
+    both = page.get("/page/shoppers", params={"q": "ne"}).json()
+    assert both["total"] == 1
+    begins = page.get("/page/shoppers", params={"q": "e", "limit": 1}).json()
+    assert (begins["total"], len(begins["shoppers"])) == (2, 1)
+    assert page.get("/page/shoppers", params={"q": "nobody"}).json() == {"total": 0, "shoppers": []}
+
+
+def test_nobodys_history_is_shown_where_that_is_switched_off(start, shoppers):
+    with start(serve_page=True, shoppers_path=shoppers, serve_shoppers=False) as client:
+        assert client.get("/page/shoppers").json() == {"total": 0, "shoppers": []}
+        assert client.get("/page/shoppers/new").status_code == 404
+        assert client.get("/page/about").json()["n_shoppers"] == 0
+        assert client.post("/recommend", json={"user_id": "held/out 1"}).status_code == 200
+
+
+def test_every_answer_of_the_pages_routes_is_documented(page):
+    paths = page.get("/openapi.json").json()["paths"]
+    assert "404" in paths["/page/shoppers/{user_id}"]["get"]["responses"]
+    assert "404" not in paths["/page/shoppers"]["get"]["responses"]
+
+
 def test_shoppers_known_by_their_context_have_baskets_too(text_page, queries):
     user_id, context = next((user_id, text) for user_id, text in queries.items() if text.startswith("["))
     assert text_page.get("/page/shoppers").json()["total"] == len(queries)
@@ -157,6 +183,13 @@ def test_the_funnel_grows_with_feedback_and_can_begin_later(page, corpus):
     later = page.get("/page/funnel", params={"since": (now - timedelta(minutes=5)).isoformat()}).json()
     assert later == counts | {"impression": 0}
     assert page.get("/page/funnel", params={"since": "2026-01-01T00:00:00"}).status_code == 422, "no time zone"
+
+
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00Z"])
+def test_a_funnel_since_a_moment_that_cannot_be_is_refused_as_the_callers_mistake(page, since):
+    answer = page.get("/page/funnel", params={"since": since})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
+    assert "between 2000-01-01 and a day from now" in str(answer.json()["error"]["fields"])
 
 
 def test_latencies_are_those_of_the_answers(page):

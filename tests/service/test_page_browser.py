@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from lit_rec import schema
+from lit_rec.feedback.report import make_report
 from lit_rec.files import write_json
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
@@ -164,6 +165,8 @@ def test_a_shopper_from_choice_to_purchase(service, visit, shoppers, until):
     counts = app.state.store.funnel()
     assert [counts[name] for name in ("click", "add_to_cart", "purchase")] == [1, 1, 1]
     assert counts["impression"] == int(step(page, "impression").text_content())
+    report = make_report(app.state.store)
+    assert (report["n_requests"], sum(report["left_out"].values())) == (0, counts["impression"] + 3), "nobody shopped"
     served = httpx.get(f"{url}/metrics").text
     assert "feedback_unattributed_total 0.0" in served, "events name lists that were served"
 
@@ -340,11 +343,41 @@ def test_a_service_that_is_gone_is_said_so_and_tried_again(service, visit):
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_one_of_many_shoppers_is_found_by_a_part_of_the_id(service, shoppers, visit, tmp_path):
+    known = list(shoppers[1].values())
+    write_json(tmp_path / "many.json", {f"someone-{number}": known[number % len(known)] for number in range(120)})
+    url, _ = service(shoppers_path=tmp_path / "many.json")
+    page = visit(url)
+    expect(cards(page)).to_have_count(10)
+    choice = page.get_by_label(re.compile("^Shopper"))
+    expect(choice.locator("option")).to_have_count(50)
+    page.get_by_label(re.compile("^Find a shopper of 120")).fill("one-11")
+    expect(page.get_by_text("11 shoppers found")).to_be_visible()
+    expect(choice.locator("option")).to_have_count(12)  # and the one who is shown
+    page.keyboard.press("Enter")
+    expect(choice).to_have_value("someone-11")
+    expect(page).to_have_url(re.compile("#shopper=someone-11$"))
+    choice.select_option("someone-117")
+    expect(page).to_have_url(re.compile("#shopper=someone-117$"))
+    page.get_by_label(re.compile("^Find a shopper")).fill("nobody")
+    expect(page.get_by_text("Nobody of that id")).to_be_visible()
+    expect(choice).to_have_value("someone-117")
+
+
+def test_nothing_is_claimed_of_shoppers_whom_any_file_may_hold(service, visit):
+    url, _ = service()
+    page = visit(url)
+    expect(cards(page)).to_have_count(10)
+    words = page.locator(".side").inner_text().lower()
+    assert "training" not in words
+    assert "held-out" not in words
+
+
 def test_a_service_without_shoppers_begins_with_building(service, tiny_model, visit, tmp_path):
     write_json(tmp_path / "nobody.json", {})
     url, _ = service(model_dir=tiny_model, shoppers_path=tmp_path / "nobody.json")
     page = visit(url)
     expect(page.get_by_role("button", name="Build one")).to_have_attribute("aria-pressed", "true")
-    expect(page.get_by_role("button", name="A held-out shopper")).to_be_disabled()
+    expect(page.get_by_role("button", name="A known shopper")).to_be_disabled()
     expect(page.get_by_text("Nothing in it yet: search above.")).to_be_visible()
     expect(cards(page)).to_have_count(10)

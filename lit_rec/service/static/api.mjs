@@ -43,7 +43,7 @@ export function event(type, answer, item, userId) {
     request_id: answer.request_id,
     product_id: item.product_id,
     user_id: userId ?? undefined,
-    metadata: { position: item.rank, source: "page" },
+    metadata: { position: item.rank, source: "lit_rec_page" }, // reports leave these out: nobody shopped
     created_at: new Date().toISOString(),
   };
 }

@@ -151,7 +151,7 @@ function App() {
         <h2 id="whose">Whose history?</h2>
         <div class="switch" role="group" aria-label="Whose history">
           <button type="button" aria-pressed=${isShopper} disabled=${shoppers !== null && !shoppers.total}
-            onClick=${() => restart(() => setMode("shopper"))}><${Icon} name="users" />A held-out shopper</button>
+            onClick=${() => restart(() => setMode("shopper"))}><${Icon} name="users" />A known shopper</button>
           <button type="button" aria-pressed=${!isShopper} onClick=${() => restart(() => setMode("build"))}>
             <${Icon} name="plus" />Build one</button>
         </div>

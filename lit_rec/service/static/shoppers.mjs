@@ -1,16 +1,48 @@
-// Choosing a shopper whom the model has never seen.
+// Choosing one of the shoppers that the service knows.
 
+import { useEffect, useState } from "./vendor/hooks.mjs";
+import { call } from "./api.mjs";
 import { counted, html, Icon, whole } from "./html.mjs";
 
-export function Picker({ shoppers, userId, choose }) {
+const TYPING_MS = 200;
+
+export function Picker({ shoppers: known, userId, choose }) {
+  const [typed, type] = useState("");
+  const [found, setFound] = useState(null);
+  const [failed, setFailed] = useState("");
+  useEffect(() => {
+    setFailed("");
+    if (!typed.trim()) {
+      setFound(null);
+      return undefined;
+    }
+    const leaving = new AbortController();
+    const waiting = setTimeout(() => {
+      call(`page/shoppers?q=${encodeURIComponent(typed.trim())}`, { signal: leaving.signal })
+        .then(setFound)
+        .catch((error) => error.name === "AbortError" || setFailed(error.message));
+    }, TYPING_MS);
+    return () => {
+      clearTimeout(waiting);
+      leaving.abort();
+    };
+  }, [typed]);
+  const shoppers = found ?? known;
   if (shoppers === null) return html`<div class="bone" aria-hidden="true"></div>`;
   const surprise = () => {
     const others = shoppers.shoppers.filter((each) => each.user_id !== userId);
     if (others.length) choose(others[Math.floor(Math.random() * others.length)].user_id);
   };
   const isListed = shoppers.shoppers.some((each) => each.user_id === userId);
+  const isWhole = known.total === known.shoppers.length;
+  const words = found === null ? "" : found.total ? `${counted(found.total, "shopper")} found` : "Nobody of that id";
   return html`
-    <label for="shopper">Shopper <span class="quiet">of ${whole(shoppers.total)}, none seen in training</span></label>
+    ${!isWhole && html`<label for="find-shopper">Find a shopper <span class="quiet">of ${whole(known.total)}, by a part of the id</span></label>
+    <input id="find-shopper" type="search" autocomplete="off" spellcheck="false" maxlength="256" value=${typed}
+      onInput=${(changed) => type(changed.target.value)}
+      onKeyDown=${(pressed) => pressed.key === "Enter" && found?.total && choose(found.shoppers[0].user_id)} />
+    <p class=${failed || words ? "quiet" : "unseen"} role="status">${failed || words}</p>`}
+    <label for="shopper">Shopper <span class="quiet">${isWhole ? `of ${whole(known.total)}` : `${whole(shoppers.shoppers.length)} listed`}</span></label>
     <div class="row">
       <select id="shopper" value=${userId} onChange=${(changed) => choose(changed.target.value)}>
         ${!isListed && html`<option value=${userId}>${userId}</option>`}
