@@ -238,7 +238,7 @@ def is_static_folder(model_dir: Path) -> bool:
 
 def _default_prompt(model_dir: Path) -> str:
     settings = _json_object(model_dir / _SETTINGS) or {}
-    prompt = settings.get("prompts", {}).get(settings.get("default_prompt_name") or "")
+    prompt = (settings.get("prompts") or {}).get(settings.get("default_prompt_name") or "")
     return prompt or ""
 
 

@@ -138,3 +138,8 @@ def load_sentence_transformer(base_model: str, device: str = "cpu") -> "Sentence
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         asked = f"No model could be loaded from {base_model!r}"
         raise ModelFolderError(asked, first_line(error), _NEXT) from error
+
+
+def default_prompt(model: "SentenceTransformer") -> str:
+    """What a model puts in front of every text that it encodes; mostly nothing."""
+    return (model.default_prompt_name and model.prompts.get(model.default_prompt_name)) or ""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lit_rec.errors import SettingError
+from lit_rec.files import sha256_of_texts
 from lit_rec.models.tokenization import (
     StaticTokenizer,
     TextTokenizer,
@@ -18,7 +19,7 @@ from lit_rec.models.tokenization import (
     is_static,
     static_from_token_embeddings,
 )
-from lit_rec.pretrained import load_sentence_transformer
+from lit_rec.pretrained import default_prompt, load_sentence_transformer
 
 EncoderKind = Literal["transformer", "static"]
 
@@ -71,6 +72,8 @@ class TextEncoder(nn.Module):
                 "Leave phrases_from out, or take encoder: static and a transformer as its base model",
             )
         self.is_static = is_static(self.sentence_transformer)
+        self._prompt = default_prompt(self.sentence_transformer)
+        self.sentence_transformer.set_pooling_include_prompt(True)  # as it is trained, here and in every back end
         tokenizer = StaticTokenizer if self.is_static else TransformerTokenizer
         self._tokenizer: TextTokenizer = tokenizer(self.sentence_transformer, max_seq_length, truncation_side)
         self._token_dropout = (dropout or 0.0) if self.is_static else 0.0
@@ -104,11 +107,12 @@ class TextEncoder(nn.Module):
     @property
     def fingerprint(self) -> str:
         """Changes when the token ids of any text would."""
-        return self._tokenizer.fingerprint
+        own = self._tokenizer.fingerprint
+        return sha256_of_texts([own, self._prompt]) if self._prompt else own
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, a transformer's special ones included, cut to ``max_seq_length``."""
-        return self._tokenizer.token_ids(texts)
+        """The ids of each text behind the model's default prompt, special ones included, cut to ``max_seq_length``."""
+        return self._tokenizer.token_ids([self._prompt + text for text in texts])
 
     def forward(self, chunks: Sequence[dict[str, Tensor]]) -> Tensor:
         """Encode texts that are padded in chunks.

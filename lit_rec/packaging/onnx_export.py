@@ -19,7 +19,7 @@ from lit_rec import schema
 from lit_rec.encoders import is_static_folder
 from lit_rec.errors import SettingError
 from lit_rec.files import replaced_when_complete
-from lit_rec.pretrained import load_sentence_transformer
+from lit_rec.pretrained import default_prompt, load_sentence_transformer
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -50,6 +50,9 @@ def export_onnx(model_dir: Path, *, int8: bool = False) -> Path:
     if is_static_folder(model_dir):
         raise SettingError("A static encoder needs no ONNX graph", f"{model_dir} is one", "numpy serves it")
     model = load_sentence_transformer(str(model_dir))
+    if default_prompt(model) and not all(getattr(module, "include_prompt", True) for module in model):
+        found = f"the pooling of {model_dir} leaves its default prompt out"
+        raise SettingError("The graph pools over all tokens of a text", found, "Take --backend torch")
     tokenizer = _tokenizer_of(model)
     folder = model_dir / schema.ONNX
     with replaced_when_complete(folder) as unfinished:
