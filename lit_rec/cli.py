@@ -21,8 +21,9 @@ from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.errors import LitRecError, SettingError
 from lit_rec.evaluation.settings import EvaluationSettings
 from lit_rec.files import read_json
+from lit_rec.model_folder import newest_model, processed_folder_of
 from lit_rec.models.ranker_settings import RankerSettings
-from lit_rec.processed import ProcessedFolder, find_processed_folder
+from lit_rec.processed import ProcessedFolder
 from lit_rec.schema import Split
 
 if TYPE_CHECKING:
@@ -101,8 +102,10 @@ def recommend(
 
     Args:
         model_dir: a model folder or a hub id; by default the newest models/*/final.
-        processed_dir: a processed folder, or one that holds some; by default the newest in processed.
-        corpus: JSON file, product id to text; by default that of the processed folder.
+        processed_dir: a processed folder, or one that holds some; by default the one that the model was trained on,
+            or for a base model the newest in processed.
+        corpus: JSON file, product id to text; by default that of the processed folder. One that shares less than half
+            of its products with the model's is refused.
         query: a context such as '[+7d w4h14] Organic Milk, Whole Wheat Bread.', or any text.
         eval_query_id: a held-out order of the processed folder; what was really bought is shown beside it.
         n_samples: this many held-out orders, drawn by a fixed seed.
@@ -114,7 +117,7 @@ def recommend(
     from lit_rec.reports import print_recommendations
 
     model = model_dir or _newest_model()
-    folder = ProcessedFolder(corpus.parent if corpus else find_processed_folder(processed_dir or Path("processed")))
+    folder = ProcessedFolder(corpus.parent) if corpus else processed_folder_of([model], processed_dir)
     if n_samples < 0:
         raise SettingError("n_samples must be at least 0", f"got {n_samples}")
     query_ids = [str(eval_query_id)] if eval_query_id is not None else []
@@ -152,7 +155,7 @@ def fit_ranker(settings: RankerSettings, model_dir: Path, processed_dir: Path | 
     Args:
         settings: how.
         model_dir: a model folder that export wrote; the ranker goes in.
-        processed_dir: the processed folder that the model was trained on; by default the newest in processed.
+        processed_dir: a processed folder, or one that holds some; by default the one that the model was trained on.
 
     Returns:
         Metrics of the validation queries.
@@ -160,7 +163,7 @@ def fit_ranker(settings: RankerSettings, model_dir: Path, processed_dir: Path | 
     from lit_rec.ranker_training import fit_ranker as fit
     from lit_rec.reports import VALIDATION_TITLE, metrics_table, print_table
 
-    folder = ProcessedFolder(find_processed_folder(processed_dir or Path("processed")))
+    folder = processed_folder_of([str(model_dir)], processed_dir)
     metrics = fit(folder, model_dir, settings)
     if metrics:
         print_table(metrics_table({"ranker": metrics}, VALIDATION_TITLE))
@@ -193,7 +196,7 @@ def export(ckpt_path: Path, output_dir: Path) -> Path:
 
 def package(
     model_dir: str,
-    corpus: Path,
+    corpus: Path | None = None,
     backend: Literal["torch", "onnx", "onnx_int8"] = "torch",
     name: str | None = None,
     n_shoppers: int = 200,
@@ -205,7 +208,8 @@ def package(
 
     Args:
         model_dir: a model folder, with or without a ranker, or a hub id.
-        corpus: JSON file, product id to text: eval_corpus.json of a processed folder.
+        corpus: JSON file, product id to text; by default eval_corpus.json of the processed folder that the model was
+            trained on. One that shares less than half of its products with the model's is refused.
         backend: 'torch'; 'onnx': ONNX Runtime, without torch; 'onnx_int8': smaller and faster, nearly as good.
         name: first part of the model version; by default the model folder's name.
         n_shoppers: held-out shoppers of the processed folder, which the service then knows as demo-1 and so on.
@@ -220,7 +224,7 @@ def package(
 
     made = package_model(
         model_dir,
-        corpus,
+        corpus or processed_folder_of([model_dir]).path / schema.EVAL_CORPUS,
         backend=backend,
         name=name,
         n_shoppers=n_shoppers,
@@ -319,7 +323,7 @@ def compare(
     Args:
         model_dir: the trained model, a folder or a hub id; by default the newest models/*/final.
         base_model: the untrained one; by default what the model folder was trained from.
-        processed_dir: a processed folder, or one that holds some; by default the newest in processed.
+        processed_dir: a processed folder, or one that holds some; by default the one that the model was trained on.
         split: whose queries.
         sample_queries: ask this many of them only (seeded), for a quick look; none for all.
         json: write the report here.
@@ -333,11 +337,10 @@ def compare(
     from lit_rec.comparison.compare import compare as compare_models
 
     model = model_dir or _newest_model()
-    folder = processed_dir or Path("processed")
     report = compare_models(
         model,
         base_model,
-        folder,
+        processed_folder_of([model], processed_dir),
         split=split,
         sample_queries=sample_queries,
         json=json,
@@ -448,10 +451,9 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
 
 
 def _newest_model() -> str:
-    found = sorted(Path("models").glob(f"*/final/{schema.MODEL_RECORD}"), key=lambda file: file.stat().st_mtime_ns)
-    if found:
-        logger.info("Using model %s", found[-1].parent)
-        return str(found[-1].parent)
+    if (found := newest_model()) is not None:
+        logger.info("Using model %s", found)
+        return found
     from lit_rec.pretrained import DEFAULT_BASE_MODEL
 
     logger.warning("No model folder in models/*/final; using the untrained %s", DEFAULT_BASE_MODEL)

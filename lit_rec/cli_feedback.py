@@ -11,7 +11,8 @@ from jsonargparse import ArgumentParser, Namespace
 from lit_rec.command_line import Verb, call_arguments, summary_of, verb_parser
 from lit_rec.errors import SettingError
 from lit_rec.feedback.settings import DEFAULT_DB, PairSettings, SimulateSettings
-from lit_rec.processed import ProcessedFolder, find_processed_folder
+from lit_rec.model_folder import newest_model, processed_folder_of
+from lit_rec.processed import ProcessedFolder
 from lit_rec.schema import Split
 
 SUMMARY = "What shoppers did with the recommendations: report it, simulate it, make training pairs of it."
@@ -75,6 +76,7 @@ def simulate(
     settings: SimulateSettings,
     url: str = "http://localhost:3000",
     processed_dir: Path | None = None,
+    model_dir: str | None = None,
     api_key: str | None = None,
 ) -> dict[str, object]:
     """Let shoppers of a processed folder ask the running service, and act on its answers.
@@ -82,7 +84,9 @@ def simulate(
     Args:
         settings: who asks, and what they do.
         url: of the service.
-        processed_dir: whose held-out shoppers; by default the newest in processed.
+        processed_dir: whose held-out shoppers; by default of the folder that the model was trained on.
+        model_dir: the model that is served; by default the newest models/*/final. Without one, the newest folder in
+            processed is taken.
         api_key: sent as X-API-Key; by default LIT_REC_API_KEY, the first of it where it has several.
 
     Returns:
@@ -94,7 +98,7 @@ def simulate(
     from lit_rec.feedback.simulate import simulate as run_simulation
     from lit_rec.feedback.terminal import print_simulation
 
-    folder = ProcessedFolder(find_processed_folder(processed_dir or Path("processed")))
+    folder = _processed_folder(processed_dir, model_dir)
     shoppers = shoppers_of(folder, None if settings.split == "all" else Split(settings.split), settings.ask_by)
     key = api_key or os.environ.get("LIT_REC_API_KEY", "").partition(",")[0].strip() or None
     simulation = run_simulation(url, shoppers, settings, key)
@@ -107,6 +111,7 @@ def to_pairs(
     settings: PairSettings,
     db_path: str | None = None,
     processed_dir: Path | None = None,
+    model_dir: str | None = None,
     output_dir: Path = Path("feedback_pairs"),
 ) -> Path:
     """Turn feedback into training pairs: bought or put into a cart are positives, shown and left alone hard negatives.
@@ -114,7 +119,10 @@ def to_pairs(
     Args:
         settings: which feedback, and how it is weighted.
         db_path: the feedback database, a file of SQLite or a URL; by default FEEDBACK_DB_PATH, or data/feedback.db.
-        processed_dir: the processed folder that the pairs are trained beside; by default the newest in processed.
+        processed_dir: the processed folder that the pairs are trained beside, with the catalogue that was served; by
+            default the one that the model was trained on.
+        model_dir: the model that was served; by default the newest models/*/final. Without one, the newest folder in
+            processed is taken.
         output_dir: where the pairs go; replaced if it exists.
 
     Returns:
@@ -123,7 +131,7 @@ def to_pairs(
     from lit_rec.feedback.impressions import open_for_reading
     from lit_rec.feedback.to_pairs import to_pairs as write_pairs
 
-    folder = ProcessedFolder(find_processed_folder(processed_dir or Path("processed")))
+    folder = _processed_folder(processed_dir, model_dir)
     store = open_for_reading(_database(db_path))
     try:
         write_pairs(store, folder, output_dir, settings)
@@ -166,6 +174,11 @@ def run(chosen: Namespace) -> object:
             f"there is no module {error.name}",
             "pip install 'lit_rec[serve]'",
         ) from error
+
+
+def _processed_folder(processed_dir: Path | None, model_dir: str | None) -> ProcessedFolder:
+    model = model_dir or newest_model()
+    return processed_folder_of([model] if model else [], processed_dir)
 
 
 def _database(db_path: str | None) -> str:

@@ -1,6 +1,8 @@
 """A checkpoint to a model folder that plain SentenceTransformer loads; safetensors only."""
 
+import logging
 import pickle
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,14 @@ from typing import Any
 import torch
 
 from lit_rec import __version__, schema
-from lit_rec.errors import ModelFolderError
+from lit_rec.errors import ModelFolderError, NotPreparedError
 from lit_rec.files import replaced_when_complete, write_json
+from lit_rec.model_folder import digests, recorded_processed_folder
 from lit_rec.models.two_tower import TwoTower
+from lit_rec.processed import ProcessedFolder
+from lit_rec.text import ContextForm
+
+logger = logging.getLogger(__name__)
 
 _RECORDED_PACKAGES = ("torch", "lightning", "sentence-transformers", "transformers", "tokenizers")
 
@@ -40,6 +47,8 @@ def export_model(ckpt_path: Path, output_dir: Path) -> Path:
         raise ModelFolderError(
             f"{ckpt_path} is no checkpoint of this project", found, "Name one that fit wrote"
         ) from error
+    data: dict[str, Any] = content.get("NextOrderDataModule", {})
+    trained_on = _still_there(ckpt_path, data)
     record = {
         "lit_rec_version": __version__,
         "packages": {name: version(name) for name in _RECORDED_PACKAGES},
@@ -47,10 +56,22 @@ def export_model(ckpt_path: Path, output_dir: Path) -> Path:
         "epoch": content["epoch"],
         "global_step": content["global_step"],
         "model": {name: value for name, value in content["hyper_parameters"].items() if not name.startswith("_")},
-        "data": {name: content.get("NextOrderDataModule", {}).get(name) for name in ("processed_dir", "sha256")},
+        "data": {name: data.get(name) for name in ("processed_dir", "sha256")},
+        "context": data.get("context") or (asdict(ContextForm.of_queries(trained_on.params)) if trained_on else None),
         "metrics": content.get("callbacks", {}).get("RetrievalEvaluation", {}).get("results", {}),
     }
     with replaced_when_complete(output_dir) as unfinished:
         model.encoder.save(unfinished)
+        if trained_on is not None:
+            write_json(unfinished / schema.MODEL_CATALOGUE, digests(trained_on.corpus))
         write_json(unfinished / schema.MODEL_RECORD, record, indent=2)
     return output_dir
+
+
+def _still_there(ckpt_path: Path, data: dict[str, Any]) -> ProcessedFolder | None:
+    """The processed folder of a checkpoint; a model can be exported without it, but then it knows no catalogue."""
+    try:
+        return recorded_processed_folder(str(ckpt_path), data)
+    except NotPreparedError as error:
+        logger.warning("The model folder will not know what catalogue it is of: %s", error)
+        return None

@@ -32,6 +32,7 @@ from lit_rec.features.repeat import repeat_features
 from lit_rec.features.statistics import Baskets, ProductStatistics, aisles_of
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
+from lit_rec.model_folder import check_catalogue
 from lit_rec.models.ranker import Floats, Ranker
 from lit_rec.models.ranker_module import Listing, RankerBatch, RankerModule
 from lit_rec.models.ranker_network import RankerNetwork
@@ -70,12 +71,13 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     Raises:
         NotPreparedError: the folder holds no training histories.
         SettingError: no training shopper has two orders.
-        ModelFolderError: there is no such model folder.
+        ModelFolderError: there is no such model folder, or it is of another catalogue.
     """
     if not (model_dir / schema.MODEL_RECORD).is_file():
         raise ModelFolderError(
             f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the verb export"
         )
+    check_catalogue(model_dir, folder.corpus, str(folder.path))
     begin = time.monotonic()
     quiet_lightning()
     seed_everything(settings.seed, verbose=False)

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,11 @@ from lit_rec.encoders import TextEncoder, TorchEncoder
 from lit_rec.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError, ShapeError
 from lit_rec.files import read_json
 from lit_rec.index import ProductIndex, Vectors, best_positions, load_or_build
+from lit_rec.model_folder import check_catalogue, context_form
 from lit_rec.models.ranker import Ranker
 from lit_rec.pretrained import local_model
 from lit_rec.purchases import PastOrder, PurchaseHistories, Queries, Request, histories_of
-from lit_rec.text import NO_PRIOR_ORDERS, Order, context_string, known_names, parse_context, product_name
+from lit_rec.text import NO_PRIOR_ORDERS, ContextForm, Order, known_names, parse_context, product_name
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Recommender:
         use_ranker: take the model folder's ranker, where it has one.
 
     Raises:
-        ModelFolderError: the model or its ranker cannot be loaded.
+        ModelFolderError: the model or its ranker cannot be loaded, or the catalogue is not the model's.
         NotPreparedError: there is no corpus file.
         ProcessedFolderError: the corpus file is not a mapping of ids to texts.
     """
@@ -85,11 +86,13 @@ class Recommender:
         self.corpus = read_corpus(self.corpus_path)
         self.batch_size, self.show_progress = batch_size, show_progress
         folder = local_model(model_dir)  # of a hub id, the snapshot: the ranker is in it too
+        check_catalogue(folder, self.corpus, str(corpus))
         self.encoder: TextEncoder = encoder or TorchEncoder(folder, device=device, batch_size=batch_size)
         cache_dir = (index_dir or self.corpus_path.parent / schema.INDEX_CACHE) if use_index else None
         self.index: ProductIndex = load_or_build(
             cache_dir, self.corpus, self.encoder.fingerprint, self._encode_products
         )
+        self.form = context_form(folder)
         has_ranker = use_ranker and (folder / schema.RANKER).is_file()
         self.ranker = Ranker.load(folder, self.corpus) if has_ranker else None
         self._texts = list(self.corpus.values())
@@ -260,17 +263,8 @@ class Recommender:
         return Request(past, to_come.days_since_prior_order, to_come.order_dow, to_come.order_hour_of_day)
 
     def context_of(self, request: Request) -> str:
-        """The context string of past orders, as :mod:`lit_rec.text` writes it.
-
-        Products that the catalogue does not hold are left out; a weekday or hour that is not known is written as 0, for
-        the form has no other way to say so.
-        """
-        orders = []
-        for order in request.orders:
-            names = [product_name(self.corpus[each]) for each in order.product_ids if each in self.corpus]
-            when = order.order_dow or 0, order.order_hour_of_day or 0
-            orders.append(Order(names, order.days_since_prior_order, *when))
-        return context_string(orders)
+        """The context string of past orders, in the form of the model's own."""
+        return context_of(request, self.corpus, self.form)
 
     def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
         """float32 ``(Q, D)``, of length 1."""
@@ -316,6 +310,36 @@ class Recommender:
     def _encode_products(self, texts: list[str]) -> Vectors:
         logger.info("Encoding %s products", f"{len(texts):,}")
         return self.encode(texts, show_progress=self.show_progress)
+
+
+def context_of(request: Request, corpus: Mapping[str, str], form: ContextForm) -> str:
+    """The context string of past orders, as :mod:`lit_rec.text` writes it.
+
+    Products that the catalogue does not hold are left out; a weekday or hour that is not known is written as 0, for the
+    form has no other way to say so. What is to be said of the order to come is left out unless both are known.
+
+    Args:
+        request: past orders, and what is known of the order to come.
+        corpus: product id to text.
+        form: how it is written.
+    """
+    orders: list[Order] = []
+    age_before: float | None = None
+    for order in request.orders:
+        names = [product_name(corpus[each]) for each in order.product_ids if each in corpus]
+        when = order.order_dow or 0, order.order_hour_of_day or 0
+        orders.append(Order(names, _or_difference(order.days_since_prior_order, age_before, order.days_ago), *when))
+        age_before = order.days_ago
+    dow, hour = request.order_dow, request.order_hour_of_day
+    gap = _or_difference(request.days_since_prior_order, age_before, 0)
+    return form.write(orders, None if dow is None or hour is None else Order([], gap, dow, hour))
+
+
+def _or_difference(gap: float | None, age_before: float | None, age: float | None) -> float | None:
+    """The days between two orders, where they or both ages are known."""
+    if gap is not None or age_before is None or age is None:
+        return gap
+    return max(age_before - age, 0)
 
 
 def _days(number: float) -> str:

@@ -55,6 +55,7 @@ FEEDBACK_PARAMS = "feedback_params.json"  # written last
 
 # Files of a model folder, beside those that SentenceTransformer writes.
 MODEL_RECORD = "lit_rec.json"
+MODEL_CATALOGUE = "catalogue.json"
 RANKER = "ranker.json"
 RANKER_WEIGHTS = "ranker.safetensors"
 ONNX = "onnx"  # a folder

@@ -15,8 +15,9 @@ can be swapped:
 """
 
 import re
-from collections.abc import Container, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Self
 
 NO_PRIOR_ORDERS = "(no prior orders)"
 NameBudget = Literal["newest", "oldest"]
@@ -83,6 +84,48 @@ def context_string(
         segments.reverse()
     history = "; ".join(segments) or NO_PRIOR_ORDERS
     return f"{history}.{_NEXT_INFIX}{_time_tag(next_order)}" if next_order else f"{history}."
+
+
+@dataclass(frozen=True)
+class ContextForm:
+    """How a model's contexts are written: as those that it was trained and measured on.
+
+    Args:
+        max_prior_orders: see :func:`context_string`.
+        max_product_names: see :func:`context_string`.
+        name_budget: see :func:`context_string`.
+        next_segment: end in a ``Next:`` segment where weekday and hour of the order to come are known.
+    """
+
+    max_prior_orders: int = 5
+    max_product_names: int = 20
+    name_budget: NameBudget = "newest"
+    next_segment: bool = False
+
+    @classmethod
+    def of_queries(cls, params: Mapping[str, Any]) -> Self:
+        """The form of a processed folder's queries, which is that of serving.
+
+        Args:
+            params: of the folder; what an older version did not record has its default.
+        """
+        default = cls()
+        return cls(
+            params.get("max_prior_orders", default.max_prior_orders),
+            params.get("max_product_names", default.max_product_names),
+            params.get("name_budget", default.name_budget),
+            next_segment=params.get("next_segment", False) and not params.get("eval_serve_time", True),
+        )
+
+    def write(self, orders: Sequence[Order], next_order: Order | None = None) -> str:
+        """The context string of past orders, oldest first, and what is known of the one to come."""
+        return context_string(
+            orders,
+            max_prior_orders=self.max_prior_orders,
+            max_product_names=self.max_product_names,
+            name_budget=self.name_budget,
+            next_order=next_order if self.next_segment else None,
+        )
 
 
 def without_next(context: str) -> str:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import lit_rec
 from lit_rec.cli import main
 from lit_rec.errors import ModelFolderError
 from lit_rec.export import export_model
+from lit_rec.model_folder import digests
 from lit_rec.models.two_tower import TwoTower
 from lit_rec.processed import ProcessedFolder
+from lit_rec.text import ContextForm
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,6 +73,24 @@ def test_the_record_says_how_the_model_came_about(checkpoint: Path, model_dir: P
     assert record["data"]["sha256"]
     assert set(record["metrics"]) == {"untrained", "epoch 0"}
     assert record["metrics"]["epoch 0"]["ndcg@10"] >= 0
+
+
+def test_the_folder_knows_its_catalogue_and_how_its_contexts_are_written(model_dir: Path, processed_dir: Path) -> None:
+    record = json.loads((model_dir / "lit_rec.json").read_text())
+    assert record["context"] == asdict(ContextForm())
+    assert json.loads((model_dir / "catalogue.json").read_text()) == digests(ProcessedFolder(processed_dir).corpus)
+
+
+def test_without_its_processed_folder_a_checkpoint_is_exported_and_what_is_lost_is_said(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["NextOrderDataModule"] |= {"processed_dir": str(tmp_path / "gone")}
+    torch.save(content, tmp_path / "moved.ckpt")
+    folder = export_model(tmp_path / "moved.ckpt", tmp_path / "final")
+    assert "will not know what catalogue it is of" in caplog.text
+    assert json.loads((folder / "lit_rec.json").read_text())["context"] == asdict(ContextForm())
+    assert not (folder / "catalogue.json").exists()
 
 
 def test_there_is_nothing_that_unpickles_in_the_folder(model_dir: Path) -> None:

@@ -11,6 +11,7 @@ from lit_rec import schema
 from lit_rec.errors import ModelFolderError, SettingError, ShapeError
 from lit_rec.features.explore import CoPurchases
 from lit_rec.features.statistics import ProductStatistics, aisles_of
+from lit_rec.model_folder import digests
 from lit_rec.models.ranker import Ranker
 from lit_rec.models.ranker_network import RankerNetwork
 from lit_rec.purchases import PastOrder, Queries, Request, histories_of
@@ -219,6 +220,33 @@ def test_without_a_ranker_past_orders_are_put_into_words(own):
     assert reasons["p0"] == "bought once, 13 days ago"
     assert reasons["p5"] == "bought once, 4 days ago"
     assert "goes with what you buy" not in reasons.values(), "nothing is known of what others buy"
+
+
+def test_past_orders_are_put_into_words_as_in_training(own):
+    model, corpus = own
+    form = {"max_prior_orders": 2, "max_product_names": 3, "name_budget": "oldest", "next_segment": True}
+    (model / schema.MODEL_RECORD).write_text(json.dumps({"context": form}), encoding="utf-8")
+    recommender = Recommender(model, corpus, use_ranker=False)
+    orders = [
+        PastOrder(["p2"], 30),
+        PastOrder(["p0", "p1"], 21, None, 1, 8),
+        PastOrder(["p5", "p6", "p7"], 12, None, 3),
+    ]
+    context = "[+9d w1h8] Milk, Bread, Rye, Sliced; [+9d w3h0] Product 1."
+    assert recommender.context_of(Request(orders)) == context
+    assert recommender.context_of(Request(orders, 4, 2, 10)) == f"{context} Next: +4d w2h10"
+    assert recommender.context_of(Request(orders, None, 2, 10)) == f"{context} Next: +12d w2h10"
+
+
+def test_the_catalogue_of_another_shop_is_refused_and_changes_are_said(own, caplog):
+    model, corpus = own
+    (model / schema.MODEL_CATALOGUE).write_text(json.dumps(digests(CORPUS)), encoding="utf-8")
+    corpus.write_text(json.dumps({product_id: f"Product: other {product_id}." for product_id in CORPUS}))
+    with pytest.raises(ModelFolderError, match=r"eval_corpus.json is not the catalogue of this model"):
+        Recommender(*own)
+    corpus.write_text(json.dumps({**CORPUS, "new": "Product: Tea."}))
+    assert len(Recommender(*own).recommend("tea", 100)) == len(CORPUS) + 1
+    assert "1 are new to the model" in caplog.text
 
 
 def test_a_ranker_can_be_left_aside(own):

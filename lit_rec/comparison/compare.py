@@ -29,7 +29,7 @@ from lit_rec.metrics.bootstrap import Difference, paired_difference
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, per_query
 from lit_rec.pretrained import DEFAULT_BASE_MODEL, local_model
-from lit_rec.processed import ProcessedFolder, find_processed_folder
+from lit_rec.processed import ProcessedFolder
 from lit_rec.recommender import Recommender
 from lit_rec.schema import Split
 
@@ -93,7 +93,7 @@ class Sample:
 def compare(
     model_dir: str,
     base_model: str | None,
-    processed_dir: Path,
+    folder: ProcessedFolder,
     *,
     split: Split = Split.TEST,
     sample_queries: int | None = None,
@@ -110,7 +110,7 @@ def compare(
     Args:
         model_dir: the trained model: a folder, or a hub id.
         base_model: the untrained one; None for what the model folder records as its base.
-        processed_dir: a processed folder, or one that holds some.
+        folder: a processed folder.
         split: whose queries.
         sample_queries: ask this many of them only (seeded); None for all.
         json: file for the report.
@@ -127,7 +127,7 @@ def compare(
         SettingError: no queries, or a sample of none.
     """
     base = base_model or recorded_base_model(model_dir)
-    sample = draw_sample(ProcessedFolder(find_processed_folder(processed_dir)), split, sample_queries, seed)
+    sample = draw_sample(folder, split, sample_queries, seed)
     untrained, trained = (TorchEncoder(local_model(name), device=device) for name in (base, model_dir))
     untrained.read_like(trained)
     measured = {}

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -30,7 +31,7 @@ from lit_rec.data.tokens import Tokenizer
 from lit_rec.errors import SettingError
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 from lit_rec.schema import Split
-from lit_rec.text import product_name
+from lit_rec.text import ContextForm, product_name
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,11 @@ class NextOrderDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint records of its data."""
         folder = self._open_folder()
-        state: dict[str, Any] = {"processed_dir": str(folder.path), "sha256": folder.sha256}
+        state: dict[str, Any] = {
+            "processed_dir": str(folder.path),
+            "sha256": folder.sha256,
+            "context": asdict(ContextForm.of_queries(folder.params)),
+        }
         if self.feedback is not None:
             state |= {"feedback_dir": str(self.feedback.path), _FEEDBACK_SHA256: self.feedback.sha256}
         return state if self._train_loader is None else state | {NEXT_BATCH: self._train_loader.state_dict()}

@@ -22,6 +22,7 @@ from lit_rec.evaluation.pictures import draw
 from lit_rec.evaluation.report import Report, make_report, markdown, terminal_tables
 from lit_rec.evaluation.settings import ALL_BASELINES, EvaluationSettings
 from lit_rec.files import write_json
+from lit_rec.model_folder import processed_folder_of
 from lit_rec.pretrained import DEFAULT_BASE_MODEL
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 from lit_rec.purchases import Queries
@@ -44,7 +45,7 @@ def evaluate(settings: EvaluationSettings, command: str = "") -> Report:
         SettingError: no queries, an unknown baseline, two methods of one name, or ``against`` is none of them.
         LitRecError: every method failed.
     """
-    folder = ProcessedFolder(find_processed_folder(settings.processed_dir))
+    folder = processed_folder_of(settings.model_dir, settings.processed_dir)
     held_out = read_held_out(folder, None if settings.split == "all" else Split(settings.split))
     if not len(held_out):
         raise SettingError(

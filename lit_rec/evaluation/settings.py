@@ -16,7 +16,8 @@ class EvaluationSettings:
     """What is measured, on which queries, and where the results go.
 
     Args:
-        processed_dir: a processed folder, or one that holds some (the newest is taken): the queries and the catalogue.
+        processed_dir: a processed folder, or one that holds some (the newest is taken): the queries and the catalogue;
+            by default the one that the models were trained on, or without such models the newest in processed.
         model_dir: model folders or hub ids, any number. A folder with a ranker gives two rows: the ranker, and its
             text tower alone.
         baselines: names, any number, or 'all'; they are fitted here.
@@ -40,7 +41,7 @@ class EvaluationSettings:
         device: cuda, mps or cpu; by default INFERENCE_DEVICE, or the best there is.
     """
 
-    processed_dir: Path = Path("processed")
+    processed_dir: Path | None = None
     model_dir: list[str] = field(default_factory=list)
     baselines: list[str] = field(default_factory=list)
     against: str | None = None

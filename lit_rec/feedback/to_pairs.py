@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from lit_rec.feedback.store import FeedbackStore
 from lit_rec.feedback.tables import served_lists
 from lit_rec.files import replaced_when_complete, write_json
 from lit_rec.processed import ProcessedFolder, content_hashes
-from lit_rec.text import Order, context_string, product_name
+from lit_rec.purchases import PastOrder, Request
+from lit_rec.recommender import context_of
+from lit_rec.text import ContextForm
 
 logger = logging.getLogger(__name__)
 
@@ -147,21 +149,16 @@ def _anchors(store: FeedbackStore, folder: ProcessedFolder, wanted: pl.DataFrame
 
 
 def _context_of(history: dict[str, Any] | None, folder: ProcessedFolder) -> str | None:
-    """A context in the form of the folder's own; a weekday or an hour that is not known is written as 0."""
+    """A context in the form of those that the folder trains on."""
     if not history or not history.get("orders"):
         return None
-    params = folder.params
-    orders = []
-    for order in history["orders"]:
-        dow, hour = order.get(schema.ORDER_DOW), order.get(schema.ORDER_HOUR)
-        names = [product_name(folder.corpus[each]) for each in order["product_ids"] if each in folder.corpus]
-        orders.append(Order(names, order.get(schema.DAYS_SINCE_PRIOR), dow or 0, hour or 0))
-    return context_string(
-        orders,
-        max_prior_orders=params.get("max_prior_orders", 5),
-        max_product_names=params.get("max_product_names", 20),
-        name_budget=params.get("name_budget", "newest"),
-    )
+    form = replace(ContextForm.of_queries(folder.params), next_segment=folder.params.get("next_segment", False))
+    names = {each.name for each in fields(PastOrder)}
+    orders = [
+        PastOrder(**{name: value for name, value in order.items() if name in names}) for order in history["orders"]
+    ]
+    to_come = (history.get(name) for name in (schema.DAYS_SINCE_PRIOR, schema.ORDER_DOW, schema.ORDER_HOUR))
+    return context_of(Request(orders, *to_come), folder.corpus, form)
 
 
 def _write(

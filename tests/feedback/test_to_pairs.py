@@ -257,3 +257,24 @@ def test_what_is_recorded_fits_what_is_written_and_is_the_same_again(folder, ids
         assert records[-1]["sha256"] == hashes
     assert records[0]["sha256"] == records[1]["sha256"]
     assert records[0]["lit_rec_version"]
+
+
+def test_a_history_is_written_in_the_form_that_the_folder_trains_on(sqlite_store, folder, ids, tmp_path):
+    a, b, c, *_ = ids
+    history = {
+        "orders": [
+            {"product_ids": [a], "days_since_prior_order": None, "order_dow": 1, "order_hour_of_day": 9},
+            {"product_ids": [b, c], "days_since_prior_order": 6.0, "order_dow": None, "order_hour_of_day": None},
+        ],
+        "days_since_prior_order": 3.0,
+        "order_dow": 4,
+        "order_hour_of_day": 0,
+    }
+    served, events = shown("r1", [a, b], history=history)
+    sqlite_store.record_served([served])
+    sqlite_store.record([*events, event_of("purchase", "r1", a)])
+    other = ProcessedFolder(folder.path)
+    other.__dict__["params"] = folder.params | {"max_prior_orders": 1, "max_product_names": 1, "next_segment": True}
+    to_pairs(sqlite_store, other, tmp_path / "pairs", PairSettings())
+    (row,) = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
+    assert row["anchor"] == f"[+6d w0h0] {product_name(folder.corpus[b])}. Next: +3d w4h0"

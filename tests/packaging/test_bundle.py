@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lit_rec.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.model_folder import digests
 from lit_rec.packaging.bundle import Bundle, write_bundle
 from lit_rec.packaging.source import source_sha256
 from lit_rec.recommender import Recommender
@@ -158,3 +159,11 @@ def test_an_onnx_bundle_is_served_where_torch_is_not_installed(bundle):
     served = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=120)
     assert served.returncode == 0, served.stderr
     assert served.stdout.strip() == str([item.product_id for item in bundle.recommender().recommend(QUERY, 3)])
+
+
+def test_the_catalogue_of_another_shop_is_refused_and_nothing_is_left(tiny_model, corpus, tmp_path):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    (model / "catalogue.json").write_text(json.dumps(digests({"p0": "Product: a bolt.", "p1": "Product: a nut."})))
+    with pytest.raises(ModelFolderError, match=r"catalogue.json is not the catalogue of this model"):
+        write_bundle(model, corpus, tmp_path / "bundle", name="tiny")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

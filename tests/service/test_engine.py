@@ -1,13 +1,17 @@
 """The models behind the service: loaded in the background, warmed where they serve, split by user."""
 
 import asyncio
+import shutil
 import threading
 from collections import Counter
 
 import numpy as np
 import pytest
 
+from lit_rec import schema
 from lit_rec.encoders import TorchEncoder
+from lit_rec.files import write_json
+from lit_rec.model_folder import digests
 from lit_rec.purchases import Request
 from lit_rec.recommender import Recommender
 from lit_rec.service.engine import Engine, NotReadyError, Question
@@ -44,6 +48,15 @@ def two_arms(tiny_model, ranked_model, corpus_path, weight=1.0):
     text = ArmSettings(model_dir=str(tiny_model), corpus_path=corpus_path)
     ranked = ArmSettings(model_dir=str(ranked_model), corpus_path=corpus_path, weight=weight)
     return {"text": text, "ranked": ranked}
+
+
+def test_the_catalogue_of_another_shop_is_refused(engine, tiny_model, corpus_path, tmp_path, caplog):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    write_json(model / schema.MODEL_CATALOGUE, digests({"1": "Product: a bolt.", "2": "Product: a nut."}))
+    one = engine(model_dir=str(model))
+    one.start()
+    assert one.wait(60) == "failed"
+    assert f"{corpus_path} is not the catalogue of this model" in caplog.text
 
 
 def test_until_it_is_loaded_it_answers_nothing(engine):
