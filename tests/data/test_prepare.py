@@ -15,6 +15,7 @@ from datasets import load_from_disk
 
 from lit_rec import schema
 from lit_rec.data.prepare import prepare, write_processed
+from lit_rec.data.purchase_files import read_eval_histories
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.split import split_users
 from lit_rec.data.tables import Tables
@@ -405,6 +406,23 @@ def test_recorded_hashes_are_those_of_the_files(made):
 def test_two_runs_write_the_same_content_whatever_the_order_of_rows(made, make, tables, shuffled):
     assert make(tables).sha256 == made.sha256
     assert make(shuffled(tables, 3), name="shuffled").sha256 == made.sha256
+
+
+@pytest.mark.parametrize("name", ["shop[1]", "shop*"])
+def test_folders_whose_names_are_patterns_are_read_and_written_by_their_names(raw_dir, tmp_path, name):
+    settings = PrepareSettings(eval_frac=0.5)
+    plain = ProcessedFolder(prepare("instacart", raw_dir, tmp_path / "shop1", settings))
+    assert find_processed_folder(tmp_path / "shop1") == plain.path
+    shutil.copytree(raw_dir, tmp_path / name)
+    header, _, aisles = (raw_dir / "aisles.csv").read_text().partition("\n")
+    (tmp_path / name / "aisles.csv").write_text(f"{header}\n{aisles.upper()}")
+    folder = ProcessedFolder(prepare("instacart", tmp_path / name, tmp_path / name, settings))
+    assert folder.path == tmp_path / name / plain.path.name
+    assert folder.corpus != plain.corpus
+    assert folder.queries == plain.queries
+    query_ids = list(folder.queries)
+    of_patterns, of_plain = (read_eval_histories(made, query_ids).product for made in (folder, plain))
+    assert np.array_equal(of_patterns, of_plain)
 
 
 # --- whole or not there ---

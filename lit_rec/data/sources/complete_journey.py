@@ -145,7 +145,7 @@ def _read_file(path: Path, name: str) -> tuple[pl.DataFrame | None, list[Problem
     if not path.is_file():
         return None, [Problem(name, f"is missing from {path.parent}", _ANSWER)]
     try:
-        lazy = pl.scan_parquet(path)
+        lazy = pl.scan_parquet(path, glob=False)
         lacking = [column for column in columns if column not in lazy.collect_schema()]
         if lacking:
             return None, [Problem(name, "this column is missing", _ANSWER, column) for column in lacking]

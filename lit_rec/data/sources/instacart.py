@@ -8,7 +8,8 @@ second time, as text, to find the line to blame.
 Left as Kaggle has it: ``days_since_prior_order`` is empty for a first order and ``10.0`` otherwise, hours
 are ``08`` or ``8``, orders of eval_set ``test`` have no lines, further columns do not matter. An order
 without lines is let through, since a file of lines cut between two orders cannot be told from a small one;
-the progress messages count them.
+the progress messages count them. A whole number may be written ``6.0``. Each word of :data:`MISSING` counts
+as an empty field, in every column.
 """
 
 import tempfile
@@ -19,13 +20,23 @@ from pathlib import Path
 import polars as pl
 
 from lit_rec import schema
-from lit_rec.data.sources.kaggle_files import DOWNLOAD, OUTER_ZIP, RawFile, find_file, ready_files, unreadable
+from lit_rec.data.sources.kaggle_files import (
+    DOWNLOAD,
+    RawFile,
+    find_archives,
+    find_file,
+    misshapen,
+    ready_files,
+    unreadable,
+)
 from lit_rec.data.tables import ORDER_LINES_SCHEMA, ORDERS_SCHEMA, PRODUCTS_SCHEMA, Tables
 from lit_rec.errors import InputError, Problem
 
 ORDERS, PRODUCTS, AISLES, DEPARTMENTS = "orders", "products", "aisles", "departments"
 PRIOR_LINES, TRAIN_LINES = "order_products__prior", "order_products__train"
 AISLE_ID, DEPARTMENT_ID = "aisle_id", "department_id"
+MISSING = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "Null", "null", "None", "none", "NaN", "nan", r"\N")
+"""What R, SQL, pandas and spreadsheets write where there is no value."""
 
 _ROW = "row"
 
@@ -59,8 +70,8 @@ class _Column:
         return pl.all_horizontal(value.is_not_null(), *rules)
 
 
-_ID = _Column(pl.Int32, "a whole number", low=0)
-_POSITION = _Column(pl.Int16, "a whole number from 1", low=1)
+_ID = _Column(pl.Int32, "a whole number from 0 to 2147483647", low=0)
+_POSITION = _Column(pl.Int16, "a whole number from 1 to 32767", low=1)
 _NAME = _Column(pl.String, "a name")
 _LINE_COLUMNS = {schema.ORDER_ID: _ID, schema.PRODUCT_ID: _ID, schema.CART_POSITION: _POSITION}
 FILES: Mapping[str, Mapping[str, _Column]] = {
@@ -119,7 +130,7 @@ def load(data_dir: Path, progress: Callable[[str], None] = lambda message: None)
     """Read and check Kaggle's six Instacart files.
 
     Args:
-        data_dir: folder of the files, or of Kaggle's outer zip.
+        data_dir: folder of the files, or of an archive of them such as Kaggle's outer zip, or that archive.
         progress: called with a sentence at each step.
 
     Returns:
@@ -139,8 +150,9 @@ def load(data_dir: Path, progress: Callable[[str], None] = lambda message: None)
             if table is not None:
                 tables[file.stem] = table
         progress("checking keys and references")
-        problems += _key_problems(tables) + _line_key_problems(tables) + _reference_problems(tables)
-        problems += _eval_set_problems(tables)
+        problems += _reference_problems(tables, problems)
+        problems += _key_problems(tables) + _line_key_problems(tables)
+        problems += _eval_set_problems(tables, problems)
     if problems:
         raise InputError(str(data_dir), problems)
     return _joined({stem: tables.pop(stem).rows for stem in FILES}, progress)
@@ -149,21 +161,25 @@ def load(data_dir: Path, progress: Callable[[str], None] = lambda message: None)
 def input_files(data_dir: Path) -> list[Path]:
     """The files in ``data_dir`` that :func:`load` reads, for a fingerprint of the input."""
     found = [find_file(data_dir, stem) for stem in FILES]
-    outer = data_dir / OUTER_ZIP
     paths = [path for path in found if path is not None]
-    return sorted([*paths, outer] if None in found and outer.is_file() else paths)
+    return sorted([*paths, *find_archives(data_dir)] if None in found else paths)
 
 
 # Read one file.
 
 
 def _read(file: RawFile) -> tuple[_Table | None, list[Problem]]:
-    """Read the used columns of a file, fast if it is sound and a second time as text if it is not."""
+    """Read the used columns of a file, fast if it is sound and once more as text if it is not."""
     columns = {name: FILES[file.stem][name] for name in file.columns}
+    narrow = {name: column.dtype for name, column in columns.items()}
+    tolerant = {name: pl.Float64 if dtype.is_integer() else dtype for name, dtype in narrow.items()}  # for 6.0
     try:
-        rows = _fast(file, columns)
-        if rows is not None:
-            return _Table(file, rows), [] if rows.height else [_no_rows(file)]
+        for dtypes, missing in ((narrow, ()), (tolerant, MISSING)):
+            rows = _fast(file, columns, dtypes, missing)
+            if rows is not None:
+                return _Table(file, rows), [] if rows.height else [_no_rows(file)]
+        if file.is_csv and (problem := misshapen(file)):
+            return None, [problem]
         return _slow(file, columns)
     except (OSError, pl.exceptions.PolarsError) as error:
         return None, [unreadable(file, error)]
@@ -173,9 +189,14 @@ def _no_rows(file: RawFile) -> Problem:
     return Problem(file.name, "the file has columns and no rows", DOWNLOAD)
 
 
-def _fast(file: RawFile, columns: Mapping[str, _Column]) -> pl.DataFrame | None:
-    """All rows, or None where any value breaks a rule."""
-    source = _scan(file, {name: column.dtype for name, column in columns.items()})
+def _fast(
+    file: RawFile,
+    columns: Mapping[str, _Column],
+    dtypes: Mapping[str, type[pl.DataType]],
+    missing: Sequence[str],
+) -> pl.DataFrame | None:
+    """All rows, read from a CSV in the given types, or None where any value breaks a rule."""
+    source = _scan(file, dtypes, missing)
     types = source.collect_schema()
     typed = [
         _typed(_raw(name, types[name]), types[name], column, strict=True).alias(name)
@@ -219,28 +240,29 @@ def _slow(file: RawFile, columns: Mapping[str, _Column]) -> tuple[_Table, list[P
         gone, bad = facts[f"absent {name}"][0], facts[f"broken {name}"][0]
         if gone["count"]:
             what = f"a value is missing{_among(gone['count'])}"
-            problems.append(_at(file, what, f"Write {column.expected} there", name, gone["first"]))
+            do = f"Write {column.expected} there (empty, {', '.join(MISSING)}: all count as missing)"
+            problems.append(_at(file, what, do, name, gone["first"]))
         if bad["count"]:
             what = f"{bad['value']!r} is not {column.expected}{_among(bad['count'])}"
             problems.append(_at(file, what, f"Write {column.expected} there", name, bad["first"]))
     return _Table(file, both.select(*columns).collect(engine="streaming")), problems
 
 
-def _scan(file: RawFile, dtypes: Mapping[str, type[pl.DataType]] | None) -> pl.LazyFrame:
-    """The file with the given types, or with a CSV's values as text; no escape character (it breaks rows)."""
+def _scan(file: RawFile, dtypes: Mapping[str, type[pl.DataType]] | None, missing: Sequence[str] = ()) -> pl.LazyFrame:
+    """The file with the given types, or with a CSV's values as text; its path is no pattern."""
     if not file.is_csv:
-        return pl.scan_parquet(file.path)
+        return pl.scan_parquet(file.path, glob=False)
     if dtypes is None:
-        return pl.scan_csv(file.path, infer_schema=False)
-    return pl.scan_csv(file.path, schema_overrides=dict(dtypes))
+        return pl.scan_csv(file.path, infer_schema=False, glob=False)
+    return pl.scan_csv(file.path, schema_overrides=dict(dtypes), null_values=list(missing) or None, glob=False)
 
 
 def _raw(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A column with null for whatever means missing: empty text, blanks, pandas' NaN in a parquet file."""
+    """A column with null for whatever means missing: empty text, blanks, NA, pandas' NaN in a parquet file."""
     value = pl.col(name)
     if dtype == pl.String:
         value = value.str.strip_chars()
-        return pl.when(value != "").then(value)
+        return pl.when(~value.is_in(["", *MISSING])).then(value)
     return value.fill_nan(None) if dtype.is_float() else value
 
 
@@ -249,7 +271,8 @@ def _typed(raw: pl.Expr, dtype: pl.DataType, column: _Column, *, strict: bool) -
     if column.dtype == pl.String:
         text = raw.cast(pl.String).str.replace_all('\\"', '"', literal=True).str.replace_all(r"\s+", " ")
         return text.str.strip_chars()
-    if dtype.is_float() and column.dtype.is_integer():
+    if column.dtype.is_integer() and not dtype.is_integer():
+        raw = raw.cast(pl.Float64, strict=strict)
         raw = pl.when(raw == raw.round()).then(raw)
     return raw.cast(column.dtype, strict=strict)
 
@@ -303,12 +326,19 @@ def _packed(key: tuple[str, str]) -> pl.Expr:
     return pl.col(key[0]).cast(pl.Int64) * 2**32 + pl.col(key[1]).cast(pl.Int64)
 
 
-def _reference_problems(tables: Mapping[str, _Table]) -> list[Problem]:
+def _is_unsound(file: RawFile, key: str, told: Sequence[Problem]) -> bool:
+    """Whether ids of a file may be wrong, or lost, by what is told already: what follows from that is not told too."""
+    return any(problem.file == file.name and (problem.column or key).startswith(key) for problem in told)
+
+
+def _reference_problems(tables: Mapping[str, _Table], told: Sequence[Problem]) -> list[Problem]:
     """An id that the file it points to does not hold."""
     problems: list[Problem] = []
     for stem, column, target in _REFERENCES:
         table, other = tables.get(stem), tables.get(target)
         if table is None or other is None or not table.has(column) or not other.has(column):
+            continue
+        if _is_unsound(other.file, column, told):
             continue
         known = other.rows[column]
         unknown = table.rows[column].unique().drop_nulls()
@@ -320,10 +350,12 @@ def _reference_problems(tables: Mapping[str, _Table]) -> list[Problem]:
     return problems
 
 
-def _eval_set_problems(tables: Mapping[str, _Table]) -> list[Problem]:
+def _eval_set_problems(tables: Mapping[str, _Table], told: Sequence[Problem]) -> list[Problem]:
     """Lines of an order in the file of the other eval_set."""
     orders = tables.get(ORDERS)
     if orders is None or not orders.has(schema.ORDER_ID, schema.EVAL_SET):
+        return []
+    if _is_unsound(orders.file, schema.ORDER_ID, told):
         return []
     problems: list[Problem] = []
     for stem, eval_set in _LINES_OF.items():

@@ -1,30 +1,41 @@
 """Kaggle's Instacart files on disk: found, unpacked, looked at from both ends; none is read whole into memory.
 
-Each file is found under its own name as CSV, gzip, zip or parquet, or in Kaggle's one outer zip.
+Each file is found under its own name, in any case, as CSV, gzip, zip or parquet, or else in a zip or tar archive.
 """
 
+import codecs
 import csv
 import gzip
+import re
 import shutil
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from itertools import product
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import polars as pl
 
 from lit_rec.errors import Problem
 
-OUTER_ZIP = "instacart-market-basket-analysis.zip"
 ENDINGS = (".csv", ".csv.gz", ".csv.zip", ".zip", ".parquet")
 DOWNLOAD = "Download it again from https://www.kaggle.com/c/instacart-market-basket-analysis/data"
 
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _REORDERED = "reordered"  # Kaggle's own column that is not needed, so no misspelling of another
 _CHUNK = 1 << 24
-_TAIL = 1 << 16  # bytes, more than any line
+_END = 1 << 16  # bytes, more than any line
+_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_LONGEST_ROW = 1_000  # lines
 _OPEN_QUOTE = "a quote is opened and never closed"
+_UNREADABLE = (
+    *(OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, csv.Error, UnicodeError),
+    *(RuntimeError, NotImplementedError),  # a zip that is encrypted, or packed in a way that Python does not know
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class RawFile:
         path: a plain CSV or a parquet file, perhaps unpacked to a temporary folder.
         name: what the user calls it.
         columns: those of its header that are used.
+        width: how many columns its header has.
         quoted: it holds quotes, so that a row may span lines.
     """
 
@@ -43,18 +55,29 @@ class RawFile:
     path: Path
     name: str
     columns: tuple[str, ...] = ()
+    width: int = 0
     quoted: bool = False
 
     @property
     def is_csv(self) -> bool:
         """Whether it has lines, so that a row is a place in a text."""
-        return self.path.suffix == ".csv"
+        return self.path.suffix.lower() != ".parquet"
 
 
 def find_file(folder: Path, stem: str) -> Path | None:
-    """A file of this name with any of :data:`ENDINGS`; the same on file systems that are blind to case."""
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    return next((folder / f"{stem}{ending}" for ending in ENDINGS if f"{stem}{ending}" in names), None)
+    """A file of this name with any of :data:`ENDINGS`, in any case; or in a folder of this name, as Windows unpacks."""
+    names = sorted((path.name for path in folder.iterdir()), reverse=True) if folder.is_dir() else []
+    for name in (name for ending in ENDINGS for name in names if name.lower() == f"{stem}{ending}"):
+        path = folder / name
+        if found := path if path.is_file() else find_file(path, stem):
+            return found
+    return None
+
+
+def find_archives(data_dir: Path) -> list[Path]:
+    """The archives of a folder, or the one that ``data_dir`` itself is."""
+    paths = sorted(data_dir.iterdir()) if data_dir.is_dir() else [data_dir]
+    return [path for path in paths if path.name.lower().endswith(_ARCHIVES) and path.is_file()]
 
 
 def ready_files(
@@ -63,35 +86,43 @@ def ready_files(
     """Those of the wanted files whose columns can be read, and what is wrong with the others.
 
     Args:
-        data_dir: folder of the files, or of Kaggle's outer zip.
+        data_dir: folder of the files, or of an archive of them, or that archive.
         wanted: name of each file without its ending, to the columns that are used of it.
         scratch: an existing folder to unpack into; the files are read from there.
         progress: called with a sentence at each step.
     """
+    found = {stem: (path, path.name) for stem in wanted if (path := find_file(data_dir, stem)) is not None}
+    lacking = [stem for stem in wanted if stem not in found]
+    unpacked, problems = _from_archives(data_dir, lacking, scratch) if lacking else ({}, [])
+    found |= unpacked
+    if not problems:
+        problems = _missing_files(data_dir, [stem for stem in wanted if stem not in found], wanted)
     files: list[RawFile] = []
-    problems: list[Problem] = []
-    for stem in wanted:
-        progress(f"looking at {stem}")
-        file, found = _ready_file(data_dir, stem, wanted, scratch)
-        files += [file] if file is not None and file.columns else []
-        problems += found
+    for stem, (path, name) in found.items():
+        progress(f"looking at {name}")
+        try:
+            plain = _as_utf8(_plain(path, stem, scratch), scratch)
+            file, more = _with_columns(RawFile(stem, plain, name), tuple(wanted[stem]))
+        except _UNREADABLE as error:
+            problems.append(_not_unpacked(name, error))
+            continue
+        files += [file] if file.columns else []
+        problems += more
     return files, problems
 
 
-def _ready_file(
-    data_dir: Path, stem: str, wanted: Mapping[str, Iterable[str]], scratch: Path
-) -> tuple[RawFile | None, list[Problem]]:
-    path, outer = find_file(data_dir, stem), data_dir / OUTER_ZIP
-    name = path.name if path is not None else OUTER_ZIP
-    try:
-        if path is None and outer.is_file():
-            path = _from_outer_zip(outer, stem, scratch)
-            name = f"{OUTER_ZIP}/{path.name}" if path is not None else name
-        if path is None:
-            return None, [_missing_file(data_dir, stem, wanted)]
-        return _with_columns(RawFile(stem, _plain(path, stem, scratch), name), tuple(wanted[stem]))
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
-        return None, [Problem(name, f"cannot be unpacked ({error})", DOWNLOAD)]
+def _not_unpacked(name: str, error: Exception) -> Problem:
+    return Problem(name, f"cannot be unpacked ({error})", f"Unpack it by hand to see why, or: {DOWNLOAD}")
+
+
+def _missing_files(data_dir: Path, missing: Sequence[str], stems: Iterable[str]) -> list[Problem]:
+    """Each file that is not there, or the folder that has them all."""
+    if data_dir.is_dir() and set(missing) == set(stems):
+        folders = [path for depth in ("*", "*/*") for path in sorted(data_dir.glob(depth)) if find_file(path, "orders")]
+        if folders:
+            do = " or ".join(f"--data_dir {folder}" for folder in folders)
+            return [Problem(str(data_dir), f"has none of the {len(missing)} files, a folder in it has", f"Pass {do}")]
+    return [_missing_file(data_dir, stem, stems) for stem in missing]
 
 
 def _missing_file(data_dir: Path, stem: str, stems: Iterable[str]) -> Problem:
@@ -99,7 +130,7 @@ def _missing_file(data_dir: Path, stem: str, stems: Iterable[str]) -> Problem:
     if not data_dir.is_dir():
         return Problem(f"{stem}.csv", f"is missing: there is no folder {data_dir}", "Pass the folder of the six files")
     # A near name counts where it is nearer to this file than to any of the other five.
-    names = sorted(path.name for path in data_dir.iterdir())
+    names = sorted(path.name for path in data_dir.iterdir() if not path.name.startswith("."))
     near = [name for name in names if get_close_matches(_stem(name).lower(), stems, 1, 0.75) == [stem]]
     what = f"is missing from {data_dir}"
     if not near:
@@ -114,34 +145,89 @@ def _stem(name: str) -> str:
     return name.split(".")[0]
 
 
-def _from_outer_zip(outer: Path, stem: str, scratch: Path) -> Path | None:
-    with zipfile.ZipFile(outer) as archive:
-        members = {PurePosixPath(member).name: member for member in archive.namelist()}
-        name = next((f"{stem}{ending}" for ending in ENDINGS if f"{stem}{ending}" in members), None)
-        if name is None:
-            return None
-        with archive.open(members[name]) as source, (scratch / name).open("wb") as target:
-            shutil.copyfileobj(source, target, _CHUNK)
-    return scratch / name
+def _from_archives(
+    data_dir: Path, lacking: Sequence[str], scratch: Path
+) -> tuple[dict[str, tuple[Path, str]], list[Problem]]:
+    """Unpack the files that are lacking: where each is now, and what it is called."""
+    stems = {f"{stem}{ending}": stem for stem in lacking for ending in ENDINGS}
+    found: dict[str, tuple[Path, str]] = {}
+    problems: list[Problem] = []
+    for archive in find_archives(data_dir):
+        try:
+            for member, source in _members(archive):
+                file = PurePosixPath(member).name.lower()
+                stem, name = stems.get(file), f"{archive.name}/{member}"
+                if stem in found:
+                    what = f"is there twice, as {found[stem][1]} and as {name}"
+                    problems.append(Problem(f"{stem}.csv", what, "Take one of them away"))
+                elif stem is not None:
+                    _copy(source, scratch / file)
+                    found[stem] = scratch / file, name
+        except _UNREADABLE as error:
+            problems.append(_not_unpacked(archive.name, error))
+    return found, problems
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """The files in a zip or tar archive, without those that macOS adds (``__MACOSX/``, ``._orders.csv``)."""
+    for member, source in _from_zip(archive) if archive.suffix.lower() == ".zip" else _from_tar(archive):
+        if not PurePosixPath(member).name.startswith(".") and not member.startswith("__MACOSX/"):
+            yield member, source
+
+
+def _from_zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as content:
+        for member in content.infolist():
+            if not member.is_dir():
+                with content.open(member) as source:
+                    yield member.filename, source
+
+
+def _from_tar(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(archive) as content:
+        for member in content:
+            if (source := content.extractfile(member)) is not None:
+                yield member.name, source
+
+
+def _copy(source: IO[bytes] | gzip.GzipFile, to: Path) -> None:
+    with to.open("wb") as target:
+        shutil.copyfileobj(source, target, _CHUNK)
 
 
 def _plain(path: Path, stem: str, scratch: Path) -> Path:
     """The file itself, or what a gzip or a zip holds, written to a CSV in the scratch folder."""
-    if path.suffix not in (".gz", ".zip"):
-        return path
     plain = scratch / f"{stem}.csv"
-    with plain.open("wb") as target:
-        if path.suffix == ".gz":
-            with gzip.open(path) as source:
-                shutil.copyfileobj(source, target, _CHUNK)
-            return plain
-        with zipfile.ZipFile(path) as archive:
-            inside = [m for m in archive.namelist() if m.endswith(".csv") and not m.startswith("__MACOSX/")]
-            if len(inside) != 1:
-                raise zipfile.BadZipFile(f"it holds {len(inside)} CSV files instead of one")
-            with archive.open(inside[0]) as member:
-                shutil.copyfileobj(member, target, _CHUNK)
+    if path.suffix.lower() == ".gz":
+        with gzip.open(path) as source:
+            _copy(source, plain)
+        return plain
+    if path.suffix.lower() != ".zip":
+        return path
+    names = [name for name, _ in _members(path) if name.lower().endswith(".csv")]
+    own = [name for name in names if PurePosixPath(name).name.lower() == f"{stem}.csv"] or names
+    if len(own) != 1:
+        raise zipfile.BadZipFile(f"it holds {len(own)} CSV files instead of one")
+    for name, member in _members(path):
+        if name == own[0]:
+            _copy(member, plain)
     return plain
+
+
+def _as_utf8(path: Path, scratch: Path) -> Path:
+    """The file itself, or a copy of a CSV in UTF-16, or with the CR of old Macs at the ends of its lines."""
+    with path.open("rb") as source:
+        head = source.read(_END)
+    encoding = _MARKS.get(head[:2]) or ("utf-16-le" if head[1:2] == b"\0" else None)
+    if encoding is None and (b"\n" in head or b"\r" not in head):
+        return path
+    copy = scratch / f"{path.stem}.utf8.csv"
+    with (
+        path.open(encoding=encoding or "utf-8", errors="strict" if encoding else "surrogateescape") as text,
+        copy.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as target,
+    ):
+        shutil.copyfileobj(text, target, _CHUNK)
+    return copy
 
 
 def _with_columns(file: RawFile, wanted: Sequence[str]) -> tuple[RawFile, list[Problem]]:
@@ -150,57 +236,104 @@ def _with_columns(file: RawFile, wanted: Sequence[str]) -> tuple[RawFile, list[P
         return file, [Problem(file.name, "the file is empty (0 bytes)", DOWNLOAD)]
     if not file.is_csv:
         try:
-            header = pl.read_parquet_schema(file.path)
+            header = pl.scan_parquet(file.path, glob=False).collect_schema().names()
         except (OSError, pl.exceptions.PolarsError) as error:
             return file, [unreadable(file, error)]
-        return _used(file, wanted, list(header), [])
+        return _used(file, wanted, header)
     with file.path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
         header_line = next(csv.reader(text), [])
-        if not next(text, ""):
-            what = "the file has a header and no rows" if header_line else "the file is empty"
-            return _used(file, wanted, header_line, [Problem(file.name, what, DOWNLOAD)], empty=True)
-    quoted, problem = _end_problem(file, len(header_line))
-    if problem is not None and problem.what.startswith(_OPEN_QUOTE):
-        return _used(file, wanted, header_line, [problem], empty=True)  # every row after the quote would be misread
-    return _used(replace(file, quoted=quoted), wanted, header_line, [problem] if problem else [])
-
-
-def _used(
-    file: RawFile, wanted: Sequence[str], header: Sequence[str], problems: list[Problem], *, empty: bool = False
-) -> tuple[RawFile, list[Problem]]:
-    """Take the columns that are needed out of a header; each that is not there is a problem."""
-    for column in wanted:
-        if column not in header:
-            unused = [name for name in header if name not in (*wanted, _REORDERED)]
-            lower = {name.lower(): name for name in reversed(unused)}
-            separated = len(header) > 1  # else by something other than commas
-            near = get_close_matches(column, lower, 1, 0.5) if separated else []
-            do = f"Rename {lower[near[0]]!r} to {column!r}" if near else f"Add it; the header has {', '.join(header)}"
-            problems.append(Problem(file.name, "this column is missing", do, column))
-    columns = () if empty else tuple(column for column in wanted if column in header)
-    return replace(file, columns=columns), problems
-
-
-def _end_problem(file: RawFile, width: int) -> tuple[bool, Problem | None]:
-    """Whether a CSV holds quotes, and what shows that it was cut: looks at bytes, parses one line."""
-    quotes, tail = 0, b""
+        has_rows = bool(next(text, ""))
+    if len(header_line) == 1:
+        what = f"the fields are not separated by commas: the header has {header_line[0][:80]}"
+        return file, [Problem(file.name, what, "Save it with commas between the fields")]
+    if not has_rows:
+        what = "the file has a header and no rows" if header_line else "the file is empty"
+        return replace(file, columns=()), [Problem(file.name, what, DOWNLOAD), *_used(file, wanted, header_line)[1]]
     with file.path.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            quotes += chunk.count(b'"')
-            tail = (tail + chunk[-_TAIL:])[-_TAIL:]
-    if quotes % 2:
-        with file.path.open("rb") as source:
-            row = max(number for number, line in enumerate(source, 1) if line.count(b'"') % 2)
-        return True, Problem(file.name, _OPEN_QUOTE, f"Close it; if the file was cut there: {DOWNLOAD}", row=row)
+        quoted = any(b'"' in chunk for chunk in iter(lambda: source.read(_CHUNK), b""))
+    file = replace(file, width=len(header_line), quoted=quoted)
+    if quoted and (problem := misshapen(file)):
+        return file, [problem, *_used(file, wanted, header_line)[1]]  # every row after the quote would be misread
+    file, problems = _used(file, wanted, header_line)
+    return file, [*_cut_off(file), *problems]
+
+
+def _used(file: RawFile, wanted: Sequence[str], header: Sequence[str]) -> tuple[RawFile, list[Problem]]:
+    """Take the columns that are needed out of a header; each that is not there is a problem."""
+    missing = [column for column in wanted if column not in header]
+    renames = _renames(missing, [name for name in header if name not in (*wanted, _REORDERED)])
+    problems = [Problem(file.name, "this column is missing", _mended(name, renames, header), name) for name in missing]
+    twice = [column for column in wanted if list(header).count(column) > 1]
+    problems += [Problem(file.name, "this column is there twice", "Take one of the two out", name) for name in twice]
+    return replace(file, columns=tuple(column for column in wanted if column in header)), problems
+
+
+def _mended(column: str, renames: Mapping[str, str], header: Sequence[str]) -> str:
+    if column in renames:
+        return f"Rename {renames[column]!r} to {column!r}"
+    return f"Add it; the header has {', '.join(header)}"
+
+
+def _renames(missing: Sequence[str], unused: Sequence[str]) -> dict[str, str]:
+    """For a missing column the unused one that is most like it, where one is; none is meant for two."""
+
+    def likeness(pair: tuple[str, str]) -> float:
+        column, name = pair[0], pair[1].strip().lower()
+        return 1 if column.endswith(f"_{name}") else SequenceMatcher(None, name, column).ratio()
+
+    found: dict[str, str] = {}
+    for column, name in sorted(product(missing, unused), key=likeness, reverse=True):
+        if likeness((column, name)) >= 0.75 and column not in found and name not in found.values():
+            found[column] = name
+    return found
+
+
+def misshapen(file: RawFile) -> Problem | None:
+    """The first line of a CSV that no row can begin with: too many fields for the header, or a stray quote."""
+    field = r'(?:[^",]*|"(?:[^"]|"")*")'
+    row = rf"^{field}(?:,{field}){{0,{file.width - 1}}}\r?$"
+    lines = pl.scan_csv(
+        file.path, has_header=False, schema={"line": pl.String}, separator="\x1f", quote_char=None, glob=False
+    )
+    is_odd = ~pl.col("line").str.contains(row)
+    odd = lines.with_row_index("row").filter(is_odd).select("row").collect(engine="streaming")["row"]
+    if odd.is_empty():
+        return None
+    texts = lines.collect()["line"].fill_null("")
+    at = 0
+    while at < len(odd):  # a row of several lines begins and ends with lines that are odd by themselves
+        first = odd[at]
+        ends = (end for end in range(at + 1, min(at + 10, len(odd))) if odd[end] - first < _LONGEST_ROW)
+        end = next((end for end in ends if re.match(row, "\n".join(texts[first : odd[end] + 1]))), None)
+        if end is None:
+            return _stray(file, texts[first], first + 1)
+        at = end + 1
+    return None
+
+
+def _stray(file: RawFile, line: str, number: int) -> Problem:
+    fields = len(next(csv.reader([line])))
+    do = 'Put quotes around a field with commas or quotes, and write each quote in it as ""'
+    if line.count('"') % 2:
+        return Problem(file.name, f"{_OPEN_QUOTE}: {line[:80]!r}", f"{do}; if it was cut there: {DOWNLOAD}", row=number)
+    what = f"{fields} fields instead of {file.width}" if fields > file.width else "a quote stands within a field"
+    return Problem(file.name, f"{what}: {line[:80]!r}", do, row=number)
+
+
+def _cut_off(file: RawFile) -> list[Problem]:
+    """What shows that the end of a CSV is missing."""
+    with file.path.open("rb") as source:
+        source.seek(max(file.path.stat().st_size - _END, 0))
+        tail = source.read()
     last = tail.rstrip(b"\r\n").rpartition(b"\n")[2].decode(errors="replace")
     fields = len(next(csv.reader([last]), []))
     what = ""
     if not tail.endswith((b"\n", b"\r")):
         what = f"the last line has no newline at its end, as in a file that was cut: {last[-80:]!r}"
-    elif fields < width and last.count('"') % 2 == 0:  # else it is the tail of a row of several lines
-        what = f"the last line is cut: {last[-80:]!r} has {fields} of {width} fields"
+    elif fields < file.width and last.count('"') % 2 == 0:  # else it is the tail of a row of several lines
+        what = f"the last line is cut: {last[-80:]!r} has {fields} of {file.width} fields"
     do = f"If the line is whole, end it with a newline; if not: {DOWNLOAD}"
-    return quotes > 0, Problem(file.name, what, do, row=_line_count(file.path)) if what else None
+    return [Problem(file.name, what, do, row=_line_count(file.path))] if what else []
 
 
 def _line_count(path: Path) -> int:

@@ -85,6 +85,16 @@ def test_lines_hold_each_product_once_in_the_order_of_the_file(tables):
     assert tables.order_lines.height == 4 + 4 * 3
 
 
+@pytest.mark.parametrize("name", ["shop[1]", "shop*", "shop?"])
+def test_a_folder_is_read_and_not_those_that_its_name_matches(tmp_path, tables, name):
+    for folder in (name, "shop1", "shop2"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path / name)
+    (tmp_path / "shop1" / "transactions.parquet").write_bytes(b"of another shop")
+    (tmp_path / "shop2" / "products.parquet").write_bytes(b"of another shop")
+    assert complete_journey.load(tmp_path / name).order_lines.equals(tables.order_lines)
+
+
 def test_a_missing_file_and_a_missing_column_are_told_together(tmp_path):
     write(tmp_path)
     (tmp_path / "transactions.parquet").unlink()

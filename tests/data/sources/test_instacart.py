@@ -1,7 +1,9 @@
 """Kaggle's six files: what is read, and how every kind of damage is told."""
 
 import gzip
+import io
 import re
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from lit_rec.data.sources import instacart
 from lit_rec.data.tables import ORDER_LINES_SCHEMA, ORDERS_SCHEMA, PRODUCTS_SCHEMA, Tables
 from lit_rec.errors import InputError
 
+OUTER_ZIP = "instacart-market-basket-analysis.zip"
 SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "instacart-sample"
 KAGGLE = {
     "aisles": "aisle_id,aisle\n1,milk\n2,bakery desserts\n",
@@ -96,7 +99,8 @@ def as_gzip(folder: Path) -> None:
 
 def as_csv_zip(folder: Path) -> None:
     for stem, text in KAGGLE.items():
-        zipped(folder / f"{stem}.csv.zip", **{f"{stem}.csv": text, f"__MACOSX/._{stem}.csv": "litter"})
+        litter = {f"__MACOSX/._{stem}.csv": "litter", f"._{stem}.csv": "litter", "notes.csv": "mine"}
+        zipped(folder / f"{stem}.csv.zip", **{f"{stem}.csv": text, **litter})
 
 
 def as_zip(folder: Path) -> None:
@@ -107,15 +111,59 @@ def as_zip(folder: Path) -> None:
 def as_outer_zip(folder: Path) -> None:
     as_csv_zip(folder)
     inner = sorted(folder.glob("*.csv.zip"))
-    zipped(folder / instacart.OUTER_ZIP, **{f"folder/{path.name}": path.read_bytes() for path in inner})
+    zipped(folder / OUTER_ZIP, **{f"folder/{path.name}": path.read_bytes() for path in inner})
     for path in inner:
         path.unlink()
+
+
+def as_an_archive_of_another_name(folder: Path) -> None:
+    litter = {f"__MACOSX/._{stem}.csv": "litter" for stem in KAGGLE} | {"data/._orders.csv": "litter"}
+    zipped(folder / "Archive (1).ZIP", **litter, **{f"data/{stem}.csv": text for stem, text in KAGGLE.items()})
+
+
+def as_tar_gz(folder: Path) -> None:
+    with tarfile.open(folder / "instacart_2017_05_01.tar.gz", "w:gz") as archive:
+        for stem, text in KAGGLE.items():
+            for name, content in ((f"._{stem}.csv", b"litter"), (f"{stem}.csv", text.encode())):
+                member = tarfile.TarInfo(f"instacart_2017_05_01/{name}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def as_capitals(folder: Path) -> None:
+    for stem, text in KAGGLE.items():
+        (folder / f"{stem}.CSV").write_text(text)
+    (folder / "orders.CSV").rename(folder / "Orders.Csv")
+
+
+def as_folders(folder: Path) -> None:
+    for stem, text in KAGGLE.items():
+        (folder / f"{stem}.csv").mkdir()
+        (folder / f"{stem}.csv" / f"{stem}.csv").write_text(text)
+
+
+def as_utf_16(folder: Path) -> None:
+    for stem, text in KAGGLE.items():
+        (folder / f"{stem}.csv").write_text(text, encoding="utf-16-le" if stem == "aisles" else "utf-16", newline="")
+
+
+def as_old_mac_csv(folder: Path) -> None:
+    for stem, text in KAGGLE.items():
+        (folder / f"{stem}.csv").write_text(text, newline="\r")
+
+
+def as_floats(folder: Path) -> None:
+    """As pandas writes whole numbers of a column that once had a gap."""
+    write(folder)
+    for stem in KAGGLE:
+        frame = pl.read_csv(folder / f"{stem}.csv").with_columns(pl.col(pl.Int64).cast(pl.Float64))
+        frame.write_csv(folder / f"{stem}.csv", null_value="NA")
 
 
 def as_parquet(folder: Path) -> None:
     write(folder)
     for path in folder.glob("*.csv"):
-        frame = pl.read_csv(path)
+        frame = pl.read_csv(path, glob=False)
         if "add_to_cart_order" in frame.columns:
             frame = frame.cast({"add_to_cart_order": pl.Float64})  # as pandas writes what once had a gap
         frame.write_parquet(path.with_suffix(".parquet"))
@@ -127,7 +175,11 @@ def as_windows_csv(folder: Path) -> None:
         (folder / f"{stem}.csv").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
 
 
-@pytest.mark.parametrize("dress", [as_gzip, as_csv_zip, as_zip, as_outer_zip, as_parquet, as_windows_csv])
+DRESSES = [as_gzip, as_csv_zip, as_zip, as_outer_zip, as_an_archive_of_another_name, as_tar_gz, as_capitals, as_folders]
+DRESSES += [as_utf_16, as_old_mac_csv, as_floats, as_parquet, as_windows_csv]
+
+
+@pytest.mark.parametrize("dress", DRESSES)
 def test_every_dress_of_the_files_gives_the_same_tables(tmp_path, dress):
     (tmp_path / "plain").mkdir()
     (tmp_path / "dressed").mkdir()
@@ -135,14 +187,58 @@ def test_every_dress_of_the_files_gives_the_same_tables(tmp_path, dress):
     assert_equal(instacart.load(tmp_path / "dressed"), instacart.load(write(tmp_path / "plain")))
 
 
+@pytest.mark.parametrize("name", ["shop[1]", "shop*", "shop?", "shop{1,2}", "[a-z]hop**"])
+@pytest.mark.parametrize("dress", [write, as_parquet, as_gzip])
+def test_a_folder_is_read_and_not_those_that_its_name_matches(tmp_path, monkeypatch, name, dress):
+    for folder in (name, "shop1", "shops", "plain"):
+        (tmp_path / folder).mkdir()
+        if folder in ("shop1", "shops"):
+            write(tmp_path / folder, aisles=KAGGLE["aisles"].replace("milk", "of another shop"))
+    dress(tmp_path / name)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / name))  # what is unpacked is read from there
+    assert_equal(instacart.load(tmp_path / name), instacart.load(write(tmp_path / "plain")))
+    assert {path.parent for path in instacart.input_files(tmp_path / name)} == {tmp_path / name}
+
+
+def test_an_archive_may_be_named_itself(tmp_path):
+    (tmp_path / "plain").mkdir()
+    as_outer_zip(tmp_path)
+    assert instacart.input_files(tmp_path / OUTER_ZIP) == [tmp_path / OUTER_ZIP]
+    assert_equal(instacart.load(tmp_path / OUTER_ZIP), instacart.load(write(tmp_path / "plain")))
+
+
+def test_a_file_in_two_archives_is_not_chosen_from(tmp_path):
+    as_tar_gz(tmp_path)
+    zipped(tmp_path / "more.zip", **{"orders.csv": KAGGLE["orders"]})
+    problem = only_problem_of(tmp_path)
+    assert problem.startswith("orders.csv: is there twice, as instacart_2017_05_01.tar.gz/instacart_2017_05_01/orders")
+    assert "and as more.zip/orders.csv" in problem
+
+
+def test_an_archive_that_cannot_be_unpacked_is_the_only_problem(tmp_path):
+    as_tar_gz(tmp_path)
+    archive = tmp_path / "instacart_2017_05_01.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:300])
+    assert only_problem_of(tmp_path).startswith("instacart_2017_05_01.tar.gz: cannot be unpacked")
+
+
+def test_a_folder_within_is_named_and_not_chosen(tmp_path):
+    for name in ("synthetic", "instacart/2017"):
+        (tmp_path / name).mkdir(parents=True)
+        write(tmp_path / name)
+    problem = only_problem_of(tmp_path)
+    assert problem.startswith(f"{tmp_path}: has none of the 6 files")
+    assert f"Pass --data_dir {tmp_path}/synthetic or --data_dir {tmp_path}/instacart/2017" in problem
+
+
 def test_input_files_are_those_that_are_read(tmp_path):
     write(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     assert [path.name for path in instacart.input_files(tmp_path)] == sorted(f"{stem}.csv" for stem in KAGGLE)
-    (tmp_path / instacart.OUTER_ZIP).write_bytes(b"")
-    assert instacart.OUTER_ZIP not in [path.name for path in instacart.input_files(tmp_path)]
+    (tmp_path / OUTER_ZIP).write_bytes(b"")
+    assert OUTER_ZIP not in [path.name for path in instacart.input_files(tmp_path)]
     (tmp_path / "orders.csv").unlink()
-    assert instacart.OUTER_ZIP in [path.name for path in instacart.input_files(tmp_path)]
+    assert OUTER_ZIP in [path.name for path in instacart.input_files(tmp_path)]
 
 
 def test_progress_counts_what_was_read(tmp_path):
@@ -168,7 +264,7 @@ def test_a_missing_file_does_not_hide_other_problems(tmp_path):
 @pytest.mark.parametrize(
     ("right", "wrong", "advice"),
     [
-        ("orders.csv", "Orders.csv", "save it as orders.csv"),
+        ("orders.csv", "Order.csv", "save it as orders.csv"),
         ("order_products__prior.csv", "order_products_prior.csv", "save it as order_products__prior.csv"),
         ("products.csv", "product.csv.gz", "save it as products.csv.gz"),
         ("aisles.csv", "aisles.txt", "save it as aisles.csv"),
@@ -193,9 +289,31 @@ def test_a_missing_column_is_named_with_its_near_name(tmp_path):
     assert eval_set.startswith("orders.csv, column eval_set: this column is missing.")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "hints"),
+    [
+        ("order_dow", "order_uuid", ["Add it; the header has order_id"]),
+        ("order_id,user_id", "order_uid,uid", ["Rename 'order_uid' to 'order_id'", "Add it; the header has order_uid"]),
+        ("order_id,user_id", "id,usr_id", ["Rename 'id' to 'order_id'", "Rename 'usr_id' to 'user_id'"]),
+        ("order_hour_of_day", "Order Hour of Day", ["Rename 'Order Hour of Day' to 'order_hour_of_day'"]),
+    ],
+)
+def test_a_column_is_suggested_for_one_that_is_much_like_it_and_once(tmp_path, old, new, hints):
+    write(tmp_path, orders=KAGGLE["orders"].replace(old, new))
+    problems = problems_of(tmp_path)
+    assert len(problems) == len(hints)
+    assert all(f"this column is missing. {hint}" in problem for problem, hint in zip(problems, hints, strict=True))
+
+
+def test_a_column_that_is_there_twice(tmp_path):
+    write(tmp_path, aisles="aisle_id,aisle,aisle\n1,milk,milk\n2,bakery desserts,x\n")
+    assert only_problem_of(tmp_path).startswith("aisles.csv, column aisle: this column is there twice")
+
+
 def test_a_header_with_another_separator_is_shown(tmp_path):
     write(tmp_path, aisles=KAGGLE["aisles"].replace(",", ";"))
-    assert any("the header has aisle_id;aisle" in problem for problem in problems_of(tmp_path))
+    problem = only_problem_of(tmp_path)
+    assert problem.startswith("aisles.csv: the fields are not separated by commas: the header has aisle_id;aisle")
 
 
 @pytest.mark.parametrize(
@@ -224,6 +342,62 @@ def test_a_wrong_value_is_told_with_its_place(tmp_path, stem, old, new, place, w
     assert old in KAGGLE[stem]
     write(tmp_path, **{stem: KAGGLE[stem].replace(old, new, 1)})
     assert any(problem.startswith(f"{stem}.csv, {place}: {what}") for problem in problems_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("stem", "old", "new", "place", "what"),
+    [
+        ("products", "13,Bread,2", "13,Bread, white,2", 6, "5 fields instead of 4: '13,Bread, white,2,2'"),
+        ("products", "13,Bread", '13,Br"ead', 6, "a quote is opened and never closed: '13,Br\"ead,2,2'"),
+        ("products", "13,Bread", '13,"Bread', 6, "a quote is opened and never closed: '13,\"Bread,2,2'"),
+        ("products", "13,Bread", '13,"Bread" white', 6, "a quote stands within a field: '13,\"Bread\" white,2,2'"),
+        ("products", "11,Organic", '11,"Organic', 2, "a quote is opened and never closed: '11,\"Organic Milk,1,1'"),
+        ("aisles", "1,milk", "1,milk, cream", 2, "3 fields instead of 2: '1,milk, cream'"),
+        ("order_products__prior", "101,11,2,0", "101,11,2,0,\n\n", 3, "5 fields instead of 4: '101,11,2,0,'"),
+        ("order_products__prior", "101,10,1,0", '101,10,1,"0', 4, "a quote is opened and never closed"),
+    ],
+)
+def test_a_comma_or_a_quote_too_many_is_told_with_its_line_alone(tmp_path, stem, old, new, place, what):
+    assert old in KAGGLE[stem]
+    write(tmp_path, **{stem: KAGGLE[stem].replace(old, new, 1)})
+    assert only_problem_of(tmp_path).startswith(f"{stem}.csv, line {place}: {what}")
+
+
+@pytest.mark.parametrize("word", instacart.MISSING)
+def test_every_word_for_a_missing_value_counts_as_an_empty_field(tmp_path, word):
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "words").mkdir()
+    orders = KAGGLE["orders"].replace("23,\n", f"23,{word}\n")
+    write(tmp_path / "words", orders=orders)
+    assert_equal(instacart.load(tmp_path / "words"), instacart.load(write(tmp_path / "plain")))
+    write(
+        tmp_path, orders=orders.replace("10.0", word).replace("train", word), aisles=f"aisle_id,aisle\n1,{word}\n2,x\n"
+    )
+    problems = problems_of(tmp_path)
+    assert [problem.partition(". ")[0] for problem in problems] == [
+        "aisles.csv, column aisle, line 2: a value is missing",
+        "orders.csv, column eval_set, line 4: a value is missing",
+        "orders.csv, column days_since_prior_order, line 4: a value is missing",
+    ]
+    assert all(f"{word}" in problem.partition(". ")[2] for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("stem", "old", "new"),
+    [
+        ("orders", "101,1,prior", "x,1,prior"),
+        ("orders", "101,1,prior", ",1,prior"),
+        ("orders", "102,1,train", "102,1,"),
+        ("products", "11,Organic", "11.5,Organic"),
+        ("aisles", "1,milk", "9999999999,milk"),
+        ("orders", "8,10.0\n104,2,test,2,1,0,30.0\n", "8,10.0"),
+        ("orders", "104,2,test", "102,2,test"),
+    ],
+)
+def test_a_refused_row_does_not_make_its_id_missing_elsewhere(tmp_path, stem, old, new):
+    assert old in KAGGLE[stem]
+    write(tmp_path, **{stem: KAGGLE[stem].replace(old, new, 1)})
+    assert only_problem_of(tmp_path).startswith(f"{stem}.csv")
 
 
 def test_a_wrong_value_in_parquet_is_told_with_its_row(tmp_path):
@@ -329,7 +503,7 @@ def test_archives_that_cannot_be_unpacked(tmp_path):
 
 
 def test_an_outer_zip_that_lacks_a_file(tmp_path):
-    zipped(tmp_path / instacart.OUTER_ZIP, **{f"{stem}.csv": text for stem, text in KAGGLE.items() if stem != "aisles"})
+    zipped(tmp_path / OUTER_ZIP, **{f"{stem}.csv": text for stem, text in KAGGLE.items() if stem != "aisles"})
     assert only_problem_of(tmp_path).startswith("aisles.csv: is missing")
 
 
