@@ -33,6 +33,7 @@ class PurchaseHistories:
         days_since_prior: float32 ``(Q,)``, days from the newest order to the order to come; NaN where not known.
         dow: int8 ``(Q,)``, weekday of the order to come, or :data:`UNKNOWN`.
         hour: int8 ``(Q,)``, hour of the order to come, or :data:`UNKNOWN`.
+        days_assumed: float32 ``(L,)``, how many of the ``days_ago`` were assumed, for want of better; None for none.
     """
 
     line_start: NDArray[np.int64]
@@ -45,13 +46,16 @@ class PurchaseHistories:
     days_since_prior: NDArray[np.float32]
     dow: NDArray[np.int8]
     hour: NDArray[np.int8]
+    days_assumed: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.line_start.ndim != 1 or self.line_start.size == 0:
             raise ShapeError("line_start must be (Q + 1,)", f"got {self.line_start.shape}")
         n_queries, n_lines = len(self.line_start) - 1, int(self.line_start[-1])
         for field in fields(self)[1:]:
-            expected = n_lines if field.name in _OF_LINES else n_queries
+            if field.name == "days_assumed" and self.days_assumed is None:
+                continue
+            expected = n_queries if field.name in _OF_QUERIES else n_lines
             if (found := getattr(self, field.name).shape) != (expected,):
                 raise ShapeError(f"{field.name} must be ({expected},)", f"got {found}")
 
@@ -85,7 +89,8 @@ class PurchaseHistories:
         lines = concatenated_ranges(self.line_start[rows], self.line_start[rows + 1])
         of_lines = {name: getattr(self, name)[lines] for name in _OF_LINES}
         of_queries = {name: getattr(self, name)[rows] for name in _OF_QUERIES}
-        return PurchaseHistories(line_start=starts(self.n_lines[rows]), **of_lines, **of_queries)
+        assumed = None if self.days_assumed is None else self.days_assumed[lines]
+        return PurchaseHistories(starts(self.n_lines[rows]), **of_lines, **of_queries, days_assumed=assumed)
 
     def distinct_products(self, query: int) -> NDArray[np.int32]:
         """int32: catalogue positions of what shopper ``query`` has bought, ascending, each once."""
@@ -142,15 +147,16 @@ def histories_of(requests: Sequence[Request], position: Mapping[str, int]) -> Pu
         position: product id to catalogue position.
     """
     lines: list[tuple[int, int, float, int, int, int]] = []
-    counts, gaps = [], []
+    counts, gaps, assumed = [], [], []
     for request in requests:
         before = len(lines)
         ages, gap = _ages(request)
         n_orders = len(request.orders)
-        for number, (order, age) in enumerate(zip(request.orders, ages, strict=True)):
+        for number, (order, (age, of_it_assumed)) in enumerate(zip(request.orders, ages, strict=True)):
             known = [position[product] for product in order.product_ids if product in position]
             when = _or_unknown(order.order_dow), _or_unknown(order.order_hour_of_day)
             lines += [(product, n_orders - number, age, place, *when) for place, product in enumerate(known, 1)]
+            assumed += [of_it_assumed] * len(known)
         counts.append(len(lines) - before)
         gaps.append(gap)
     columns = [np.array(column) for column in zip(*lines, strict=True)] or [np.empty(0)] * len(_OF_LINES)
@@ -162,29 +168,32 @@ def histories_of(requests: Sequence[Request], position: Mapping[str, int]) -> Pu
         days_since_prior=np.array(gaps, dtype=np.float32),
         dow=np.array([_or_unknown(request.order_dow) for request in requests], dtype=np.int8),
         hour=np.array([_or_unknown(request.order_hour_of_day) for request in requests], dtype=np.int8),
+        days_assumed=np.array(assumed, dtype=np.float32) if any(assumed) else None,
     )
 
 
 _ASSUMED_GAP = 7.0  # days
 
 
-def _ages(request: Request) -> tuple[list[float], float]:
-    """Days from each order to the order to come, and from the newest one."""
+def _ages(request: Request) -> tuple[list[tuple[float, float]], float]:
+    """Days from each order to the order to come with how many of them are assumed, and days from the newest one."""
     orders = request.orders
     known_gaps = [order.days_since_prior_order for order in orders[1:] if order.days_since_prior_order is not None]
     usual = sum(known_gaps) / len(known_gaps) if known_gaps else _ASSUMED_GAP
-    gap = request.days_since_prior_order
-    if gap is None:
-        gap = orders[-1].days_ago if orders and orders[-1].days_ago is not None else usual
-    ages: list[float] = []
-    age = float(gap)
-    for number in range(len(orders) - 1, -1, -1):
-        days_ago = orders[number].days_ago
-        age = age if days_ago is None else float(days_ago)
-        ages.append(age)
-        since = orders[number].days_since_prior_order
+    given = request.days_since_prior_order
+    if given is None and orders:
+        given = orders[-1].days_ago
+    gap = float(usual if given is None else given)
+    ages: list[tuple[float, float]] = []
+    age, assumed = gap, gap if given is None else 0.0
+    for order in reversed(orders):
+        if order.days_ago is not None:
+            age, assumed = float(order.days_ago), 0.0
+        ages.append((age, assumed))
+        since = order.days_since_prior_order
         age += usual if since is None else since
-    return ages[::-1], float(gap)
+        assumed += usual if since is None else 0.0
+    return ages[::-1], gap
 
 
 def _or_unknown(value: int | None) -> int:

@@ -19,7 +19,7 @@ from lit_rec.model_folder import check_catalogue, context_form
 from lit_rec.models.ranker import Ranker
 from lit_rec.pretrained import local_model
 from lit_rec.purchases import PastOrder, PurchaseHistories, Queries, Request, histories_of
-from lit_rec.text import NO_PRIOR_ORDERS, ContextForm, Order, known_names, parse_context, product_name
+from lit_rec.text import NO_PRIOR_ORDERS, ContextForm, Order, known_names, parse_context, product_aisle, product_name
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Recommender:
         )
         self.form = context_form(folder)
         has_ranker = use_ranker and (folder / schema.RANKER).is_file()
-        self.ranker = Ranker.load(folder, self.corpus) if has_ranker else None
+        self.ranker = Ranker.load(folder, self.corpus, self.index.embeddings) if has_ranker else None
         self._texts = list(self.corpus.values())
 
     @cached_property
@@ -285,27 +285,52 @@ class Recommender:
         if len(bought) == 0:
             if self.ranker is None:
                 return list(answer)
-            reason = "bought by many" if NO_PRIOR_ORDERS in query.contexts[0] else "fits the words"
-            return [replace(item, reason=reason) for item in answer]
+            if NO_PRIOR_ORDERS not in query.contexts[0]:
+                return [replace(item, reason="fits the words") for item in answer]
+            return [
+                replace(item, reason=self._of_others(self.ranker, self.position[item.product_id])) for item in answer
+            ]
         similarity = self.index.embeddings[[self.position[item.product_id] for item in answer]]
         similarity = similarity @ self.index.embeddings[bought].T
+        goes_with = np.zeros(len(self.corpus), dtype=np.bool_)
+        if self.ranker is not None:
+            co_purchases = self.ranker.co_purchases
+            goes_with[co_purchases.pool[co_purchases.cosine[bought].indices]] = True
         return [
-            replace(item, reason=self._reason(self.position[item.product_id], history, bought, similarity[row]))
+            replace(
+                item, reason=self._reason(self.position[item.product_id], history, bought, similarity[row], goes_with)
+            )
             for row, item in enumerate(answer)
         ]
 
-    def _reason(self, product: int, history: PurchaseHistories, bought: NDArray[np.int32], similarity: Vectors) -> str:
+    def _reason(
+        self,
+        product: int,
+        history: PurchaseHistories,
+        bought: NDArray[np.int32],
+        similarity: Vectors,
+        goes_with: NDArray[np.bool_],
+    ) -> str:
         lines = history.product == product
-        days, n_orders = history.days_ago[lines], len(np.unique(history.orders_ago[lines]))  # some share a day
-        if n_orders == 1:
-            return f"bought once, {_days(days[0])} ago"
-        if n_orders:
-            return f"bought {n_orders} times, about every {_days((days[0] - days[-1]) / (n_orders - 1))}"
+        if lines.any():
+            return _how_often(history, lines)
         if similarity.max() >= self._similar_from:
             return f"similar to {product_name(self._texts[bought[similarity.argmax()]])}"
         if self.ranker is None:  # which alone has counted what others buy
             return ""
-        return "goes with what you buy"
+        if goes_with[product]:
+            return "goes with what you buy"
+        aisle = self.ranker.co_purchases.aisle
+        if product_aisle(self._texts[product]) and (aisle[bought] == aisle[product]).any():
+            return "from an aisle that you buy from"
+        return self._of_others(self.ranker, product)
+
+    def _of_others(self, ranker: Ranker, product: int) -> str:
+        """What can be said of a product without knowing whom it is for."""
+        if product in ranker.co_purchases.newcomers:
+            return "new in the catalogue"
+        popularity = ranker.co_purchases.popularity
+        return "bought by many" if popularity[product] > popularity.mean() else "bought by few"
 
     def _encode_products(self, texts: list[str]) -> Vectors:
         logger.info("Encoding %s products", f"{len(texts):,}")
@@ -340,6 +365,19 @@ def _or_difference(gap: float | None, age_before: float | None, age: float | Non
     if gap is not None or age_before is None or age is None:
         return gap
     return max(age_before - age, 0)
+
+
+def _how_often(history: PurchaseHistories, lines: NDArray[np.bool_]) -> str:
+    """Purchases of one product, and when; of days that were only assumed, nothing is said."""
+    n_orders = len(np.unique(history.orders_ago[lines]))  # some share a day
+    days = history.days_ago[lines]
+    assumed = np.zeros_like(days) if history.days_assumed is None else history.days_assumed[lines]
+    if n_orders == 1:
+        when = "today" if round(float(days[0])) == 0 else f"{_days(days[0])} ago"
+        return f"bought once, {when}" if assumed[0] == 0 else "bought once"
+    gap = float(days[0] - days[-1]) / (n_orders - 1)
+    is_known = assumed[0] == assumed[-1] and round(gap) >= 1
+    return f"bought {n_orders} times" + (f", about every {_days(gap)}" if is_known else "")
 
 
 def _days(number: float) -> str:

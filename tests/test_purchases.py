@@ -78,6 +78,8 @@ def assert_same(found, expected):
         one, other = getattr(found, field.name), getattr(expected, field.name)
         if isinstance(other, PurchaseHistories):
             assert_same(one, other)
+        elif other is None:
+            assert one is None, field.name
         else:
             np.testing.assert_array_equal(one, other, field.name)
             assert one.dtype == other.dtype, field.name
@@ -359,3 +361,15 @@ def test_ranges_one_after_the_other(ranges):
     expected = [place for first, n in ranges for place in range(first, first + n)]
     assert concatenated_ranges(begin, begin + count).tolist() == expected
     assert starts(count).tolist() == [sum(n for _, n in ranges[:row]) for row in range(len(ranges) + 1)]
+
+
+def test_days_that_nobody_gave_are_counted_as_assumed():
+    past = [order(), order(since=5), order(since=None), order(since=2)]
+    requests = [Request(past), Request(past, 4), Request([order(9), order()], 1), Request([order(), order(6)])]
+    histories = purchases.histories_of(requests, POSITION)
+    usual = (5 + 2) / 2
+    first, second = [2 * usual + 7, 2 * usual + 2, usual + 2, usual], [11 + usual, 6 + usual, 6, 4]
+    assert histories.days_ago.tolist() == [*first, *second, 9, 1, 13, 6]
+    assert histories.days_assumed.tolist() == [2 * usual, 2 * usual, usual, usual, usual, usual, 0, 0, 0, 0, 7, 0]
+    assert histories.select(slice(2, 4)).days_assumed.tolist() == [0, 0, 7, 0]
+    assert purchases.histories_of(requests[2:3], POSITION).days_assumed is None

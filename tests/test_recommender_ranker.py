@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,12 @@ def test_top_k_below_one(recommender, top_k):
     ("days_ago", "expected"),
     [
         ([12], "bought once, 12 days ago"),
+        ([1], "bought once, 1 day ago"),
+        ([0], "bought once, today"),
+        ([None], "bought once"),
+        ([None, None], "bought 2 times"),
+        ([9, 9], "bought 2 times"),
+        ([2, 1], "bought 2 times, about every 1 day"),
         ([22, 15, 8], "bought 3 times, about every 7 days"),
         ([40, 19, 9], "bought 3 times, about every 16 days"),
         ([13, 10, 10], "bought 3 times, about every 2 days"),  # two orders on one day are two
@@ -171,21 +178,77 @@ def test_reasons_tell_how_often(recommender, days_ago, expected):
     orders = [PastOrder(["p5", "p5"], days) for days in days_ago]
     reasons = {item.product_id: item.reason for item in recommender.recommend_for_orders(Request(orders), 100)}
     assert reasons["p5"] == expected
-    assert sum("bought" in reason for reason in reasons.values()) == 1
+    assert sum(reason.startswith("bought once") or " times" in reason for reason in reasons.values()) == 1
 
 
-def test_reasons_for_new_products_are_similarity_or_company(recommender):
+def test_of_a_context_that_does_not_say_when_the_order_to_come_is_only_the_gaps_are_told(recommender):
+    def of(context):
+        return {item.product_id: item.reason for item in recommender.recommend(context, len(CORPUS))}
+
+    context = "[w1h8] Milk, Soap; [+9d w3h9] Milk, Product 1."
+    assert [of(context)[each] for each in ("p0", "p2", "p5")] == [
+        "bought 2 times, about every 9 days",
+        "bought once",
+        "bought once",
+    ]
+    assert [of(f"{context} Next: +4d w0h9")[each] for each in ("p0", "p2", "p5")] == [
+        "bought 2 times, about every 9 days",
+        "bought once, 13 days ago",
+        "bought once, 4 days ago",
+    ]
+
+
+def test_reasons_for_products_not_bought_yet_are_true(recommender):
     embeddings = np.zeros_like(recommender.index.embeddings)
     embeddings[:, 0] = 1
     embeddings[5], embeddings[6] = np.roll(embeddings[5], 1), np.roll(embeddings[6], 1)
     recommender.index.embeddings[:] = embeddings
+    co_purchases = recommender.ranker.co_purchases
+    cosine = co_purchases.cosine.tolil()
+    cosine[5] = 0
+    cosine[5, np.flatnonzero(co_purchases.pool == 0)[0]] = 0.5
+    recommender.ranker.co_purchases = co_purchases = replace(co_purchases, cosine=cosine.tocsr())
     reasons = {
         item.product_id: item.reason
         for item in recommender.recommend_for_orders(Request([PastOrder(["p5"], 3)]), len(CORPUS))
     }
     assert reasons.pop("p6") == "similar to Product 1"
     assert reasons.pop("p5") == "bought once, 3 days ago"
-    assert set(reasons.values()) == {"goes with what you buy"}
+    assert reasons.pop("p0") == "goes with what you buy"
+    many = co_purchases.popularity > co_purchases.popularity.mean()
+    for product_id, reason in reasons.items():
+        product = recommender.position[product_id]
+        of_others = "bought by many" if many[product] else "bought by few"
+        assert reason == ("from an aisle that you buy from" if product % 4 == 5 % 4 else of_others)
+    assert set(reasons.values()) == {"from an aisle that you buy from", "bought by many", "bought by few"}
+
+
+def test_a_product_that_the_ranker_has_never_seen_is_scored_by_its_text_and_aisle_and_called_new(own, monkeypatch):
+    model, corpus = own
+    kinds = {"twin": (NAMES[0], "aisle 0"), "elsewhere": ("Unheard of", "aisle 99")}
+    texts = {each: product_text(name, aisle, "food") for each, (name, aisle) in kinds.items()}
+    corpus.write_text(json.dumps({**CORPUS, **texts}), encoding="utf-8")
+    recommender = Recommender(model, corpus)
+    encoded = []
+    encode = recommender.encoder.encode
+    monkeypatch.setattr(recommender.encoder, "encode", lambda some, **how: encoded.extend(some) or encode(some, **how))
+    monkeypatch.setattr(Recommender, "_similar_from", 2)
+    answer = recommender.recommend_for_orders(Request([PastOrder(["p4", "p8"], 3)]), len(CORPUS) + 2)
+    found = {item.product_id: item for item in answer}
+    others = [item.score for item in answer if item.product_id not in texts and item.score > -1e5]
+    assert min(others) <= found["twin"].score <= max(others)
+    assert found["elsewhere"].score > -1e5
+    assert found["twin"].reason == "from an aisle that you buy from"
+    assert found["elsewhere"].reason == "new in the catalogue"
+    assert encoded == []
+    new_shopper = {
+        item.product_id: item.reason
+        for item in recommender.rank(
+            recommender.queries_of_orders([Request()]), np.zeros((1, 16), np.float32), len(CORPUS) + 2
+        )[0]
+    }
+    assert {new_shopper[each] for each in texts} == {"new in the catalogue"}
+    assert new_shopper["p0"] == "bought by many"
 
 
 def test_products_that_the_catalogue_does_not_hold_change_only_the_age_of_orders(recommender):

@@ -5,7 +5,8 @@ the pool, C candidates that they have not bought, M candidates that they have, F
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -49,12 +50,21 @@ class CoPurchases:
         cosine: float32 ``(N, P)``, cosine of the orders of two products, the strongest of each row.
         popularity: float32 ``(N,)``, order lines.
         aisle: int32 ``(N,)``.
+        newcomers: int64 ``(U,)``, products that nobody could buy yet, which may be found too; mostly none.
+        relatives: float32 ``(P, U)``, of which products each of those goes with the others like the weighted mean.
     """
 
     pool: NDArray[np.int64]
     cosine: csr_array
     popularity: Floats
     aisle: NDArray[np.int32]
+    newcomers: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    relatives: csr_array | None = None
+
+    @cached_property
+    def found(self) -> NDArray[np.int64]:
+        """int64 ``(P + U,)``: all products that may be found."""
+        return np.concatenate([self.pool, self.newcomers])
 
     @classmethod
     def fit(
@@ -116,7 +126,7 @@ class ExploreCandidates:
 
     Args:
         query: int64 ``(C,)``, ascending.
-        product: int64 ``(C,)``, ascending within a shopper.
+        product: int64 ``(C,)``, each once a shopper.
         features: float32 ``(C, F)``, columns :data:`EXPLORE_FEATURES`.
     """
 
@@ -143,7 +153,7 @@ class Company:
     Args:
         share: float32 ``(Q, N)``, purchases weighted by age, of sum 1.
         last: float32 ``(Q, N)``, 1 where the newest order holds the product.
-        rules: float32 ``(Q, P)`` by name, the first columns of :data:`EXPLORE_FEATURES`.
+        rules: float32 ``(Q, P + U)`` by name, the first columns of :data:`EXPLORE_FEATURES`.
     """
 
     share: csr_array
@@ -179,7 +189,7 @@ def support_features(candidates: Candidates, company: Company, co_purchases: CoP
     """
     features = np.full((len(candidates), len(SUPPORT_FEATURES)), np.nan, dtype=np.float32)
     place = np.full(len(co_purchases.aisle), -1)
-    place[co_purchases.pool] = np.arange(len(co_purchases.pool))
+    place[co_purchases.found] = np.arange(len(co_purchases.found))
     in_pool = place[candidates.product] >= 0
     query, product = candidates.query[in_pool], candidates.product[in_pool]
     for column, (rule, weights) in enumerate(
@@ -201,33 +211,38 @@ def explore_candidates(
         co_purchases: of other shoppers.
         statistics: of other shoppers.
     """
-    pool, rules = co_purchases.pool, company.rules
+    found, rules = co_purchases.found, company.rules
     seen = np.zeros((len(histories), len(co_purchases.aisle)), dtype=bool)
     seen[histories.query, histories.product] = True
-    seen = seen[:, pool]
+    seen = seen[:, found]
     query, place = np.nonzero(_best_of_each(rules, seen))
-    product = pool[place]
+    product = found[place]
     columns = [rules[name][query, place] for name in rules]
     features = [np.stack(columns, axis=1), shopper_features(histories)[query], statistics.columns[product]]
     return ExploreCandidates(query, product, np.concatenate(features, axis=1).astype(np.float32))
 
 
 def _pool_rules(share: csr_array, last: csr_array, co_purchases: CoPurchases) -> dict[str, Floats]:
-    """float32 ``(Q, P)`` each."""
-    pool, aisle, popularity = co_purchases.pool, co_purchases.aisle, co_purchases.popularity
+    """float32 ``(Q, P + U)`` each."""
+    found, aisle, popularity = co_purchases.found, co_purchases.aisle, co_purchases.popularity
     root = np.sqrt(np.maximum(popularity, 1)).astype(np.float32)
     goes_with = _goes_with(share, last, co_purchases.cosine, root)
+    goes_with[[0, 2]] *= root[co_purchases.pool]
+    if co_purchases.relatives is not None:
+        goes_with = np.concatenate([goes_with, np.stack([some @ co_purchases.relatives for some in goes_with])], axis=2)
     n_aisles = int(aisle.max(initial=0)) + 1
     of_aisle = csr_array(
         (np.ones(len(aisle), np.float32), (np.arange(len(aisle)), aisle)), shape=(len(aisle), n_aisles)
     )
-    aisle_share = np.asarray((share @ of_aisle).toarray(), dtype=np.float32)[:, aisle[pool]]
-    aisle_lines = np.bincount(aisle, weights=popularity, minlength=n_aisles)
-    share_of_aisle = (popularity / np.maximum(aisle_lines, 1)[aisle])[pool].astype(np.float32)
+    aisle_share = np.asarray((share @ of_aisle).toarray(), dtype=np.float32)[:, aisle[found]]
+    counted = popularity.copy()
+    counted[co_purchases.newcomers] = 0
+    aisle_lines = np.bincount(aisle, weights=counted, minlength=n_aisles)
+    share_of_aisle = (popularity / np.maximum(aisle_lines, 1)[aisle])[found].astype(np.float32)
     return {
-        "goes_with": goes_with[0] * root[pool],
+        "goes_with": goes_with[0],
         "goes_with_cosine": goes_with[1],
-        "goes_with_last": goes_with[2] * root[pool],
+        "goes_with_last": goes_with[2],
         "aisle_share": aisle_share,
         "share_of_aisle": np.broadcast_to(share_of_aisle, aisle_share.shape),
         "aisle_choice": aisle_share * share_of_aisle,
@@ -256,7 +271,7 @@ def _goes_with(share: csr_array, last: csr_array, cosine: csr_array, root: Float
 
 
 def _best_of_each(rules: Mapping[str, Floats], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Bool ``(Q, P)``: among the best of some rule, and not bought yet."""
+    """Bool ``(Q, P + U)``: among the best of some rule, and not bought yet."""
     chosen = np.zeros(seen.shape, dtype=bool)
     n = min(_PER_SOURCE, seen.shape[1])
     if n == 0:

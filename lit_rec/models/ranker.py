@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy.sparse import csr_array
 
 from lit_rec import schema
 from lit_rec.errors import ModelFolderError
@@ -36,6 +37,8 @@ Floats = NDArray[np.float32]
 LIMIT = 5.0  # standard deviations
 LINEAR_LAYERS = (0, 3, 6)  # of a member; the others have no weights
 _BEHIND = 1e6
+_RELATIVES = 5  # known products that a new one is taken for the mean of
+_NEWCOMERS_AT_A_TIME = 256  # each holds a number for every product
 
 
 @dataclass(frozen=True)
@@ -207,13 +210,14 @@ class Ranker:
         write_json(folder / schema.RANKER, content, indent=None)
 
     @classmethod
-    def load(cls, folder: Path, corpus: Mapping[str, str]) -> Self:
+    def load(cls, folder: Path, corpus: Mapping[str, str], embeddings: Floats) -> Self:
         """Read what :meth:`save` wrote, for a catalogue.
 
         Args:
             folder: a model folder.
-            corpus: product id to text, in catalogue order. Products that the ranker was not trained on are taken for
-                average ones that nobody has bought.
+            corpus: product id to text, in catalogue order. A product that the ranker was not trained on is taken for
+                the mean of those of its aisle whose texts are the most similar.
+            embeddings: float32 ``(N, D)``, of length 1: of the texts.
 
         Raises:
             ModelFolderError: it was written by another version, or is damaged.
@@ -232,35 +236,69 @@ class Ranker:
             ranker = cls(network, statistics, CoPurchases.from_arrays(arrays), record.pop("product_ids"), record)
             if not len(ranker.product_ids) == len(statistics.columns) == len(ranker.co_purchases.popularity):
                 raise ValueError("the two files are of two catalogues")
+            return ranker if ranker.product_ids == list(corpus) else ranker._of_catalogue(corpus, embeddings)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             raise ModelFolderError(f"The ranker of {folder} cannot be loaded", why, "Run fit_ranker again") from error
-        return ranker if ranker.product_ids == list(corpus) else ranker._of_catalogue(corpus)
 
-    def _of_catalogue(self, corpus: Mapping[str, str]) -> Self:
-        """The same ranker for another catalogue, or another order of it."""
+    def _of_catalogue(self, corpus: Mapping[str, str], embeddings: Floats) -> Self:
+        """The same ranker for another catalogue, or another order of it.
+
+        What is not known of a new product is computed here, once, so that scoring it costs as little as any other.
+        """
         place = {product_id: row for row, product_id in enumerate(self.product_ids)}
         row = np.array([place.get(product_id, -1) for product_id in corpus], dtype=np.int64)
         known = row >= 0
+        if not known.any():
+            raise ValueError("it knows no product of this catalogue")
         new_place = np.full(len(self.product_ids), -1, dtype=np.int64)
         new_place[row[known]] = np.flatnonzero(known)
         old = self.co_purchases
-        columns = np.tile(np.median(self.statistics.columns, axis=0), (len(row), 1)).astype(np.float32)
-        columns[known] = self.statistics.columns[row[known]]
-        popularity = np.where(known, old.popularity[row], 0).astype(np.float32)
+        aisle = aisles_of(list(corpus.values()))
+        newcomers, relatives = _relatives(known, aisle, embeddings)
+        columns, popularity = self.statistics.columns[row], old.popularity[row]
+        columns[newcomers] = columns[relatives].mean(axis=1)
+        popularity[newcomers] = np.expm1(np.log1p(popularity[relatives]).mean(axis=1))
         in_catalogue = new_place[old.pool] >= 0
         pool = new_place[old.pool[in_catalogue]]
         order = np.argsort(pool)
+        pool = pool[order]
         cosine = old.cosine[np.where(known, row, 0)][:, np.flatnonzero(in_catalogue)[order]]
         cosine = cosine.multiply(known[:, None].astype(np.float32)).tocsr()
-        aisle = aisles_of(list(corpus.values()))
+        of_product = csr_array(
+            (
+                np.full(relatives.size, 1 / max(relatives.shape[1], 1), np.float32),
+                (relatives.ravel(), np.repeat(np.arange(len(newcomers)), relatives.shape[1])),
+            ),
+            shape=(len(row), len(newcomers)),
+        )
         return type(self)(
             self.network,
             ProductStatistics(columns),
-            CoPurchases(pool[order], cosine, popularity, aisle),
+            CoPurchases(pool, cosine, popularity, aisle, newcomers, of_product[pool] if len(newcomers) else None),
             list(corpus),
             self.record,
         )
+
+
+def _relatives(
+    known: NDArray[np.bool_], aisle: NDArray[np.int32], embeddings: Floats
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The products that are not known, ``(U,)``, and the known ones of their aisle most similar to each, ``(U, K)``.
+
+    Of an aisle with fewer than K known products, those of the whole catalogue are taken.
+    """
+    n = min(_RELATIVES, int(known.sum()))
+    newcomers = np.flatnonzero(~known)
+    relatives = np.empty((len(newcomers), n), dtype=np.int64)
+    for number in np.unique(aisle[newcomers]):
+        of_aisle = np.flatnonzero(known & (aisle == number))
+        among = of_aisle if len(of_aisle) >= n else np.flatnonzero(known)
+        rows = np.flatnonzero(aisle[newcomers] == number)
+        for some in np.split(rows, range(_NEWCOMERS_AT_A_TIME, len(rows), _NEWCOMERS_AT_A_TIME)):
+            similarity = embeddings[newcomers[some]] @ embeddings[among].T
+            relatives[some] = among[np.argpartition(-similarity, n - 1, axis=1)[:, :n]]
+    return newcomers, relatives
 
 
 def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -8,7 +8,7 @@ import torch
 
 from lit_rec import schema
 from lit_rec.errors import ModelFolderError
-from lit_rec.features.explore import CoPurchases
+from lit_rec.features.explore import Company, CoPurchases
 from lit_rec.features.statistics import ProductStatistics, aisles_of
 from lit_rec.models.ranker import Ranker
 from lit_rec.models.ranker_network import RankerNetwork
@@ -16,6 +16,8 @@ from lit_rec.text import product_text
 
 N = 40
 CORPUS = {str(100 + row): product_text(f"Product {row}", f"aisle {row % 4}", "food") for row in range(N)}
+EMBEDDINGS = np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32)
+EMBEDDINGS /= np.linalg.norm(EMBEDDINGS, axis=1, keepdims=True)
 
 
 @pytest.fixture
@@ -55,19 +57,59 @@ def test_a_shopper_is_scored_alike_alone_and_among_others(ranker, histories):
 def test_saved_and_loaded_it_scores_the_same(ranker, histories, tmp_path):
     ranker.save(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {schema.RANKER, schema.RANKER_WEIGHTS}
-    np.testing.assert_allclose(Ranker.load(tmp_path, CORPUS).scores(histories), ranker.scores(histories), atol=1e-6)
+    np.testing.assert_allclose(
+        Ranker.load(tmp_path, CORPUS, EMBEDDINGS).scores(histories), ranker.scores(histories), atol=1e-6
+    )
 
 
-def test_a_catalogue_with_products_it_does_not_know_gives_the_known_ones_their_scores(ranker, build, tmp_path):
+def with_a_twin(ranker, tmp_path, of, aisle):
+    """The ranker of a catalogue with a new product in front, in an aisle, whose text is nearest to that of another."""
     ranker.save(tmp_path)
-    ids = ["new", *CORPUS]
-    other = Ranker.load(tmp_path, {product_id: CORPUS.get(product_id, "Product: new.") for product_id in ids})
+    corpus = {"new": product_text("New", f"aisle {aisle}", "food"), **CORPUS}
+    return Ranker.load(tmp_path, corpus, np.concatenate([EMBEDDINGS[[of]], EMBEDDINGS]))
+
+
+def moved(shoppers):
+    return [[[product + 1 for product in order] for order in orders] for orders in shoppers]
+
+
+def test_a_new_product_leaves_the_scores_of_the_others_as_they_were(ranker, build, tmp_path):
     shoppers = build.shoppers(5, N, seed=3)
-    place = {row: ids.index(product_id) for row, product_id in enumerate(CORPUS)}
-    moved = [[[place[product] for product in order] for order in orders] for orders in shoppers]
-    expected, found = ranker.scores(build.histories(*shoppers)), other.scores(build.histories(*moved))
-    np.testing.assert_allclose(found[:, [place[row] for row in range(N)]], expected, atol=1e-4)
-    assert (found[:, 0] < -1e5).all()
+    expected = ranker.scores(build.histories(*shoppers))
+    found = with_a_twin(ranker, tmp_path, 0, 0).scores(build.histories(*moved(shoppers)))
+    np.testing.assert_allclose(found[:, 1:], expected, atol=1e-4)
+    assert np.isfinite(found).all()
+
+
+def test_a_new_product_is_taken_for_the_mean_of_the_most_similar_ones_of_its_aisle(ranker, build, tmp_path):
+    of = 6
+    other = with_a_twin(ranker, tmp_path, of, 2)
+    in_aisle = np.arange(2, N, 4)
+    similar = in_aisle[np.argsort(-(EMBEDDINGS[in_aisle] @ EMBEDDINGS[of]))[:5]]
+    assert similar[0] == of
+    expected = ranker.statistics.columns[similar].mean(axis=0)
+    np.testing.assert_allclose(other.statistics.columns[0], expected, rtol=1e-5)
+    popularity = np.expm1(np.log1p(ranker.co_purchases.popularity[similar]).mean())
+    assert other.co_purchases.popularity[0] == pytest.approx(popularity, rel=1e-5)
+    shoppers = build.histories(*moved(build.shoppers(20, N, seed=3)))
+    rules = Company.of(shoppers, other.co_purchases).rules
+    pool = other.co_purchases.pool
+    for name in ("goes_with", "goes_with_cosine", "goes_with_last"):
+        of_similar = rules[name][:, np.flatnonzero(np.isin(pool, similar + 1))].sum(axis=1) / len(similar)
+        np.testing.assert_allclose(rules[name][:, -1], of_similar, atol=1e-5)
+    scores = other.scores(shoppers)
+    assert (scores[:, 0] > -1e5).all(), "it is among those that are looked at closely"
+    some_aisle = with_a_twin(ranker, tmp_path, of, 77)  # of which nothing is known
+    assert some_aisle.co_purchases.popularity[0] > 0
+
+
+def test_a_twin_of_a_popular_product_is_ranked_before_that_of_an_unpopular_one(ranker, build, tmp_path):
+    ranker.save(tmp_path)
+    popular, rare = {"a": product_text("A", "of its own", "x")}, {"b": product_text("B", "of its own", "x")}
+    most, least = np.argsort(-ranker.co_purchases.popularity, kind="stable")[[0, -1]]
+    embeddings = np.concatenate([EMBEDDINGS[[most, least]], EMBEDDINGS])
+    both = Ranker.load(tmp_path, popular | rare | CORPUS, embeddings).co_purchases.popularity
+    assert both[0] > both[1]
 
 
 @pytest.mark.parametrize("damage", ["weights", "json", "features"])
@@ -82,4 +124,4 @@ def test_a_damaged_ranker_or_one_of_another_version_says_what_to_do(ranker, tmp_
         record["repeat_features"][0] = "of another version"
         (tmp_path / schema.RANKER).write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ModelFolderError, match=r"cannot be loaded.*fit_ranker"):
-        Ranker.load(tmp_path, CORPUS)
+        Ranker.load(tmp_path, CORPUS, EMBEDDINGS)

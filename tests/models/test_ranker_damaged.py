@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -14,6 +15,7 @@ from lit_rec.models.ranker_network import RankerNetwork
 from lit_rec.text import product_text
 
 CORPUS = {str(row): product_text(f"Product {row}", "aisle", "food") for row in range(9)}
+ALIKE = np.ones((len(CORPUS), 1), dtype=np.float32)  # embeddings, which tell nothing apart
 
 
 @pytest.fixture
@@ -73,24 +75,31 @@ def truncate(folder):
     ],
 )
 def test_damage_is_an_error_that_says_what_to_do(saved, damage):
-    Ranker.load(saved, CORPUS)
+    Ranker.load(saved, CORPUS, ALIKE)
     damage(saved)
     with pytest.raises(ModelFolderError, match=r"The ranker of .* cannot be loaded: .*Run fit_ranker again"):
-        Ranker.load(saved, CORPUS)
+        Ranker.load(saved, CORPUS, ALIKE)
 
 
 def test_another_order_of_the_catalogue_gives_each_product_its_own(saved, build):
     shuffled = ["7", "2", "8", "0", "1", "6", "5", "3", "4"]
-    other = Ranker.load(saved, {product_id: CORPUS[product_id] for product_id in shuffled})
+    other = Ranker.load(saved, {product_id: CORPUS[product_id] for product_id in shuffled}, ALIKE)
     # One product an order: what ties within an order is ranked as the catalogue stands.
     shoppers = [[], *([order[:1] for order in orders] for orders in build.shoppers(8, len(CORPUS), seed=2))]
     moved = [[[shuffled.index(str(one)) for one in order] for order in orders] for orders in shoppers]
-    expected = Ranker.load(saved, CORPUS).scores(build.histories(*shoppers))
+    expected = Ranker.load(saved, CORPUS, ALIKE).scores(build.histories(*shoppers))
     found = other.scores(build.histories(*moved))[:, [shuffled.index(product_id) for product_id in CORPUS]]
     assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_catalogue_of_fewer_products_is_scored_too(saved, build):
     fewer = dict(list(CORPUS.items())[::2])
-    scores = Ranker.load(saved, fewer).scores(build.histories(*build.shoppers(8, len(fewer), seed=2)))
+    scores = Ranker.load(saved, fewer, ALIKE[: len(fewer)]).scores(
+        build.histories(*build.shoppers(8, len(fewer), seed=2))
+    )
     assert scores.shape == (8, len(fewer))
+
+
+def test_a_catalogue_without_any_product_of_its_own_is_an_error(saved):
+    with pytest.raises(ModelFolderError, match="knows no product of this catalogue"):
+        Ranker.load(saved, {f"x{row}": text for row, text in enumerate(CORPUS.values())}, ALIKE)
