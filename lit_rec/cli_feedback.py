@@ -31,7 +31,7 @@ def report(
     """Rates by unique impression with intervals, by position, model, day and arm, and the deepest funnels.
 
     Args:
-        db_path: the feedback database, a file of SQLite or a URL; by default FEEDBACK_DB_PATH, or data/feedback.db.
+        db_path: the feedback database, a file or a URL; by default LIT_REC_FEEDBACK_DB_PATH, or data/feedback.db.
         since: only what was shown from this date or moment on; in UTC unless it names a time zone.
         until: only what was shown before this date or moment.
         include_page: with what was done on the service's own page, by whoever tried it.
@@ -118,7 +118,7 @@ def to_pairs(
 
     Args:
         settings: which feedback, and how it is weighted.
-        db_path: the feedback database, a file of SQLite or a URL; by default FEEDBACK_DB_PATH, or data/feedback.db.
+        db_path: the feedback database, a file or a URL; by default LIT_REC_FEEDBACK_DB_PATH, or data/feedback.db.
         processed_dir: the processed folder that the pairs are trained beside, with the catalogue that was served; by
             default the one that the model was trained on.
         model_dir: the model that was served; by default the newest models/*/final. Without one, the newest folder in
@@ -182,7 +182,8 @@ def _processed_folder(processed_dir: Path | None, model_dir: str | None) -> Proc
 
 
 def _database(db_path: str | None) -> str:
-    return db_path or os.environ.get("FEEDBACK_DB_PATH") or DEFAULT_DB
+    names = ("LIT_REC_FEEDBACK_DB_PATH", "FEEDBACK_DB_PATH")
+    return db_path or next(filter(None, map(os.environ.get, names)), DEFAULT_DB)
 
 
 def _say_next(*lines: str) -> None:

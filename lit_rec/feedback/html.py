@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from lit_rec.feedback import pictures
+from lit_rec.feedback.impressions import said
 from lit_rec.feedback.report import Report
 
 
@@ -19,7 +20,11 @@ def write_page(file: Path, report: Report) -> None:
     environment = Environment(loader=PackageLoader("lit_rec.feedback"), autoescape=True, trim_blocks=True)
     differences = pictures.arm_differences(report["arm_differences"]) if report["arm_differences"] else []
     page = environment.get_template("report.html").render(
-        report=report, differences=differences, groups=_groups(report), rate_labels=pictures.RATE_LABELS
+        report=report,
+        differences=differences,
+        groups=_groups(report),
+        rate_labels=pictures.RATE_LABELS,
+        left_out=said(report["left_out"]),
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page, encoding="utf-8")

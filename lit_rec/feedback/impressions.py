@@ -1,6 +1,7 @@
 """What was shown and what came of it, one row for each product of a request: what reports and pairs are made from."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from lit_rec.errors import FeedbackStoreError, SettingError
 from lit_rec.feedback.events import EARLIEST, PAGE, EventType, latest
 from lit_rec.feedback.store import FeedbackStore, url_of
 from lit_rec.feedback.tables import feedback_events, served_lists, served_products
+
+LEFT_OUT = {
+    "page": "of the service's own page (--include_page true counts them)",
+    "impossible_times": f"dated before {EARLIEST.date()} or after tomorrow",
+}
+"""Why an event is left out of reports and pairs."""
 
 ACTIONS = (EventType.CLICK, EventType.ADD_TO_CART, EventType.PURCHASE)
 
@@ -118,7 +125,7 @@ def read_products(
 def left_out(
     store: FeedbackStore, since: datetime | None, until: datetime | None, *, include_page: bool
 ) -> dict[str, int]:
-    """How many events :func:`read_products` leaves out, and why, in words; none where there are none.
+    """How many events :func:`read_products` leaves out, by a reason of :data:`LEFT_OUT`.
 
     Args:
         store: the database.
@@ -126,11 +133,15 @@ def left_out(
         until: of the page's events, only those before this moment.
         include_page: the page's are not left out.
     """
-    why = {f"dated before {EARLIEST.date()} or after tomorrow": not_(_in(None, None))}
+    which = {"impossible_times": not_(_in(None, None))}
     if not include_page:
-        why["of the service's own page (--include_page true counts them)"] = and_(_is_of_page(), _in(since, until))
-    counts = {words: store.rows(select(func.count()).where(which))[0][0] for words, which in why.items()}
-    return {words: int(count) for words, count in counts.items() if count}
+        which["page"] = and_(_is_of_page(), _in(since, until))
+    return {reason: int(store.rows(select(func.count()).where(those))[0][0]) for reason, those in which.items()}
+
+
+def said(left_out: Mapping[str, int]) -> list[str]:
+    """What was left out, in words."""
+    return [f"{count:,} events {LEFT_OUT[reason]}" for reason, count in left_out.items() if count]
 
 
 def span(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:

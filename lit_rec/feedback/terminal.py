@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lit_rec.feedback.impressions import said
 from lit_rec.feedback.report import RATES, Report
 from lit_rec.feedback.simulate import Simulation
 
@@ -47,8 +48,8 @@ def print_report(report: Report) -> None:
 
 
 def _say_left_out(console: Console, report: Report) -> None:
-    for why, count in report["left_out"].items():
-        console.print(f"Left out: {count:,} events {why}.", markup=False, highlight=False)
+    for what in said(report["left_out"]):
+        console.print(f"Left out: {what}.", markup=False, highlight=False)
 
 
 def print_simulation(simulation: Simulation) -> None:

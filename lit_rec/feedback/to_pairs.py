@@ -14,7 +14,7 @@ from lit_rec import __version__, schema
 from lit_rec.data.prepare import write_dataset
 from lit_rec.errors import FeedbackStoreError
 from lit_rec.feedback.events import EventType
-from lit_rec.feedback.impressions import left_out, read_products, span
+from lit_rec.feedback.impressions import left_out, read_products, said, span
 from lit_rec.feedback.propensity import DEEPEST, Vector, examination_by_position, negative_weights, positive_weights
 from lit_rec.feedback.settings import PairSettings
 from lit_rec.feedback.store import FeedbackStore
@@ -79,7 +79,7 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
             "No training pairs in the feedback",
             f"{len(table):,} products in it, {len(table.filter(is_positive)):,} of them bought or put into a cart, "
             f"{len(wanted):,} of those in the catalogue of {folder.path}, none with a context that is known"
-            + "".join(f"; left out: {count:,} events {why}" for why, count in not_read.items()),
+            + "".join(f"; left out: {what}" for what in said(not_read)),
             "Collect more, name the --processed_dir that the service's shoppers are from, or widen --since and --until",
         )
     left_alone = pl.col("shown_at").is_not_null() & ~(is_positive | pl.col(EventType.CLICK.value))
@@ -107,8 +107,8 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
         of_negatives = negative_weights(examination, attraction)[_positions(negatives, examination)]
         _write(unfinished, _NEGATIVES, negatives, of_negatives, anchors, folder.corpus)
         write_json(unfinished / schema.FEEDBACK_PARAMS, {**record, "sha256": content_hashes(unfinished)}, indent=2)
-    for why, count in not_read.items():
-        logger.info("Left out: %s events %s", f"{count:,}", why)
+    for what in said(not_read):
+        logger.info("Left out: %s", what)
     logger.info(
         "%s pairs and %s hard negatives of %s requests in %s",
         *(f"{record[name]:,}" for name in ("n_pairs", "n_negatives", "n_orders")),

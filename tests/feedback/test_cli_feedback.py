@@ -51,6 +51,9 @@ def test_report_counts_what_simulate_did(asked, tmp_path, capsys):
 def test_the_database_of_the_environment_is_the_default(asked, monkeypatch):
     monkeypatch.setenv("FEEDBACK_DB_PATH", asked[1])
     assert main(["feedback", "report"])["n_requests"] == 12
+    monkeypatch.setenv("LIT_REC_FEEDBACK_DB_PATH", "nothing.db")
+    with pytest.raises(FeedbackStoreError, match=r"nothing\.db"):
+        main(["feedback", "report"])
 
 
 def test_a_span_without_anything_is_said(asked, capsys):

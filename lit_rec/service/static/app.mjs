@@ -171,7 +171,8 @@ function App() {
     </main>
     <footer>
       <p>Everything here is also an HTTP call: <a href="docs">interactive documentation</a>,
-        <a href="metrics">metrics</a>. This page loads nothing from elsewhere.</p>
+        <a href="metrics">metrics</a>. This page loads nothing from elsewhere.
+        What is done on it is marked in the feedback, and left out of reports and training.</p>
     </footer>
     <p class="unseen" role="status" aria-live="polite">${said}</p>
     <${KeyDialog} isWanted=${problem?.status === 401} isRefused=${problem?.code === "invalid_key"}
