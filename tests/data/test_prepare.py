@@ -19,7 +19,7 @@ from lit_rec.data.purchase_files import read_eval_histories
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.split import split_users
 from lit_rec.data.tables import Tables
-from lit_rec.errors import InputError, NotPreparedError, ProcessedFolderError
+from lit_rec.errors import InputError, NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.files import read_json, write_json
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 
@@ -549,3 +549,23 @@ def test_made_up_shoppers_are_generated_where_there_are_none(tmp_path):
     assert folder.name == "synthetic_p5_mp20_ef0.5"
     assert len(ProcessedFolder(folder).corpus) == 60
     assert Path(data_dir / "orders.csv").is_file()
+
+
+def test_made_up_shoppers_of_another_size_or_seed_are_others(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    n_users = {}
+    for size, seed in ((30, 1), (50, 1), (30, 2)):
+        settings = PrepareSettings(eval_frac=0.5, seed=seed)
+        folder = prepare("synthetic", None, Path(f"out{size}"), settings, n_users=size, n_products=60)
+        n_users[folder] = ProcessedFolder(folder).params["n_users"]
+    assert list(n_users.values()) == [30, 50, 30]
+    assert [path.name for path in sorted(Path("data").iterdir())] == [
+        "synthetic_u30_p60_s1",
+        "synthetic_u30_p60_s2",
+        "synthetic_u50_p60_s1",
+    ]
+    with caplog.at_level("INFO"):
+        prepare("synthetic", None, Path("out30"), settings, n_users=30, n_products=60)
+    assert "Using the shoppers in data/synthetic_u30_p60_s2" in caplog.text
+    with pytest.raises(SettingError, match=r"holds n_users 30, n_products 60, seed 2"):
+        prepare("synthetic", Path("data/synthetic_u30_p60_s2"), Path("out"), settings, n_users=31, n_products=60)

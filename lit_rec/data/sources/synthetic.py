@@ -28,10 +28,12 @@ import polars as pl
 from lit_rec import schema
 from lit_rec.data.sources.synthetic_catalogue import Catalogue, Floats, Ints, make_catalogue
 from lit_rec.errors import SettingError
-from lit_rec.files import replaced_when_complete
+from lit_rec.files import read_json, replaced_when_complete, write_json
 
 Flags = npt.NDArray[np.bool_]
 
+RECORD = "synthetic.json"
+"""The file beside the six that tells what they were made with."""
 KAGGLE_UNLABELLED_SHARE = 75_000 / 206_209
 """Share of Kaggle's users whose last order is in the test set, without its products."""
 MIN_PRODUCTS, MAX_PRODUCTS = 24, 200_000  # three aisles; what the words below can name
@@ -61,7 +63,7 @@ def generate(
     unlabelled_share: float = KAGGLE_UNLABELLED_SHARE,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write the six CSV files of a made-up Instacart into a new folder.
+    """Write the six CSV files of a made-up Instacart, and a record of the arguments, into a new folder.
 
     The folder appears, whole, when everything is written; an interrupted run leaves none. Kaggle's full size
     takes about half a minute on one core and 0.8 GB of memory.
@@ -93,7 +95,30 @@ def generate(
         for step, _ in enumerate(steps, 1):
             if progress:
                 progress(step, n_steps)
+        made_with = {"n_users": n_users, "n_products": n_products, "seed": seed, "unlabelled_share": unlabelled_share}
+        write_json(folder / RECORD, made_with)
         _refuse_used(target)  # others may have written there meanwhile, and it is about to be replaced
+
+
+def holds(data_dir: Path, *, n_users: int, n_products: int, seed: int) -> bool:
+    """Whether a folder holds what :func:`generate` would write into it; False where it can still be written.
+
+    Raises:
+        SettingError: the folder holds something else.
+    """
+    if not data_dir.exists() or (data_dir.is_dir() and not any(data_dir.iterdir())):
+        return False
+    record = data_dir / RECORD
+    held = read_json(record) if record.is_file() else None
+    asked = {"n_users": n_users, "n_products": n_products, "seed": seed, "unlabelled_share": KAGGLE_UNLABELLED_SHARE}
+    if held != asked:
+        told = ", ".join(f"{name} {value}" for name, value in held.items()) if held else f"no {RECORD} of its making"
+        raise SettingError(
+            f"Made-up data of n_users {n_users}, n_products {n_products}, seed {seed}",
+            f"{data_dir} holds {told}",
+            f"Name a new --data_dir, or take what is there: --source instacart --data_dir {data_dir}",
+        )
+    return True
 
 
 def _check(data_dir: Path, *, n_users: int, n_products: int, seed: int, unlabelled_share: float) -> None:

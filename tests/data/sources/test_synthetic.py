@@ -60,7 +60,7 @@ def small(data_dir: Path, seed: int = 3, **settings) -> dict[str, bytes]:
 
 
 def test_headers_are_kaggles(folder):
-    headers = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in folder.iterdir()}
+    headers = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in folder.glob("*.csv")}
     lines_header = "order_id,product_id,add_to_cart_order,reordered"
     assert headers == {
         "aisles.csv": "aisle_id,aisle",
@@ -150,7 +150,7 @@ def test_kaggles_quirks_are_among_the_names_at_any_size(tmp_path, n_products):
 
 def test_the_same_arguments_give_the_same_bytes_and_another_seed_does_not(tmp_path):
     first, again, other = small(tmp_path / "a"), small(tmp_path / "b"), small(tmp_path / "c", seed=4)
-    assert sorted(first) == sorted(FILES)
+    assert sorted(first) == sorted([*FILES, synthetic.RECORD])
     assert first == again
     assert {name for name in FILES if first[name] == other[name]} <= {"aisles.csv", "departments.csv"}
 
@@ -187,6 +187,19 @@ def test_an_empty_folder_is_filled_and_a_used_one_is_refused_untouched(tmp_path)
     with pytest.raises(SettingError, match="is there and not empty"):
         small(tmp_path)
     assert contents(tmp_path) == made
+
+
+def test_a_folder_holds_what_it_was_made_with_and_nothing_else(tmp_path):
+    asked = {"n_users": 50, "n_products": 200, "seed": 3}
+    assert not synthetic.holds(tmp_path / "data", **asked)
+    small(tmp_path / "data")
+    assert synthetic.holds(tmp_path / "data", **asked)
+    for other in ({"n_users": 51}, {"n_products": 201}, {"seed": 4}):
+        with pytest.raises(SettingError, match=r"data holds n_users 50, n_products 200, seed 3.*--source instacart"):
+            synthetic.holds(tmp_path / "data", **{**asked, **other})
+    (tmp_path / "data" / synthetic.RECORD).unlink()
+    with pytest.raises(SettingError, match=r"data holds no synthetic.json of its making"):
+        synthetic.holds(tmp_path / "data", **asked)
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
