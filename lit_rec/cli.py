@@ -13,10 +13,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import DefaultHelpFormatter
 
 from lit_rec import __version__, cli_feedback, schema
-from lit_rec.command_line import call_arguments, summary_of, verb_parser
+from lit_rec.command_line import BriefErrors, call_arguments, summary_of, verb_parser
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.errors import LitRecError, SettingError
 from lit_rec.evaluation.settings import EvaluationSettings
@@ -431,8 +431,8 @@ def _run(words: list[str], *, of_process: bool = False) -> object:
     return _VERBS[verb](**call_arguments(_SETTINGS.get(verb), chosen[verb]))
 
 
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+def _parser() -> BriefErrors:
+    parser = BriefErrors(
         prog="python -m lit_rec", description=_DESCRIPTION, version=__version__, formatter_class=_Formatter
     )
     verbs = parser.add_subcommands(title="verbs", metavar="VERB", description="Each has its own --help.")
@@ -442,11 +442,11 @@ def _parser() -> ArgumentParser:
             for many, explained in _MANY.items():
                 verb.add_argument(f"--{many}", nargs="+", type=str, default=[], metavar="NAME", help=explained)
         verbs.add_subcommand(name, verb, help=summary_of(function))
-    feedback = ArgumentParser(description=cli_feedback.SUMMARY)
+    feedback = BriefErrors(description=cli_feedback.SUMMARY)
     verbs.add_subcommand("feedback", feedback, help=cli_feedback.SUMMARY)
     cli_feedback.add_verbs(feedback)
     for name, summary in _TRAINING_VERBS.items():
-        verbs.add_subcommand(name, ArgumentParser(description=summary), help=summary)
+        verbs.add_subcommand(name, BriefErrors(description=summary), help=summary)
     return parser
 
 

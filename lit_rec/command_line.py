@@ -1,12 +1,49 @@
 """How a function becomes a verb of the command line."""
 
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import fields
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
 Verb = Callable[..., object]
+
+
+class BriefErrors(ArgumentParser):
+    """Says what is wrong with a command line and where its help is; the usage of fit alone would be 100 lines."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print it and end with status 2."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        parser: ArgumentParser = getattr(ex, "subcommand_parser", None) or self
+        hint = ""
+        if message.startswith("unrecognized arguments: "):
+            flag = message.split()[2].partition("=")[0]
+            close = get_close_matches(flag, parser._option_string_actions, n=1)
+            hint = f"Did you mean {close[0]}? " if close else ""
+        sys.stderr.write(
+            f"error: {_one_line(message)}\n{hint}{parser.prog.replace(' [options]', '')} --help explains\n"
+        )
+        self.exit(2)
+
+
+_NO_NEWS = (
+    "Does not validate against any of the Union subtypes",
+    "Subtypes:",
+    "Errors:",
+    "Problem with given class_path",
+    "Expected a <class 'NoneType'>",  # of a setting that may be null
+    "Given value type:",
+)
+
+
+def _one_line(message: str) -> str:
+    """What jsonargparse says over several lines."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    return " ".join(line for line in lines if not line.startswith(_NO_NEWS)).replace(" Given value:", ". Got value:")
 
 
 def summary_of(function: Verb) -> str:
@@ -22,7 +59,7 @@ def verb_parser(function: Verb, settings: type | None = None, skip: Collection[s
         settings: a dataclass; None for a verb without.
         skip: fields of the class that are added otherwise.
     """
-    parser = ArgumentParser(description=summary_of(function))
+    parser = BriefErrors(description=summary_of(function))
     parser.add_argument("--config", action="config", help="A YAML file with any of these settings.")
     if settings is not None:
         parser.add_class_arguments(settings, skip=set(skip))

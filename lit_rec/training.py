@@ -9,6 +9,7 @@ from typing import Any, Literal
 from urllib.parse import urlparse
 
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -16,14 +17,16 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from rich.console import Console
 
 from lit_rec.callbacks import LearningCurve, PredictionWriter, RetrievalEvaluation
+from lit_rec.command_line import BriefErrors
 from lit_rec.data.datamodule import NextOrderDataModule, locate
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.devices import sound_precision
-from lit_rec.errors import ModelFolderError
+from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.export import export_model
 from lit_rec.files import read_json, write_json
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.models.two_tower import PHRASES_FROM_DATA, TwoTower
+from lit_rec.pretrained import first_line
 from lit_rec.quiet import quiet_lightning
 from lit_rec.ranker_training import fit_ranker
 from lit_rec.reports import TEST_TITLE, VALIDATION_TITLE, metrics_table, next_steps
@@ -42,6 +45,10 @@ _TRAINER_DEFAULTS: dict[str, Any] = {
     "num_sanity_val_steps": -1,  # a whole evaluation before the first step: the untrained model, for comparison
     "use_distributed_sampler": False,  # the samplers share out orders themselves, none twice and none lost
 }
+
+
+class TrainingParser(BriefErrors, LightningArgumentParser):
+    """Lightning's, with errors of a line."""
 
 
 class SavedConfig(SaveConfigCallback):
@@ -109,7 +116,10 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = self._loggers()
         given = asked["callbacks"] or []
         kwargs["callbacks"] = [*(given if isinstance(given, list) else [given]), *self._callbacks(kwargs)]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, MisconfigurationException) as error:  # such as --trainer.devices 8 where there is one
+            raise SettingError("These settings of the trainer do not work here", first_line(error)) from error
 
     @property
     def output_dir(self) -> Path:
@@ -285,6 +295,7 @@ def run(args: ArgsType = None) -> TrainingCLI:
         save_config_kwargs={"overwrite": True},
         seed_everything_default=42,
         trainer_defaults=_TRAINER_DEFAULTS,
+        parser_class=TrainingParser,
         parser_kwargs={"prog": "python -m lit_rec"},
         args=args,
     )

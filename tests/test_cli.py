@@ -10,6 +10,7 @@ import yaml
 
 import lit_rec
 from lit_rec.cli import main
+from lit_rec.errors import SettingError
 
 VERBS = ["prepare", "fit", "validate", "test", "predict", "recommend", "export"]
 
@@ -45,12 +46,41 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert lit_rec.__version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["fly"], ["prepare", "--sauce", "instacart"], ["export"], []])
-def test_what_is_not_known_ends_with_usage_on_stderr(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+NO_FILE = 'Parser key "config": File does not exist: '
+WRONG = {
+    "": 'expected "subcommand" to be one of {prepare,',
+    "fly": "argument VERB: invalid choice: 'fly' (choose from 'prepare', ",
+    "prepare --sauce instacart": "unrecognized arguments: --sauce instacart\nDid you mean --source?",
+    "prepare --config nowhere.yaml": NO_FILE,
+    "prepare --eval_frac much": "Parser key \"eval_frac\": Expected a <class 'float'>. Got value: much",
+    "export": "the following arguments are required: export.ckpt_path, export.output_dir",
+    "feedback report --jsn x": "unrecognized arguments: --jsn x\nDid you mean --json?",
+    "fit --data.batchsize 3": "unrecognized arguments: --data.batchsize 3\nDid you mean --data.batch_size?",
+    "fit --overwrite true": "unrecognized arguments: --overwrite true",
+    "fit --config nowhere.yaml": NO_FILE,
+    "fit --trainer.max_epochs x": "Parser key \"trainer.max_epochs\": Expected a <class 'int'>. Got value: x",
+    "fit --ranker.max_epochs x": 'Parser key "ranker": Parser key "max_epochs": Expected a',
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_what_is_wrong_with_a_command_line_is_said_in_a_line(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(words)
+        main(line.split())
     assert ended.value.code == 2
-    assert "usage: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {WRONG[line]}")
+    help_is_at = said.rstrip("\n").partition("\n")[2]
+    assert "\n" not in help_is_at
+    verb = "".join(f" {word}" for word in line.split()[:1] if len(line.split()) > 1)
+    assert help_is_at.endswith(" --help explains")
+    assert f"python -m lit_rec{verb}" in help_is_at
+
+
+def test_settings_of_the_trainer_that_this_machine_cannot_have_are_an_error_of_ours(tmp_path: Path) -> None:
+    words = ["fit", "--trainer.accelerator", "gpux", "--output_dir", str(tmp_path), "--wandb", "off"]
+    with pytest.raises(SettingError, match="do not work here: You selected an invalid accelerator name"):
+        main(words)
 
 
 @pytest.mark.parametrize("verb", VERBS)
