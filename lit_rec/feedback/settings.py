@@ -18,7 +18,7 @@ class SimulateSettings:
     Args:
         n_requests: requests sent; shoppers take turns, in a seeded order.
         split: whose held-out orders: val, test, or all of them.
-        ask_by: what a request holds: the shopper's user_id, which the service must know; the context string; or the
+        ask_by: what a request holds: the shopper's user_id, which a bundle does not know; the context string; or the
             history, order by order.
         top_k: products asked for.
         behaviour: 'rates' acts at random with the three rates below, as the reference does. 'position_bias': a product
