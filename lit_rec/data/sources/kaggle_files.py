@@ -25,10 +25,11 @@ from lit_rec.errors import Problem
 ENDINGS = (".csv", ".csv.gz", ".csv.zip", ".zip", ".parquet")
 DOWNLOAD = "Download it again from https://www.kaggle.com/c/instacart-market-basket-analysis/data"
 
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+_TARS = (".tar", ".tar.gz", ".tgz")
 _REORDERED = "reordered"  # Kaggle's own column that is not needed, so no misspelling of another
 _CHUNK = 1 << 24
 _END = 1 << 16  # bytes, more than any line
+_PACKED = {b"\x1f\x8b": ".gz", b"PK": ".zip"}  # how such a file begins
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _LONGEST_ROW = 1_000  # lines
 _OPEN_QUOTE = "a quote is opened and never closed"
@@ -77,7 +78,7 @@ def find_file(folder: Path, stem: str) -> Path | None:
 def find_archives(data_dir: Path) -> list[Path]:
     """The archives of a folder, or the one that ``data_dir`` itself is."""
     paths = sorted(data_dir.iterdir()) if data_dir.is_dir() else [data_dir]
-    return [path for path in paths if path.name.lower().endswith(_ARCHIVES) and path.is_file()]
+    return [path for path in paths if path.name.lower().endswith((".zip", *_TARS)) and path.is_file()]
 
 
 def ready_files(
@@ -112,7 +113,10 @@ def ready_files(
 
 
 def _not_unpacked(name: str, error: Exception) -> Problem:
-    return Problem(name, f"cannot be unpacked ({error})", f"Unpack it by hand to see why, or: {DOWNLOAD}")
+    if isinstance(error, UnicodeError | csv.Error):
+        return Problem(name, f"cannot be read ({error})", "Save it as CSV, in UTF-8")
+    reason = str(error).partition("\n")[0]
+    return Problem(name, f"cannot be unpacked ({reason})", f"Unpack it by hand to see why, or: {DOWNLOAD}")
 
 
 def _missing_files(data_dir: Path, missing: Sequence[str], stems: Iterable[str]) -> list[Problem]:
@@ -137,6 +141,8 @@ def _missing_file(data_dir: Path, stem: str, stems: Iterable[str]) -> Problem:
         return Problem(f"{stem}.csv", what, f"Put {stem}.csv (or .csv.gz, .csv.zip, .zip, .parquet) there")
     ending = near[0][len(_stem(near[0])) :].lower()
     do = f"If that is it, save it as {stem}{ending if ending in ENDINGS else '.csv'}"
+    if not (data_dir / near[0]).is_file():
+        do = "That is a folder, or a link to nothing: put the file there"
     return Problem(f"{stem}.csv", f"{what}, which has {near[0]}", do)
 
 
@@ -170,7 +176,8 @@ def _from_archives(
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """The files in a zip or tar archive, without those that macOS adds (``__MACOSX/``, ``._orders.csv``)."""
-    for member, source in _from_zip(archive) if archive.suffix.lower() == ".zip" else _from_tar(archive):
+    is_tar = archive.name.lower().endswith(_TARS)
+    for member, source in _from_tar(archive) if is_tar else _from_zip(archive):
         if not PurePosixPath(member).name.startswith(".") and not member.startswith("__MACOSX/"):
             yield member, source
 
@@ -196,13 +203,16 @@ def _copy(source: IO[bytes] | gzip.GzipFile, to: Path) -> None:
 
 
 def _plain(path: Path, stem: str, scratch: Path) -> Path:
-    """The file itself, or what a gzip or a zip holds, written to a CSV in the scratch folder."""
-    plain = scratch / f"{stem}.csv"
-    if path.suffix.lower() == ".gz":
-        with gzip.open(path) as source:
-            _copy(source, plain)
+    """The file itself, or what a gzip or a zip holds (whatever its name), written to a CSV in the scratch folder."""
+    plain = scratch / f"{stem}.plain.csv"
+    kind = path.suffix.lower()
+    with path.open("rb") as source:
+        kind = _PACKED.get(source.read(2), kind) if kind == ".csv" else kind
+    if kind == ".gz":
+        with gzip.open(path) as unpacked:
+            _copy(unpacked, plain)
         return plain
-    if path.suffix.lower() != ".zip":
+    if kind != ".zip":
         return path
     names = [name for name, _ in _members(path) if name.lower().endswith(".csv")]
     own = [name for name in names if PurePosixPath(name).name.lower() == f"{stem}.csv"] or names
@@ -216,10 +226,14 @@ def _plain(path: Path, stem: str, scratch: Path) -> Path:
 
 def _as_utf8(path: Path, scratch: Path) -> Path:
     """The file itself, or a copy of a CSV in UTF-16, or with the CR of old Macs at the ends of its lines."""
+    if path.suffix.lower() == ".parquet":
+        return path
     with path.open("rb") as source:
         head = source.read(_END)
     encoding = _MARKS.get(head[:2]) or ("utf-16-le" if head[1:2] == b"\0" else None)
-    if encoding is None and (b"\n" in head or b"\r" not in head):
+    if encoding is None and b"\0" in head:
+        raise UnicodeError("it is no text")
+    if encoding is None and not re.search(rb"\r[^\n]", head):
         return path
     copy = scratch / f"{path.stem}.utf8.csv"
     with (

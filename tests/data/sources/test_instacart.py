@@ -152,6 +152,13 @@ def as_old_mac_csv(folder: Path) -> None:
         (folder / f"{stem}.csv").write_text(text, newline="\r")
 
 
+def as_packed_under_the_wrong_name(folder: Path) -> None:
+    as_csv_zip(folder)
+    for path in folder.glob("*.csv.zip"):
+        path.rename(path.with_suffix(""))
+    (folder / "orders.csv").write_bytes(gzip.compress(KAGGLE["orders"].replace("\n", "\r", 2).encode()))
+
+
 def as_floats(folder: Path) -> None:
     """As pandas writes whole numbers of a column that once had a gap."""
     write(folder)
@@ -176,7 +183,7 @@ def as_windows_csv(folder: Path) -> None:
 
 
 DRESSES = [as_gzip, as_csv_zip, as_zip, as_outer_zip, as_an_archive_of_another_name, as_tar_gz, as_capitals, as_folders]
-DRESSES += [as_utf_16, as_old_mac_csv, as_floats, as_parquet, as_windows_csv]
+DRESSES += [as_utf_16, as_old_mac_csv, as_packed_under_the_wrong_name, as_floats, as_parquet, as_windows_csv]
 
 
 @pytest.mark.parametrize("dress", DRESSES)
@@ -500,6 +507,31 @@ def test_archives_that_cannot_be_unpacked(tmp_path):
     problems = problems_of(tmp_path)
     assert [re.split(r": | \(", problem)[1] for problem in problems] == ["cannot be unpacked"] * 3
     assert {problem.split(":")[0] for problem in problems} == {"orders.csv.gz", "products.csv.zip", "aisles.zip"}
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (KAGGLE["aisles"].encode("utf-16")[:-1], "aisles.csv: cannot be read ('utf-16-le' codec can't decode byte"),
+        (b"PAR1\0\0\0", "aisles.csv: cannot be read (it is no text)"),
+        (KAGGLE["aisles"].replace("milk", "mi\0lk").encode(), "aisles.csv: cannot be read (it is no text)"),
+        (b"PK\x05\x06" + b"\0" * 18, "aisles.csv: cannot be unpacked (it holds 0 CSV files instead of one)"),
+        (b"aisle_id," + b"x" * 200_000 + b"\n", "aisles.csv: cannot be read (field larger than field limit"),
+        (b"<!DOCTYPE html>\n<html>\n", "aisles.csv: the fields are not separated by commas: the header has <!DOCTYPE"),
+    ],
+)
+def test_a_file_that_is_no_csv(tmp_path, content, problem):
+    write(tmp_path)
+    (tmp_path / "aisles.csv").write_bytes(content)
+    assert only_problem_of(tmp_path).startswith(problem)
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_a_folder_or_a_broken_link_in_the_place_of_a_file(tmp_path, put):
+    write(tmp_path)
+    (tmp_path / "aisles.csv").unlink()
+    put(tmp_path / "aisles.csv")
+    assert only_problem_of(tmp_path).endswith("That is a folder, or a link to nothing: put the file there")
 
 
 def test_an_outer_zip_that_lacks_a_file(tmp_path):
