@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lit_rec.feedback.events import FeedbackEvent
+from lit_rec.feedback.events import PAGE, FeedbackEvent
 from lit_rec.feedback.html import write_page
 from lit_rec.feedback.report import make_report
 from lit_rec.feedback.store import ServedList
@@ -101,6 +101,13 @@ def test_one_model_is_not_compared_with_itself(page_of):
     assert "Arms" not in page.words
     assert "By model version" not in page.text
     assert "By position" in page.text
+
+
+def test_what_is_left_out_is_said(page_of, sqlite_store):
+    of_page = {"metadata": {"source": PAGE}}
+    sqlite_store.record([FeedbackEvent(event_type="click", request_id="tried", product_id="1", **of_page)])
+    page = Page(page_of())
+    assert "Left out: 1 events of the service's own page (--include_page true counts them)." in page.text
 
 
 def test_an_empty_span_says_so(page_of):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lit_rec.feedback.events import FeedbackEvent
+from lit_rec.feedback.events import PAGE, FeedbackEvent
 from lit_rec.feedback.report import make_report
 from lit_rec.feedback.simulate import Simulation
 from lit_rec.feedback.store import ServedList
@@ -44,6 +44,35 @@ def test_days_beyond_a_month_are_left_out(sqlite_store, capsys):
     assert "By day, the last 31 of 40" in printed
     assert "2026-02-12" in printed
     assert "2026-01-09" not in printed
+
+
+def test_of_many_positions_the_first_are_shown(sqlite_store, capsys):
+    sqlite_store.record_served([ServedList("r", [str(n) for n in range(1, 41)], [0.5] * 40, "m")])
+    sqlite_store.record(
+        [FeedbackEvent(event_type="impression", request_id="r", product_id=f"{n}") for n in range(1, 41)]
+    )
+    print_report(make_report(sqlite_store))
+    lines = [line.split()[0] for line in capsys.readouterr().out.partition("first 31 of 40")[2].splitlines()[3:34]]
+    assert lines == [str(n) for n in range(1, 32)]
+
+
+def test_what_is_left_out_is_said_and_counted(sqlite_store, capsys):
+    of_page = {"metadata": {"source": PAGE}}
+    for number in range(2):
+        event = FeedbackEvent(event_type="impression", request_id=f"r{number}", product_id="1", **of_page)
+        sqlite_store.record([event])
+    said = "Left out: 2 events of the service's own page (--include_page true counts them)."
+    print_report(make_report(sqlite_store))
+    assert said in " ".join(capsys.readouterr().out.split())
+    sqlite_store.record([FeedbackEvent(event_type="impression", request_id="r", product_id="1")])
+    print_report(make_report(sqlite_store))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert said in printed
+    assert "Requests 1 " in printed
+    print_report(make_report(sqlite_store, include_page=True))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Left out" not in printed
+    assert "Requests 3 " in printed
 
 
 def test_no_events(sqlite_store, capsys):

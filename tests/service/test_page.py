@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from lit_rec.feedback.events import PAGE
 from lit_rec.files import write_json
 from lit_rec.service.page import STATIC, _quantile
 from lit_rec.text import product_name
@@ -80,6 +81,10 @@ def test_every_module_names_only_files_that_are_there():
     for file in [*STATIC.glob("*.mjs"), *STATIC.glob("vendor/*.mjs")]:
         for name in re.findall(r'(?:from|import) ?"([^"]+)"', file.read_text(encoding="utf-8")):
             assert (file.parent / name).is_file(), f"{file.name} imports {name}"
+
+
+def test_the_page_marks_its_events_as_reports_look_for_them():
+    assert f'source: "{PAGE}"' in (STATIC / "api.mjs").read_text(encoding="utf-8")
 
 
 def test_libraries_are_those_that_were_written_down_and_small():
