@@ -102,6 +102,14 @@ class FeedbackStoreError(LitRecError, ConnectionError):
     """The feedback database cannot be opened, read or written."""
 
 
+class UnstorableError(FeedbackStoreError):
+    """The feedback database refuses a value; others it would take."""
+
+
+class OutcomeUnknownError(FeedbackStoreError):
+    """Whether the feedback database has stored something is not known."""
+
+
 class HubError(LitRecError, ConnectionError):
     """The Hugging Face Hub cannot be reached, or refuses."""
 

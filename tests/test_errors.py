@@ -16,6 +16,8 @@ from lit_rec.errors import InputError, LitRecError, NotPreparedError, Problem, S
         (errors.ModelFolderError("asked"), FileNotFoundError),
         (errors.HubError("asked"), ConnectionError),
         (errors.FeedbackStoreError("asked"), ConnectionError),
+        (errors.UnstorableError("asked"), errors.FeedbackStoreError),
+        (errors.OutcomeUnknownError("asked"), errors.FeedbackStoreError),
         (errors.ServiceError("asked"), ConnectionError),
         (errors.UnknownQueryError("asked"), KeyError),
         (errors.SettingError("asked"), ValueError),

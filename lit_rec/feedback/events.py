@@ -69,7 +69,10 @@ def _plausible(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
 """With a time zone, kept in UTC."""
 
-_Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_storable)]
+Storable = Annotated[str, AfterValidator(_storable)]
+"""What every database takes as text."""
+
+_Id = Annotated[Storable, Field(min_length=1, max_length=256)]
 
 
 class FeedbackEvent(BaseModel):

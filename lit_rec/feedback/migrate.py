@@ -34,6 +34,7 @@ def migrate(engine: Engine) -> None:
             return
     with engine.begin() as connection:  # on SQLite this holds the one write lock
         if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))  # an old and large one takes its time
             lock = "SELECT pg_advisory_xact_lock(hashtextextended('lit_rec.feedback.' || current_schema(), 0))"
             connection.execute(text(lock))
         if (revision := _revision(connection)) == head:

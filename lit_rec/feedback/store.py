@@ -4,6 +4,7 @@ Safe from several threads, processes and replicas at once. On SQLite a writer wa
 and what is committed survives a power cut.
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,9 +15,17 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Select, create_engine, distinct, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+    StatementError,
+)
 
-from lit_rec.errors import FeedbackStoreError, SettingError
+from lit_rec.errors import FeedbackStoreError, OutcomeUnknownError, SettingError, UnstorableError
 from lit_rec.feedback.events import EventType, FeedbackEvent
 from lit_rec.feedback.migrate import migrate
 from lit_rec.feedback.tables import feedback_events, served_lists, served_products
@@ -26,8 +35,14 @@ Outcome = Literal["accepted", "duplicate"]
 REQUESTS = "requests"
 """Key of the number of requests in a funnel."""
 
-_BUSY_TIMEOUT = 30  # seconds that a writer on SQLite waits for others
-_CONNECT_TIMEOUT = 5  # seconds
+_BUSY_TIMEOUT = 30.0  # seconds that a writer on SQLite waits for others
+_CONNECTION = {  # to PostgreSQL; a server that fell silent is given up after about 20 seconds
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 _READS = {"reads_only": True}
 
 
@@ -74,17 +89,44 @@ class FeedbackStore:
     Args:
         url: ``sqlite:////folder/feedback.db`` or ``postgresql+psycopg://user@host/database``; see :func:`url_of`.
         read_only: open a file of SQLite that cannot be written, or whose folder cannot.
+        timeout_seconds: a statement that waits longer fails; by default only a writer on SQLite does, after a while.
+        open_now: else it is opened when it is first used, or by :meth:`open`.
 
     Raises:
         SettingError: the URL is none, or of another database.
         FeedbackStoreError: the database cannot be opened, or a newer version wrote it.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(
+        self, url: str, *, read_only: bool = False, timeout_seconds: float | None = None, open_now: bool = True
+    ) -> None:
         self.url = _checked(url)
-        self.engine = _engine(self.url, read_only=read_only)
-        with self._errors("opened"):
-            migrate(self.engine)
+        self.engine = _engine(self.url, timeout_seconds, read_only=read_only)
+        self._opening = threading.Lock()
+        self._is_open = False
+        self._file: tuple[Path, tuple[int, int]] | None = None
+        if open_now:
+            self.open()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the database was reached and has today's tables."""
+        return self._is_open
+
+    def open(self) -> None:
+        """Migrate the database where that is needed; done already, this does nothing.
+
+        Raises:
+            FeedbackStoreError: it cannot be opened, or a newer version wrote it.
+        """
+        with self._opening:
+            if self._is_open:
+                return
+            self._check_file()
+            with self._failures("opened"):
+                migrate(self.engine)
+                self._file = self._file_now()
+            self._is_open = True
 
     def record(self, events: Sequence[FeedbackEvent]) -> list[Outcome]:
         """Store events in one transaction, committed on return; those whose id is there already are not stored again.
@@ -96,6 +138,8 @@ class FeedbackStore:
             What became of each.
 
         Raises:
+            UnstorableError: nothing was stored, for one of them.
+            OutcomeUnknownError: whether they were stored is not known; another try finds out.
             FeedbackStoreError: nothing was stored.
         """
         now = _now()
@@ -114,6 +158,8 @@ class FeedbackStore:
         """Store what was served, in one transaction; of two lists of one request id the first is kept.
 
         Raises:
+            UnstorableError: nothing was stored, for one of them.
+            OutcomeUnknownError: whether they were stored is not known; another try finds out.
             FeedbackStoreError: nothing was stored.
         """
         by_id = {each.request_id: each for each in reversed(served)}
@@ -167,13 +213,13 @@ class FeedbackStore:
         with self._errors("read"), self.engine.connect().execution_options(**_READS) as connection:
             yield from connection.execution_options(stream_results=True).execute(query).partitions(size)
 
-    def is_reachable(self) -> bool:
-        """Whether the database answers and holds the tables."""
-        try:
-            self.rows(select(feedback_events.c.id).limit(1))
-        except FeedbackStoreError:
-            return False
-        return True
+    def check(self) -> None:
+        """Make sure that the database answers and holds the tables.
+
+        Raises:
+            FeedbackStoreError: it does not.
+        """
+        self.rows(select(feedback_events.c.id).limit(1))
 
     def close(self) -> None:
         """Close all connections."""
@@ -188,19 +234,77 @@ class FeedbackStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._errors("written"), self.engine.begin() as connection:
+        with self._errors("written"), self.engine.connect() as connection, connection.begin() as transaction:
             yield connection
+            try:
+                transaction.commit()
+            except SQLAlchemyError as error:
+                connection.invalidate()  # it may still be in the transaction
+                raise OutcomeUnknownError(
+                    f"The feedback database {self._where} was lost while it stored", _reason(error), "Try again"
+                ) from error
 
     @contextmanager
     def _errors(self, done: str) -> Iterator[None]:
+        """Of something done with the open database, on the file that it was when it was opened."""
+        self.open()
+        self._check_file()
+        with self._failures(done):
+            yield
+        self._check_file()
+
+    @contextmanager
+    def _failures(self, done: str) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
-            where = self.url.render_as_string(hide_password=True)
-            reason = str(getattr(error, "orig", None) or error).strip()
-            raise FeedbackStoreError(
-                f"The feedback database {where} cannot be {done}", reason, "Check FEEDBACK_DB_PATH, and that it runs"
+            of_values = isinstance(error, DataError | IntegrityError) or (
+                isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+            )
+            raise (UnstorableError if of_values else FeedbackStoreError)(
+                f"The feedback database {self._where} cannot be {done}",
+                _reason(error),
+                "Check FEEDBACK_DB_PATH, and that it runs",
             ) from error
+
+    @property
+    def _where(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    def _file_now(self) -> tuple[Path, tuple[int, int]] | None:
+        """The file of SQLite, and what tells it from another of its name."""
+        if self.engine.dialect.name != "sqlite":
+            return None
+        with self.engine.connect().execution_options(**_READS) as connection:
+            file = Path(connection.exec_driver_sql("PRAGMA database_list").all()[0][2])
+        return file, _identity(file)
+
+    def _check_file(self) -> None:
+        """SQLite itself would go on with a file that was deleted, and lose all that it is given."""
+        if self._file is None:
+            return
+        file, identity = self._file
+        try:
+            is_same = _identity(file) == identity
+        except OSError:
+            is_same = False
+        if not is_same:
+            self._is_open = False
+            self.engine.dispose()
+            raise FeedbackStoreError(
+                f"The feedback database {file} is no longer the file that was opened",
+                "it was deleted, moved or replaced; what the old one is given is lost",
+                f"Put it back, or start again for a new one, without the old one's {file.name}-wal",
+            )
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_dev, found.st_ino
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip()
 
 
 def url_of(path_or_url: str | Path) -> str:
@@ -233,17 +337,19 @@ def _checked(url: str) -> URL:
     )
 
 
-def _engine(url: URL, *, read_only: bool) -> Engine:
+def _engine(url: URL, timeout_seconds: float | None, *, read_only: bool) -> Engine:
     if url.get_backend_name() == "postgresql":
         try:
-            engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_TIMEOUT})
+            engine = create_engine(url, pool_pre_ping=True, connect_args=_CONNECTION)
         except (ModuleNotFoundError, NoSuchModuleError) as error:
             raise SettingError("PostgreSQL needs its driver", str(error), "pip install 'psycopg[binary]'") from error
-        event.listen(engine, "connect", _set_up_postgresql)
+        event.listen(engine, "connect", lambda connection, _: _set_up_postgresql(connection, timeout_seconds))
         return engine
     assert url.database, "checked before"
     if read_only:
-        engine = create_engine(_read_only(Path(url.database)), connect_args={"timeout": _BUSY_TIMEOUT})
+        engine = create_engine(
+            _read_only(Path(url.database)), connect_args={"timeout": timeout_seconds or _BUSY_TIMEOUT}
+        )
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
     folder = Path(url.database).parent
@@ -251,7 +357,7 @@ def _engine(url: URL, *, read_only: bool) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FeedbackStoreError(f"No folder {folder} for the feedback database", str(error)) from error
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT})
+    engine = create_engine(url, connect_args={"timeout": timeout_seconds or _BUSY_TIMEOUT})
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -265,8 +371,10 @@ def _read_only(file: Path) -> URL:
     return URL.create("sqlite", database=file.absolute().as_uri(), query=query)
 
 
-def _set_up_postgresql(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
+def _set_up_postgresql(connection: Any, timeout_seconds: float | None) -> None:  # noqa: ANN401 - the driver's
     connection.execute("SET TIME ZONE 'UTC'")  # in others the ends of the calendar are no datetime
+    if timeout_seconds is not None:
+        connection.execute(f"SET statement_timeout = {round(1_000 * timeout_seconds)}")
     connection.commit()
 
 

@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 
 from lit_rec import __version__
-from lit_rec.feedback.store import FeedbackStore, url_of
+from lit_rec.feedback.store import url_of
 from lit_rec.service import collecting
 from lit_rec.service.collecting import add_feedback
 from lit_rec.service.contract import Health, Ready
@@ -27,6 +27,7 @@ from lit_rec.service.monitoring import CONTENT_TYPE_PLAIN_0_0_4, Monitoring
 from lit_rec.service.recommending import add_recommend
 from lit_rec.service.recording import Recorder
 from lit_rec.service.settings import ServiceSettings
+from lit_rec.service.store_access import StoreAccess
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ _NOT_READY = {
 def create_app(settings: ServiceSettings, engine: Engine | None = None) -> FastAPI:
     """Build the app; models are loaded once it starts.
 
-    ``app.state`` holds ``settings``, ``monitoring``, ``engine``, ``shoppers`` and, while the app runs, ``store``.
+    ``app.state`` holds ``settings``, ``monitoring``, ``engine``, ``shoppers`` and, while the app runs, ``store_access``
+    with its ``store``, and the ``recorder``.
 
     Args:
         settings: of the service.
@@ -54,7 +56,7 @@ def create_app(settings: ServiceSettings, engine: Engine | None = None) -> FastA
     state.settings, state.monitoring = settings, monitoring
     state.engine = engine or Engine(settings, monitoring)
     state.shoppers = state.engine.shoppers
-    state.store = state.recorder = None
+    state.store_access = state.store = state.recorder = None
     state.is_draining = False
     state.rate_limits = RateLimits(settings.rate_limit, settings.rate_limit_storage)
     add_error_handlers(app)
@@ -123,10 +125,11 @@ def _add_probes(app: FastAPI) -> None:
         now = "draining" if state.is_draining else state.engine.state
         if now != "ready":
             raise ApiError(503, now, _NOT_READY[now], retry_after=5)
-        return Ready(models={name: arm.model_version for name, arm in state.engine.arms.items()})
+        models = {name: arm.model_version for name, arm in state.engine.arms.items()}
+        return Ready(models=models, degraded=[] if state.store_access.is_answering else ["feedback_store"])
 
     @app.get(METRICS, summary="Counters for Prometheus", tags=["operation"], response_class=Response)
-    def metrics(request: Request) -> Response:
+    async def metrics(request: Request) -> Response:  # in no thread that something slow could hold
         return Response(request.app.state.monitoring.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
@@ -134,7 +137,14 @@ def _add_probes(app: FastAPI) -> None:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     handler = configure_logging(state.settings.log_level)
-    state.store = await asyncio.to_thread(FeedbackStore, url_of(state.settings.feedback_db_path))
+    state.store_access = StoreAccess(
+        url_of(state.settings.feedback_db_path),
+        state.monitoring,
+        deadline_seconds=state.settings.request_deadline_seconds,
+        max_waiting=state.settings.max_waiting,
+    )
+    state.store = state.store_access.store
+    state.store_access.start()
     if state.settings.store_served:
         state.recorder = Recorder(state.store, state.monitoring)
     state.engine.start()
@@ -151,8 +161,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _close(app: FastAPI) -> None:
     app.state.engine.close()
     if app.state.recorder is not None:
-        app.state.recorder.close()
-    app.state.store.close()
+        app.state.recorder.close(app.state.settings.request_deadline_seconds)
+    app.state.store_access.close()
 
 
 @contextmanager

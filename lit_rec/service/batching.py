@@ -1,6 +1,7 @@
 """A bounded queue before a few threads, which take what has gathered while they were busy."""
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
@@ -100,18 +101,23 @@ class BatchingQueue(Generic[In, Out]):
         except TimeoutError:
             raise OverloadedError(f"not done within {deadline_seconds:g} s") from None
 
-    def close(self) -> None:
-        """Take nothing new, finish what waits, and end the threads."""
+    def close(self, timeout_seconds: float | None = None) -> None:
+        """Take nothing new, finish what waits, and end the threads.
+
+        Args:
+            timeout_seconds: for a thread to do so; one that hangs is left to end with the process. None: any time.
+        """
         with self._closing:
             was_closed, self._is_closed = self._is_closed, True
         if was_closed:
             return
         for thread in self._threads:
             if thread.is_alive():
-                self._items.put(_STOP)
+                with contextlib.suppress(queue.Full):
+                    self._items.put(_STOP, timeout=timeout_seconds)
         for thread in self._threads:
             if thread.ident is not None:
-                thread.join()
+                thread.join(timeout_seconds)
 
     def _run(self, started: Future[None]) -> None:
         try:

@@ -3,19 +3,21 @@
 import logging
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 
+from lit_rec.errors import FeedbackStoreError, UnstorableError
 from lit_rec.feedback.events import FeedbackEvent
 from lit_rec.feedback.store import FeedbackStore, Outcome
 from lit_rec.feedback.tables import served_products
 from lit_rec.service.contract import MAX_EVENTS, EventResult, FeedbackBatch, FeedbackResponse
 from lit_rec.service.http_errors import ApiError, ErrorBody, FieldError, fields_of
+from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.recommending import ERRORS
+from lit_rec.service.recording import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ SCHEMAS: dict[str, Any] = _SCHEMA.pop("$defs")
 
 _Sent = Annotated[Any, Body()]
 Rejected = dict[int, list[dict[str, Any]]]
+Result = Outcome | Literal["rejected"]
+_UNSTORABLE: dict[str, Any] = {"loc": [], "type": "unstorable", "msg": "holds a value that the database refuses"}
 
 
 def add_feedback(app: FastAPI) -> None:
@@ -58,16 +62,21 @@ def add_feedback(app: FastAPI) -> None:
             ]
             raise ApiError(422, "invalid_request", "No event of these can be used.", fields=where)
         began = time.perf_counter()
-        outcomes, unattributed = await run_in_threadpool(_store, state.store, events)
+        outcomes, unattributed = await state.store_access.run(
+            lambda: _store(state.store_access.store, state.recorder, events)
+        )
         state.monitoring.feedback_seconds.observe(time.perf_counter() - began)
         _count(state.monitoring, events, outcomes, unattributed)
+        n_refused = outcomes.count("rejected")
+        if n_refused == len(events):
+            raise ApiError(422, "invalid_request", "No event of these can be stored.", fields=[_UNSTORABLE])
         answer = FeedbackResponse(
-            status="partial" if rejected else "accepted",
-            count=len(events),
+            status="partial" if rejected or n_refused else "accepted",
+            count=len(events) - n_refused,
             duplicates=outcomes.count("duplicate"),
             unattributed=unattributed,
         )
-        if rejected:
+        if answer.status == "partial":
             response.status_code = 207
             answer.results = _results(events, outcomes, rejected)
         return answer
@@ -97,26 +106,50 @@ def _invalid(kind: str, message: str) -> ApiError:
     return ApiError(422, "invalid_request", f"{message}.", fields=[field])
 
 
-def _store(store: FeedbackStore, events: Sequence[FeedbackEvent]) -> tuple[list[Outcome], int]:
-    outcomes = store.record(events)
-    request_ids = {event.request_id for event in events}
+def _store(
+    store: FeedbackStore, recorder: Recorder | None, events: Sequence[FeedbackEvent]
+) -> tuple[list[Result], int | None]:
+    """What became of each event, and how many are of what was never served; None where that cannot be said."""
+    # Asked before the store is: what is on its way there then, is found here or there.
+    awaited = {
+        (e.request_id, e.product_id) for e in events if recorder and recorder.has_waiting(e.request_id, e.product_id)
+    }
+    outcomes = _recorded(store, events)
     columns = served_products.c
-    served = store.rows(select(columns.request_id, columns.product_id).where(columns.request_id.in_(request_ids)))
-    known = {(row.request_id, row.product_id) for row in served}
+    query = select(columns.request_id, columns.product_id)
+    try:
+        served = store.rows(query.where(columns.request_id.in_({event.request_id for event in events})))
+    except FeedbackStoreError as error:  # they are stored all the same
+        logger.warning("feedback_not_attributed", extra={"reason": str(error)})
+        return outcomes, None
+    known = awaited | {(row.request_id, row.product_id) for row in served}
     return outcomes, sum((event.request_id, event.product_id) not in known for event in events)
 
 
-def _count(monitoring: Any, events: Sequence[FeedbackEvent], outcomes: Sequence[Outcome], unattributed: int) -> None:  # noqa: ANN401
+def _recorded(store: FeedbackStore, events: Sequence[FeedbackEvent]) -> list[Result]:
+    try:
+        return [*store.record(events)]
+    except UnstorableError as error:
+        if len(events) > 1:  # the others are not to blame
+            return [outcome for event in events for outcome in _recorded(store, [event])]
+        logger.warning("feedback_not_storable", extra={"reason": str(error)})
+        return ["rejected"]
+
+
+def _count(
+    monitoring: Monitoring, events: Sequence[FeedbackEvent], outcomes: Sequence[Result], unattributed: int | None
+) -> None:
     for event, outcome in zip(events, outcomes, strict=True):
         if outcome == "accepted":
             monitoring.feedback_events.labels(event.event_type.value).inc()
     monitoring.feedback_duplicates.inc(outcomes.count("duplicate"))
-    monitoring.feedback_unattributed.inc(unattributed)
+    monitoring.feedback_rejected.inc(outcomes.count("rejected"))
+    monitoring.feedback_unattributed.inc(unattributed or 0)
     types = sorted({event.event_type.value for event in events})
     logger.info("feedback_ingested", extra={"count": len(events), "types": types, "unattributed": unattributed})
 
 
-def _results(events: Sequence[FeedbackEvent], outcomes: Sequence[Outcome], rejected: Rejected) -> list[EventResult]:
+def _results(events: Sequence[FeedbackEvent], outcomes: Sequence[Result], rejected: Rejected) -> list[EventResult]:
     stored = iter(zip(events, outcomes, strict=True))
     results = []
     for index in range(len(events) + len(rejected)):
@@ -125,5 +158,6 @@ def _results(events: Sequence[FeedbackEvent], outcomes: Sequence[Outcome], rejec
             results.append(EventResult(index=index, status="rejected", fields=fields))
         else:
             event, outcome = next(stored)
-            results.append(EventResult(index=index, status=outcome, event_id=event.event_id))
+            why = [FieldError(**_UNSTORABLE)] if outcome == "rejected" else None
+            results.append(EventResult(index=index, status=outcome, event_id=event.event_id, fields=why))
     return results

@@ -5,14 +5,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lit_rec.feedback.events import FeedbackEvent
+from lit_rec.feedback.events import FeedbackEvent, Storable
 from lit_rec.purchases import PastOrder, Request
 from lit_rec.service.http_errors import FieldError
 
 MAX_CONTEXT = 10_000  # characters
 MAX_EVENTS = 500
 
-ProductId = Annotated[str, Field(max_length=256)]
+ProductId = Annotated[Storable, Field(max_length=256)]
 Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
 Weekday = Annotated[int, Field(ge=0, le=6)]
 Hour = Annotated[int, Field(ge=0, le=23)]
@@ -52,16 +52,16 @@ class RecommendRequest(BaseModel):
         }
     )
 
-    user_context: Annotated[str, Field(max_length=MAX_CONTEXT)] | None = Field(
+    user_context: Annotated[Storable, Field(max_length=MAX_CONTEXT)] | None = Field(
         None, description="Past orders as one line, or any text."
     )
-    query: Annotated[str, Field(max_length=MAX_CONTEXT)] | None = Field(
+    query: Annotated[Storable, Field(max_length=MAX_CONTEXT)] | None = Field(
         None, description="Words to search for, alone or before the context."
     )
     history: Annotated[list[HistoryOrder], Field(max_length=1_000)] | None = Field(
         None, description="Past orders, oldest first; none for a new shopper."
     )
-    user_id: Annotated[str, Field(max_length=256)] | None = Field(None, description="Who asks.")
+    user_id: Annotated[Storable, Field(max_length=256)] | None = Field(None, description="Who asks.")
     days_since_prior_order: Days | None = Field(None, description="Days from the newest order to the one to come.")
     order_dow: Weekday | None = Field(None, description="Weekday of the order to come.")
     order_hour_of_day: Hour | None = Field(None, description="Hour of the order to come.")
@@ -124,7 +124,7 @@ class RecommendResponse(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    request_id: str = Field(description="Name it in feedback; the `X-Request-ID` of this answer.")
+    request_id: str = Field(description="Of this answer alone, whatever `X-Request-ID` was sent: name it in feedback.")
     model_version: str
     arm: str = Field(description="Which of the service's models; `default` where there is one.")
     recommendations: list[RecommendedProduct]
@@ -155,7 +155,9 @@ class FeedbackResponse(BaseModel):
     status: Literal["accepted", "partial"]
     count: int = Field(description="Events that are in the store now, those that were there before included.")
     duplicates: int = Field(0, description="How many of them were there before.")
-    unattributed: int = Field(0, description="How many of them name a product that the store has not seen served.")
+    unattributed: int | None = Field(
+        0, description="How many of them name a product that was not served; left out where that cannot be said."
+    )
     results: list[EventResult] | None = None
 
 
@@ -172,3 +174,4 @@ class Ready(BaseModel):
 
     status: Literal["ready"] = "ready"
     models: dict[str, str] = Field(description="Arm to model version.")
+    degraded: list[Literal["feedback_store"]] = Field(description="What does not answer; the rest does its work.")

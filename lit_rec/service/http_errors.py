@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from lit_rec.errors import FeedbackStoreError
+from lit_rec.errors import FeedbackStoreError, OutcomeUnknownError
 from lit_rec.service.logs import request_id_of_context
 
 logger = logging.getLogger(__name__)
@@ -137,4 +137,9 @@ def add_error_handlers(app: FastAPI) -> None:
 def store_unavailable(error: Exception) -> ApiError:
     """The database does not answer; where it is stays in the log."""
     logger.error("feedback_store_failed", extra={"reason": str(error)})
+    if isinstance(error, OutcomeUnknownError):
+        message = (
+            "The feedback store did not answer in time; what was sent may be stored. Sent again, it is stored once."
+        )
+        return ApiError(503, "outcome_unknown", message, retry_after=5)
     return ApiError(503, "store_unavailable", "The feedback store does not answer; nothing was stored.", retry_after=5)

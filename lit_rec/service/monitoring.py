@@ -64,6 +64,7 @@ class Monitoring:
             buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1),
             registry=registry,
         )
+        self.feedback_store_up = Gauge("feedback_store_up", "1 while the feedback store answers.", registry=registry)
         self.served_lists_lost = Counter("served_lists_lost", "Lists served that were not stored.", registry=registry)
         self.model_loaded = Gauge("model_loaded", "1 once every model is loaded and warm.", registry=registry)
         self.model_info = Gauge(

@@ -27,6 +27,7 @@ from lit_rec.service.http_errors import ApiError, ErrorBody
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.recommending import ERRORS
 from lit_rec.service.shoppers import Shopper, ShopperStore
+from lit_rec.service.store_access import StoreAccess
 
 STATIC = Path(__file__).with_name("static")
 _INDEX = STATIC / "index.html"
@@ -199,8 +200,9 @@ def _add_figures(app: FastAPI) -> None:
         return About(models=models, n_products=len(recommender.corpus), n_shoppers=len(_shoppers(request)))
 
     @app.get("/page/funnel", responses=ERRORS, summary="What became of what was recommended", tags=["page"])
-    def funnel(request: Request, since: Moment | None = None) -> FunnelCounts:
-        return FunnelCounts(**request.app.state.store.funnel(since))
+    async def funnel(request: Request, since: Moment | None = None) -> FunnelCounts:
+        access: StoreAccess = request.app.state.store_access
+        return FunnelCounts(**await access.run(lambda: access.store.funnel(since)))
 
     @app.get("/page/latencies", responses=ERRORS, summary="How long it took", tags=["page"])
     def latencies(request: Request) -> Latencies:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import time
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -64,6 +65,7 @@ def add_recommend(app: FastAPI) -> None:
         logger.info(
             "recommendation_served",
             extra={
+                "answer": response.request_id,
                 "top_k": len(answer.recommendations),
                 "arm": answer.arm,
                 "model_version": answer.model_version,
@@ -126,7 +128,7 @@ def _text(body: RecommendRequest) -> str | None:
 def _response(answer: Answer, explain: bool, latency_ms: float) -> RecommendResponse:
     scores = [each.score for each in answer.recommendations]
     return RecommendResponse(
-        request_id=request_id_of_context.get(),
+        request_id=str(uuid.uuid4()),  # never the caller's: two answers of one id would be one in the store
         model_version=answer.model_version,
         arm=answer.arm,
         recommendations=[

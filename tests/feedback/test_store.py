@@ -7,9 +7,10 @@ import threading
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
+from sqlalchemy.exc import OperationalError
 
-from lit_rec.errors import FeedbackStoreError, SettingError
+from lit_rec.errors import FeedbackStoreError, OutcomeUnknownError, SettingError, UnstorableError
 from lit_rec.feedback.events import FeedbackEvent
 from lit_rec.feedback.store import FeedbackStore, ServedList, url_of
 from lit_rec.feedback.tables import feedback_events, served_lists, served_products
@@ -21,11 +22,11 @@ def event_of(product="1", kind="impression", request="r1", **more):
 
 def test_an_event_comes_back_as_it_was(store):
     when = datetime(2026, 3, 1, 12, 30, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
-    event = event_of("7", "purchase", user_id="u", user_context_hash="h", metadata={"n": [1, "ü"]}, created_at=when)
-    assert store.record([event]) == ["accepted"]
+    bought = event_of("7", "purchase", user_id="u", user_context_hash="h", metadata={"n": [1, "ü"]}, created_at=when)
+    assert store.record([bought]) == ["accepted"]
     (row,) = store.rows(select(feedback_events))
     assert row._mapping["metadata"] == {"n": [1, "ü"]}
-    assert (row.event_id, row.request_id, row.event_type, row.product_id) == (event.event_id, "r1", "purchase", "7")
+    assert (row.event_id, row.request_id, row.event_type, row.product_id) == (bought.event_id, "r1", "purchase", "7")
     assert (row.user_id, row.user_context_hash) == ("u", "h")
     assert row.created_at == when
     assert row.created_at.utcoffset() == timedelta(0)
@@ -167,12 +168,71 @@ def test_readers_of_sqlite_do_not_wait_for_a_writer(sqlite_store):
 
 
 def test_a_database_that_is_gone_is_not_reachable(store):
-    assert store.is_reachable()
+    store.check()
     with store.engine.begin() as connection:
         connection.execute(text("DROP TABLE feedback_events"))
-    assert not store.is_reachable()
-    with pytest.raises(FeedbackStoreError, match="cannot be read"):
-        store.funnel()
+    for ask in (store.check, store.funnel):
+        with pytest.raises(FeedbackStoreError, match="cannot be read"):
+            ask()
+
+
+def test_a_file_that_is_no_longer_the_one_that_was_opened_is_noticed(sqlite_store, tmp_path):
+    file, elsewhere = tmp_path / "feedback.db", tmp_path / "elsewhere.db"
+    sqlite_store.record([event_of("1")])
+    file.rename(elsewhere)
+    for ask in (lambda: sqlite_store.record([event_of("2")]), lambda: sqlite_store.record_served([])):
+        with pytest.raises(FeedbackStoreError, match="no longer the file that was opened"):
+            ask()
+    assert not file.exists(), "none is made in its place"
+    FeedbackStore(url_of(tmp_path / "other.db")).close()
+    (tmp_path / "other.db").rename(file)
+    with pytest.raises(FeedbackStoreError, match="no longer the file that was opened"):
+        sqlite_store.funnel()  # with the old one's log beside it, SQLite would mix the two
+    elsewhere.rename(file)
+    assert sqlite_store.record([event_of("1"), event_of("2")]) == ["duplicate", "accepted"], "it is put back"
+
+
+def test_a_value_that_the_database_refuses_is_told_from_a_database_that_does_not_answer(store):
+    bad = event_of("2")
+    bad.product_id = None
+    with pytest.raises(UnstorableError):
+        store.record([event_of("1"), bad])
+    with store.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE feedback_events RENAME TO elsewhere"))
+    with pytest.raises(FeedbackStoreError) as raised:
+        store.record([event_of("1")])
+    assert not isinstance(raised.value, UnstorableError | OutcomeUnknownError)
+
+
+def test_after_a_commit_that_fails_nobody_says_that_nothing_was_stored(sqlite_store):
+    def fails(_):
+        raise OperationalError("COMMIT", {}, Exception("the connection is lost"))
+
+    event.listen(sqlite_store.engine, "commit", fails)
+    with pytest.raises(OutcomeUnknownError, match="the connection is lost"):
+        sqlite_store.record([event_of()])
+    event.remove(sqlite_store.engine, "commit", fails)
+    assert sqlite_store.record([event_of()]) == ["accepted"]
+
+
+def test_a_statement_of_a_service_waits_for_a_while_only(database_url):
+    hasty, other = FeedbackStore(database_url, timeout_seconds=0.2), FeedbackStore(database_url)
+    with other.engine.begin() as connection:
+        if other.engine.dialect.name == "postgresql":
+            connection.execute(text("LOCK TABLE feedback_events"))
+        with pytest.raises(FeedbackStoreError, match=r"locked|statement timeout"):
+            hasty.record([event_of()])
+    assert hasty.record([event_of()]) == ["accepted"]
+    hasty.close()
+    other.close()
+
+
+def test_a_store_may_be_opened_when_it_is_first_used(database_url):
+    store = FeedbackStore(database_url, open_now=False)
+    assert not store.is_open
+    assert store.record([event_of()]) == ["accepted"]
+    assert store.is_open
+    store.close()
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password():

@@ -211,6 +211,43 @@ def test_without_a_store_it_does_not_start(make_app, store):
         pass
 
 
+def test_without_a_server_for_its_store_it_recommends_and_says_what_is_missing(start, lines):
+    with start(feedback_db_path="postgresql://someone:secret@127.0.0.1:1/nothing") as one:
+        event = {"event_type": "click", "request_id": "r", "product_id": "1"}
+        response = one.post("/feedback", json=event)
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
+        assert int(response.headers["Retry-After"]) >= 1
+        assert one.post("/recommend", json={"user_context": "milk"}).status_code == 200
+        ready = one.get("/ready")
+        assert (ready.status_code, ready.json()["degraded"]) == (200, ["feedback_store"])
+        assert "\nfeedback_store_up 0.0" in one.get("/metrics").text
+
+
+def test_a_store_that_comes_later_is_opened_and_takes_what_was_served_before(start, tmp_path, until):
+    file = tmp_path / "feedback.db"
+    file.write_text("not a database, but longer than a header of one hundred bytes is " * 3)
+    with start(feedback_db_path=str(file)) as one:
+        until(lambda: one.get("/ready").json()["degraded"] == ["feedback_store"])
+        served = one.post("/recommend", json={"user_context": "milk"}).json()
+        file.unlink()
+        until(lambda: one.get("/ready").json()["degraded"] == [])
+        product = served["recommendations"][0]["product_id"]
+        event = {"event_type": "click", "request_id": served["request_id"], "product_id": product}
+        response = one.post("/feedback", json=event)
+        assert (response.status_code, response.json()["unattributed"]) == (202, 0)
+
+
+def test_a_store_whose_file_was_deleted_is_missed(start, tmp_path, until):
+    with start() as one:
+        event = {"event_type": "click", "request_id": "r", "product_id": "1"}
+        assert one.post("/feedback", json=event).status_code == 202
+        (tmp_path / "feedback.db").unlink()
+        assert one.post("/feedback", json=event | {"product_id": "2"}).status_code == 503
+        until(lambda: one.get("/ready").json()["degraded"] == ["feedback_store"])
+        assert one.post("/recommend", json={"user_context": "milk"}).status_code == 200
+        assert not (tmp_path / "feedback.db").exists()
+
+
 def test_an_engine_of_ones_own_may_be_brought(make_app):
     from lit_rec.service.engine import Engine
     from lit_rec.service.monitoring import Monitoring

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
+from lit_rec.errors import FeedbackStoreError
+from lit_rec.feedback.events import FeedbackEvent
 from lit_rec.feedback.tables import feedback_events
 from lit_rec.service.contract import MAX_EVENTS
 
@@ -133,6 +135,61 @@ def test_events_are_counted_by_the_names_of_the_reference(own, metric):
     assert metric(own, "feedback_duplicates_total") == 1
     assert metric(own, "feedback_rejected_total") == 1
     assert metric(own, "feedback_ingest_latency_seconds_count") == 1
+
+
+def test_what_is_on_its_way_to_the_store_was_served(own, monkeypatch, metric):
+    store, stored, go = own.app.state.store, own.app.state.store.record_served, threading.Event()
+    monkeypatch.setattr(store, "record_served", lambda served: (go.wait(30), stored(served)))
+    served = own.post("/recommend", json={"user_context": "milk", "top_k": 1}).json()
+    good = {**EVENT, "request_id": served["request_id"], "product_id": served["recommendations"][0]["product_id"]}
+    assert post(own, good).json()["unattributed"] == 0
+    go.set()
+    assert metric(own, "feedback_unattributed_total") == 0
+
+
+def test_what_is_stored_is_said_to_be_stored_whatever_comes_after(own, monkeypatch):
+    def fails(_):
+        raise FeedbackStoreError("It went away")
+
+    monkeypatch.setattr(own.app.state.store, "rows", fails)
+    response = post(own, EVENT)
+    monkeypatch.undo()
+    assert (response.status_code, response.json()["count"]) == (202, 1)
+    assert "unattributed" not in response.json()
+    assert n_stored(own.app) == 1
+
+
+def test_an_event_that_the_database_refuses_costs_no_other(own, monkeypatch):
+    validate = FeedbackEvent.model_validate
+
+    def lax(sent):
+        event = validate(sent)
+        event.product_id = None if event.product_id == "refused" else event.product_id
+        return event
+
+    monkeypatch.setattr(FeedbackEvent, "model_validate", lax)
+    bad = {**EVENT, "product_id": "refused"}
+    response = post(own, {"events": [EVENT, bad, {**EVENT, "product_id": "8"}]})
+    assert (response.status_code, response.json()["count"]) == (207, 2)
+    assert [each["status"] for each in response.json()["results"]] == ["accepted", "rejected", "accepted"]
+    assert n_stored(own.app) == 2
+    assert post(own, bad).status_code == 422
+
+
+def test_a_store_that_hangs_is_waited_for_no_longer_than_a_request_may(start, monkeypatch, until):
+    go = threading.Event()
+    with start(request_deadline_seconds=1) as one, ThreadPoolExecutor(8) as pool:
+        record = one.app.state.store.record
+        monkeypatch.setattr(one.app.state.store, "record", lambda events: (go.wait(30), record(events))[1])
+        asked = list(pool.map(lambda n: post(one, {**EVENT, "event_id": f"e{n}"}), range(8)))
+        assert {response.status_code for response in asked} == {503}
+        codes = sorted(response.json()["error"]["code"] for response in asked)
+        assert codes == ["outcome_unknown"] * 4 + ["store_unavailable"] * 4, "a thread had taken the first four"
+        assert one.get("/metrics").status_code == 200
+        go.set()
+        events = {"events": [{**EVENT, "event_id": f"e{n}"} for n in range(8)]}
+        until(lambda: post(one, events).status_code == 202)
+        assert n_stored(one.app) == 8
 
 
 def test_without_its_database_it_says_so(own):

@@ -24,7 +24,9 @@ def error_of(response):
 def test_a_caller_s_request_id_is_kept_everywhere(client, lines, caplog):
     caplog.set_level("INFO", "lit_rec.service")
     response = client.post("/recommend", json=BODY, headers={"X-Request-ID": "mine-1.2_3"})
-    assert response.headers["X-Request-ID"] == response.json()["request_id"] == "mine-1.2_3"
+    assert response.headers["X-Request-ID"] == "mine-1.2_3"
+    wrong = client.post("/recommend", json={}, headers={"X-Request-ID": "mine-1.2_3"})
+    assert wrong.headers["X-Request-ID"] == error_of(wrong)["request_id"] == "mine-1.2_3"
 
 
 @pytest.mark.parametrize("sent", ["", "with space", "x" * 129, "a/b", 'a"b', "ä".encode()])

@@ -250,6 +250,32 @@ def test_what_was_served_is_stored(start, until, queries):
         assert len(by_id[context["request_id"]].user_context_hash) == 16
 
 
+def test_answers_to_requests_of_one_id_are_told_apart(start, until):
+    mine = {"X-Request-ID": "mine"}
+    with start() as one:
+        answers = [one.post("/recommend", json={"user_context": words}, headers=mine) for words in ("milk", "soap")]
+        assert [answer.headers["X-Request-ID"] for answer in answers] == ["mine", "mine"]
+        store, served = one.app.state.store, {answer.json()["request_id"] for answer in answers}
+        assert len(served) == 2
+        until(lambda: {row.request_id for row in store.rows(select(served_lists.c.request_id))} == served)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"user_context": "mi\0lk"},
+        {"query": "mi\0lk"},
+        {"user_context": "milk", "user_id": "u\0"},
+        {"history": [{"product_ids": ["1\0"]}]},
+        {"user_context": "milk", "exclude_product_ids": ["\0"]},
+    ],
+)
+def test_what_no_database_stores_is_refused(client, body):
+    response = client.post("/recommend", json=body)
+    assert response.status_code == 422
+    assert "NUL" in response.json()["error"]["fields"][0]["msg"]
+
+
 def test_a_history_is_stored_as_it_was_sent(start, until):
     history = [{"product_ids": ["1", "2"], "days_since_prior_order": None, "order_dow": 1, "order_hour_of_day": 8}]
     with start() as one:

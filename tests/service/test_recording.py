@@ -1,5 +1,7 @@
 """Served lists are stored off the way of the answer, many at a time, and a failure is counted."""
 
+import time
+
 import pytest
 from sqlalchemy import func, select
 
@@ -48,3 +50,82 @@ def test_what_cannot_be_stored_is_counted_and_costs_nobody_an_answer(store, capl
     recorder.record(served(2))
     assert lost(monitoring) == 2
     assert [record.getMessage() for record in caplog.records].count("served_list_lost") == 2
+
+
+@pytest.fixture
+def away(store, monkeypatch):
+    """The store answers nobody until ``away.clear()``."""
+    away, record_served = {"is": True}, store.record_served
+
+    def record(served):
+        if away:
+            raise FeedbackStoreError("It is away")
+        record_served(served)
+
+    monkeypatch.setattr(store, "record_served", record)
+    monkeypatch.setattr("lit_rec.service.recording._PAUSE", 0.01)
+    return away
+
+
+def stored(store):
+    return {row.request_id for row in store.rows(select(served_lists.c.request_id))}
+
+
+def test_what_was_served_while_the_store_was_away_is_stored_later(store, away, until):
+    monitoring = Monitoring()
+    recorder = Recorder(store, monitoring)
+    for number in range(300):
+        recorder.record(served(number))
+    assert monitoring.registry.get_sample_value("requests_waiting", {"queue": "record"}) == 300
+    away.clear()
+    until(lambda: len(stored(store)) == 300)
+    recorder.close()
+    assert lost(monitoring) == 0
+
+
+def test_while_there_is_room(store, away):
+    monitoring = Monitoring()
+    recorder = Recorder(store, monitoring, max_waiting=3)
+    for number in range(5):
+        recorder.record(served(number))
+    away.clear()
+    recorder.close()
+    assert stored(store) == {"r0", "r1", "r2"}
+    assert lost(monitoring) == 2
+
+
+def test_large_histories_take_more_of_the_room(store, away):
+    monitoring = Monitoring()
+    recorder = Recorder(store, monitoring, max_bytes=300_000)
+    orders = [{"product_ids": ["32553"] * 100}] * 20
+    for number in range(5):
+        recorder.record(ServedList(f"r{number}", ["1"], [0.5], "m-1", history={"orders": orders}))
+    away.clear()
+    recorder.close()
+    assert stored(store) == {"r0"}
+    recorder = Recorder(store, monitoring, max_bytes=300_000)
+    recorder.record(ServedList("r9", ["1"], [0.5], "m-1", history={"orders": orders}))
+    recorder.close()
+    assert stored(store) == {"r0", "r9"}, "what is stored makes room"
+    assert lost(monitoring) == 4
+
+
+def test_a_list_that_cannot_be_stored_costs_no_other(store, caplog):
+    monitoring = Monitoring()
+    recorder = Recorder(store, monitoring)
+    refused = ServedList("r-bad", ["1"], [0.5], None)
+    torn = ServedList("r-torn", ["1", "2"], [0.5], "m-1")
+    for each in (served(1), refused, served(2), torn, served(3)):
+        recorder.record(each)
+    recorder.close()
+    assert stored(store) == {"r1", "r2", "r3"}
+    assert lost(monitoring) == 2
+
+
+def test_a_store_that_hangs_does_not_hold_up_the_end(store, monkeypatch):
+    monitoring = Monitoring()
+    recorder = Recorder(store, monitoring)
+    monkeypatch.setattr(store, "record_served", lambda _: time.sleep(1.5))
+    recorder.record(served(1))
+    recorder.close(0.1)
+    assert lost(monitoring) == 1
