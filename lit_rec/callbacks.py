@@ -1,7 +1,6 @@
 """What happens around the steps: retrieval metrics over the whole catalogue, curves, predictions."""
 
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 from lit_rec import schema
 from lit_rec.data.datamodule import NextOrderDataModule
 from lit_rec.errors import SettingError
+from lit_rec.files import check_writable, replaced_file
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
 from lit_rec.metrics.spread import embedding_spread
@@ -246,7 +246,7 @@ class LearningCurve(Callback):
 class PredictionWriter(Callback):
     """Writes the best products of every query to ``predictions/part-*.parquet``, one file a process.
 
-    Columns: query_id, rank (1 is best), product_id, score. A prediction that is interrupted leaves no file.
+    Columns: query_id, rank (1 is best), product_id, score. A prediction that is interrupted leaves the files of before.
 
     Args:
         top_k: products a query.
@@ -260,12 +260,9 @@ class PredictionWriter(Callback):
         return Path(trainer.default_root_dir) / "predictions"
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make room."""
+        """Begin anew."""
+        check_writable(self._part(trainer, trainer.global_rank))
         _check_whole_catalogue(trainer, trainer.num_predict_batches, trainer.predict_dataloaders)
-        if trainer.is_global_zero:
-            shutil.rmtree(self.folder(trainer), ignore_errors=True)
-            self.folder(trainer).mkdir(parents=True)
-        trainer.strategy.barrier()
         data = _data(trainer)
         self._product_ids = data.product_ids
         self._query_ids = data.query_ids_of(None)
@@ -300,11 +297,16 @@ class PredictionWriter(Callback):
         )
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write this process's file, whole or not at all."""
-        file = self.folder(trainer) / f"part-{trainer.global_rank:05d}.parquet"
-        unfinished = file.with_suffix(".unfinished")
-        pq.write_table(pa.concat_tables(self._rows), unfinished)
-        unfinished.rename(file)
+        """Write this process's file, whole or not at all; those of more processes than now go."""
+        with replaced_file(self._part(trainer, trainer.global_rank)) as unfinished:
+            pq.write_table(pa.concat_tables(self._rows), unfinished)
+        if trainer.is_global_zero:
+            for part in self.folder(trainer).glob("part-?????.parquet"):
+                if part.stem[5:].isdecimal() and int(part.stem[5:]) >= trainer.world_size:
+                    part.unlink()
+
+    def _part(self, trainer: Trainer, number: int) -> Path:
+        return self.folder(trainer) / f"part-{number:05d}.parquet"
 
 
 def _is_a_try(trainer: Trainer) -> bool:

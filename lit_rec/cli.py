@@ -3,6 +3,7 @@
 Heavy imports wait until a verb runs, so that help comes at once.
 """
 
+import errno
 import logging
 import random
 import shlex
@@ -18,11 +19,12 @@ from jsonargparse import DefaultHelpFormatter
 from lit_rec import __version__, cli_feedback, schema
 from lit_rec.command_line import BriefErrors, call_arguments, summary_of, verb_parser
 from lit_rec.data.settings import PrepareSettings, SourceName
-from lit_rec.errors import LitRecError, SettingError
+from lit_rec.errors import FileError, LitRecError, SettingError
 from lit_rec.evaluation.settings import EvaluationSettings
 from lit_rec.files import read_json
 from lit_rec.model_folder import newest_model, processed_folder_of
 from lit_rec.models.ranker_settings import RankerSettings
+from lit_rec.pretrained import first_line
 from lit_rec.processed import ProcessedFolder
 from lit_rec.schema import Split
 
@@ -37,6 +39,13 @@ _TRAINING_VERBS = {
     "test": "Metrics of the test queries, which chose nothing; prints earlier tests beside it.",
     "predict": "The best products of every query, written to parquet.",
 }
+_LOOK = "Look at what is there, or name another place"
+_AFTER = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there, or name a place on another disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Change its permissions, or name another place"),
+}
+"""What to do about an error of the system, by its number."""
+
 _DESCRIPTION = """\
 From a shopper's past orders, rank the whole catalogue so that the next order comes first.
 
@@ -184,7 +193,8 @@ def export(ckpt_path: Path, output_dir: Path) -> Path:
 
     Args:
         ckpt_path: a checkpoint that fit wrote, such as models/quickstart/checkpoints/best.ckpt.
-        output_dir: the model folder, such as models/quickstart/final; replaced if it exists.
+        output_dir: the model folder, such as models/quickstart/final. An older model there is replaced, and its ranker
+            kept where it was trained on the same data; a folder that holds anything else is left alone.
 
     Returns:
         The model folder.
@@ -218,7 +228,8 @@ def package(
         name: first part of the model version; by default the model folder's name.
         n_shoppers: held-out shoppers of the processed folder, which the service then knows as demo-1 and so on.
         build: build a bento; false leaves it at the BentoML model.
-        output_dir: write a plain folder instead, for BUNDLE or ARMS of the service; no BentoML is then needed.
+        output_dir: write a plain folder instead, for BUNDLE or ARMS of the service; no BentoML is then needed. An older
+            bundle there is replaced; a folder that holds anything else is left alone.
         allow_unmeasured: package a model that records no metrics too.
 
     Returns:
@@ -419,16 +430,22 @@ def main(args: Sequence[str] | None = None) -> object:
 
 
 def _run(words: list[str], *, of_process: bool = False) -> object:
-    if words and words[0] in _TRAINING_VERBS:
-        from lit_rec.training import run
+    try:
+        if words and words[0] in _TRAINING_VERBS:
+            from lit_rec.training import run
 
-        return run(None if of_process else words)
-    parser = _parser()
-    chosen = parser.parse_args(words)
-    verb: str = chosen.subcommand
-    if verb == "feedback":
-        return cli_feedback.run(chosen.feedback)
-    return _VERBS[verb](**call_arguments(_SETTINGS.get(verb), chosen[verb]))
+            return run(None if of_process else words)
+        parser = _parser()
+        chosen = parser.parse_args(words)
+        verb: str = chosen.subcommand
+        if verb == "feedback":
+            return cli_feedback.run(chosen.feedback)
+        return _VERBS[verb](**call_arguments(_SETTINGS.get(verb), chosen[verb]))
+    except LitRecError:
+        raise
+    except OSError as error:  # a full disk, a place that cannot be read or written
+        why = f"{error.strerror}: {error.filename}" if error.filename else first_line(error)
+        raise FileError(f"{words[0]} could not go on", why, _AFTER.get(error.errno or 0, _LOOK)) from error
 
 
 def _parser() -> BriefErrors:

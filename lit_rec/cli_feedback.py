@@ -46,10 +46,11 @@ def report(
     from lit_rec.feedback.impressions import open_for_reading, span
     from lit_rec.feedback.report import make_report
     from lit_rec.feedback.terminal import print_report
-    from lit_rec.files import write_json
+    from lit_rec.files import check_writable, write_json
 
     if show_funnel_sample < 0:
         raise SettingError("show_funnel_sample must be at least 0", f"got {show_funnel_sample}")
+    check_writable(json, html)
     begin, end = span(since, until)
     store = open_for_reading(_database(db_path))
     try:
@@ -60,7 +61,6 @@ def report(
         store.close()
     print_report(made)
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
         write_json(json, made, indent=2)
     if html is not None:
         from lit_rec.feedback.html import write_page
@@ -123,7 +123,7 @@ def to_pairs(
             default the one that the model was trained on.
         model_dir: the model that was served; by default the newest models/*/final. Without one, the newest folder in
             processed is taken.
-        output_dir: where the pairs go; replaced if it exists.
+        output_dir: where the pairs go. Older pairs there are replaced; a folder that holds anything else is left alone.
 
     Returns:
         The folder of pairs.

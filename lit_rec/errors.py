@@ -8,6 +8,7 @@
     │   └── NotPreparedError (FileNotFoundError)   there is none, or it is not finished
     ├── ModelFolderError (FileNotFoundError)  a model folder, hub id or checkpoint that cannot be loaded
     ├── FeedbackStoreError (ConnectionError)  the feedback database cannot be opened, read or written
+    ├── FileError (OSError)                   a file or folder cannot be read, written or replaced
     ├── HubError (ConnectionError)            the Hugging Face Hub cannot be reached, or refuses
     ├── ServiceError (ConnectionError)        a recommendation service is not there, or refuses what it is asked
     ├── UnknownQueryError (KeyError)          an evaluation query id that the folder does not hold
@@ -108,6 +109,10 @@ class UnstorableError(FeedbackStoreError):
 
 class OutcomeUnknownError(FeedbackStoreError):
     """Whether the feedback database has stored something is not known."""
+
+
+class FileError(LitRecError, OSError):
+    """A file or folder cannot be read, written or replaced as asked."""
 
 
 class HubError(LitRecError, ConnectionError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lit_rec import __version__, schema
 from lit_rec.errors import HubError, LitRecError, ModelFolderError, NotPreparedError, SettingError
-from lit_rec.model_folder import model_record, recorded_metrics
+from lit_rec.model_folder import check_files, model_record, recorded_metrics
 from lit_rec.pretrained import HUB_ID, MODEL_FILES, first_line, hub_token
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def push(
     if named is None or named["revision"]:
         raise SettingError("repo_id must be owner/name", f"got {repo_id!r}")
     files = _files(model_dir, corpus)
+    check_files(model_dir)
     card = model_card(model_dir, repo_id, has_corpus=corpus is not None)
     if not recorded_metrics(model_dir) and not allow_unmeasured:
         raise ModelFolderError(

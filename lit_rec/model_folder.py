@@ -9,7 +9,7 @@ from typing import Any
 
 from lit_rec import schema
 from lit_rec.errors import ModelFolderError, NotPreparedError, SettingError
-from lit_rec.files import read_json
+from lit_rec.files import is_as_written, read_json, sha256_of_file
 from lit_rec.pretrained import local_model
 from lit_rec.processed import ProcessedFolder, find_processed_folder
 from lit_rec.text import ContextForm
@@ -33,7 +33,7 @@ def recorded_metrics(model_dir: Path) -> dict[str, dict[str, float]]:
         apply (NaN) are left out.
 
     Raises:
-        ModelFolderError: there is no such folder, or export did not write it.
+        ModelFolderError: there is no such folder, export did not write it, or its ranker is damaged.
     """
     record = model_record(model_dir)
     results: dict[str, dict[str, float]] = record.get("metrics", {})
@@ -41,7 +41,7 @@ def recorded_metrics(model_dir: Path) -> dict[str, dict[str, float]]:
     of_weights = [values for values in results.values() if values.get("step") == record.get("global_step")]
     found = {ENCODER: of_weights[-1] if of_weights else {}}
     if (model_dir / schema.RANKER).is_file():
-        found[RANKER] = read_json(model_dir / schema.RANKER).get("metrics", {})
+        found[RANKER] = ranker_record(model_dir).get("metrics", {})
     finite = {
         part: {name: value for name, value in values.items() if isfinite(value) and name != "step"}
         for part, values in found.items()
@@ -211,3 +211,41 @@ def _catalogue_of(model_dir: Path) -> dict[str, str | None] | None:
 def _record_of_training(model_dir: Path) -> dict[str, Any]:
     """``lit_rec.json``; empty of a base model."""
     return model_record(model_dir) if (model_dir / schema.MODEL_RECORD).is_file() else {}
+
+
+def check_files(model_dir: Path) -> None:
+    """Make sure that the files of a model folder are those that export wrote; older folders do not say.
+
+    Raises:
+        ModelFolderError: one is missing or changed.
+    """
+    file = model_dir / schema.MODEL_RECORD
+    written: dict[str, str] = read_json(file).get("sha256", {}) if file.is_file() else {}
+    if changed := [name for name, sha256 in written.items() if not is_as_written(model_dir / name, sha256)]:
+        raise ModelFolderError(
+            f"The model folder {model_dir} is damaged",
+            f"missing or changed since export: {', '.join(changed[:5])}",
+            "Export the checkpoint again",
+        )
+
+
+def ranker_record(model_dir: Path) -> dict[str, Any]:
+    """The content of ``ranker.json``, whose weights are those that it was written with.
+
+    Raises:
+        ModelFolderError: one of the two files is missing or damaged, or they are of two trainings.
+    """
+    try:
+        record: dict[str, Any] = read_json(model_dir / schema.RANKER)
+        written = record.get("weights_sha256")  # an older version wrote none
+        if written is not None and sha256_of_file(model_dir / schema.RANKER_WEIGHTS) != written:
+            raise ValueError(f"{schema.RANKER_WEIGHTS} is not what {schema.RANKER} was written with")
+    except (OSError, ValueError, AttributeError) as error:
+        raise damaged_ranker(model_dir, error) from error
+    return record
+
+
+def damaged_ranker(model_dir: Path, error: Exception) -> ModelFolderError:
+    """What is raised for a ranker that cannot be loaded."""
+    why = f"{type(error).__name__}: {error}".splitlines()[0]
+    return ModelFolderError(f"The ranker of {model_dir} cannot be loaded", why, "Run fit_ranker again")

@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from lit_rec.files import replaced_file
+
 _METRICS = ("ndcg@10", "recall@10", "repeat_recall@10", "explore_recall@100")
 
 # Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers too; yellow is too faint for lines.
@@ -143,8 +145,8 @@ def _short(name: str) -> str:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=120)
+    with replaced_file(file) as unfinished:
+        figure.savefig(unfinished, dpi=120, format="png")
 
 
 def _smoothed(values: Sequence[float], weight: float = 0.9) -> list[float]:

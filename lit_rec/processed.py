@@ -46,6 +46,14 @@ def content_hashes(folder: Path) -> dict[str, str]:
     }
 
 
+def missing_files(folder: Path, record: dict[str, Any]) -> list[str]:
+    """Files that a folder's record names, or that a dataset of it needs, and that are not there."""
+    artefacts = set(record.get("sha256", {}))
+    datasets = {name.partition("/")[0] for name in artefacts if "/" in name}
+    artefacts |= {f"{name}/{file}" for name in datasets for file in ("state.json", "dataset_info.json")}
+    return sorted(name for name in artefacts if not (folder / name).is_file())
+
+
 @dataclass(frozen=True)
 class ProcessedFolder:
     """Reads the JSON artefacts of a finished processed folder, each when it is first asked for.

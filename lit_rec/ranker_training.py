@@ -30,6 +30,7 @@ from lit_rec.features.candidates import Candidates
 from lit_rec.features.explore import Company, CoPurchases, explore_candidates, shopper_features
 from lit_rec.features.repeat import repeat_features
 from lit_rec.features.statistics import Baskets, ProductStatistics, aisles_of
+from lit_rec.files import check_writable
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
 from lit_rec.model_folder import check_catalogue
@@ -78,6 +79,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
             f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the verb export"
         )
     check_catalogue(model_dir, folder.corpus, str(folder.path))
+    check_writable(model_dir / schema.RANKER, model_dir / schema.RANKER_WEIGHTS)
     begin = time.monotonic()
     quiet_lightning()
     seed_everything(settings.seed, verbose=False)

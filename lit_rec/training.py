@@ -16,14 +16,15 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from rich.console import Console
 
+from lit_rec import schema
 from lit_rec.callbacks import LearningCurve, PredictionWriter, RetrievalEvaluation
 from lit_rec.command_line import BriefErrors
 from lit_rec.data.datamodule import NextOrderDataModule, locate
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.devices import sound_precision
-from lit_rec.errors import ModelFolderError, SettingError
-from lit_rec.export import export_model
-from lit_rec.files import read_json, write_json
+from lit_rec.errors import SettingError
+from lit_rec.export import export_model, read_checkpoint
+from lit_rec.files import check_folder, check_replaceable, read_json, write_json
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.models.two_tower import PHRASES_FROM_DATA, TwoTower
 from lit_rec.pretrained import first_line
@@ -34,7 +35,7 @@ from lit_rec.reports import TEST_TITLE, VALIDATION_TITLE, metrics_table, next_st
 logger = logging.getLogger(__name__)
 
 MONITOR = "val/ndcg@10"
-_CHECKPOINTS = "checkpoints"
+_CHECKPOINTS, _FINAL = "checkpoints", "final"
 _TEST_METRICS = "test_metrics.json"
 
 _TRAINER_DEFAULTS: dict[str, Any] = {
@@ -97,8 +98,11 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--predict_top_k", type=int, default=100, help="Products a query that predict writes.")
 
     def before_instantiate_classes(self) -> None:
-        """Names that a static encoder takes from the data it is trained on are counted before it is made."""
+        """What cannot be written is said first; names that a static encoder takes from its data are counted."""
         config = self.config[self.subcommand]
+        check_folder(config.output_dir)
+        if config.get("ranker") is not None:
+            check_replaceable(config.output_dir / _FINAL, schema.MODEL_RECORD)
         if config.model.phrases_from == PHRASES_FROM_DATA:
             options = {name: config.data[name] for name in ("processed_dir", "source", "data_dir", "output_dir")}
             sizes = {name: config.data[name] for name in ("n_users", "n_products")}
@@ -204,7 +208,7 @@ class TrainingCLI(LightningCLI):
         )
 
     def _fit_ranker(self, best: Path, settings: RankerSettings) -> None:
-        model_dir = export_model(best, self.output_dir / "final")
+        model_dir = export_model(best, self.output_dir / _FINAL, ranker_follows=True)
         data: NextOrderDataModule = self.datamodule
         assert data.folder is not None, "fit has opened it"
         metrics = fit_ranker(data.folder, model_dir, settings)
@@ -238,7 +242,6 @@ class TrainingCLI(LightningCLI):
         results: dict[str, dict[str, float]] = read_json(file) if file.exists() else {}
         tested = str(self._checkpoint or f"untrained {self.model.hparams['base_model']}")
         results[tested] = self.evaluation.results["test"]
-        self.output_dir.mkdir(parents=True, exist_ok=True)
         write_json(file, results, indent=2)
         Console().print(metrics_table(results, TEST_TITLE))
         figures = f"The figures are in {file}"
@@ -249,7 +252,7 @@ class TrainingCLI(LightningCLI):
         next_steps(f"Predictions: {self.output_dir / 'predictions'}/part-*.parquet")
 
     def _export_command(self, checkpoint: str | Path) -> str:
-        return f"python -m lit_rec export --ckpt_path {checkpoint} --output_dir {self.output_dir / 'final'}"
+        return f"python -m lit_rec export --ckpt_path {checkpoint} --output_dir {self.output_dir / _FINAL}"
 
     def _print_table(self, title: str) -> None:
         if self.trainer.is_global_zero and self.evaluation.results:
@@ -282,7 +285,7 @@ def run(args: ArgsType = None) -> TrainingCLI:
         args: command line after the program's name; None for the process's own.
 
     Raises:
-        ModelFolderError: the checkpoint named is not there.
+        ModelFolderError: the checkpoint named is not there, or damaged.
     """
     quiet_lightning()
     words = sys.argv[1:] if args is None else args
@@ -307,9 +310,7 @@ def _check_checkpoint(words: list[str]) -> None:
     following = [*words[1:], ""]
     paths = [value or after for (name, _, value), after in zip(joined, following, strict=True) if name == "--ckpt_path"]
     for path in filter(None, paths):
-        if path not in {"best", "last", "hpc", "registry", "null"} and not Path(path).is_file():
-            raise ModelFolderError(
-                f"No checkpoint at {path}", "there is no such file", "fit writes checkpoints/best.ckpt and last.ckpt"
-            )
+        if path not in {"best", "last", "hpc", "registry", "null"}:
+            read_checkpoint(Path(path))  # says what is wrong with it
     if paths and (overruled := [name for name, _, _ in joined if name.startswith("--model.")]):
         logger.warning("The checkpoint's own model settings are used; these are ignored: %s", " ".join(overruled))

@@ -10,7 +10,7 @@ import yaml
 
 import lit_rec
 from lit_rec.cli import main
-from lit_rec.errors import SettingError
+from lit_rec.errors import FileError, SettingError
 
 VERBS = ["prepare", "fit", "validate", "test", "predict", "recommend", "export"]
 
@@ -160,3 +160,38 @@ def test_an_error_of_ours_ends_the_process_with_one_sentence(tmp_path: Path) -> 
     assert answer.returncode == 1
     assert "ModelFolderError: No checkpoint at" in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "found", "do"),
+    [
+        (OSError(28, "No space left on device", "there"), "No space left on device: there", "Make room there"),
+        (PermissionError(13, "Permission denied", "there"), "Permission denied: there", "Change its permissions"),
+        (OSError("something else"), "something else", "Look at what is there"),
+    ],
+)
+def test_an_error_of_the_system_is_one_of_ours(
+    error: OSError, found: str, do: str, monkeypatch, tmp_path: Path
+) -> None:
+    def failing(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lit_rec.data.prepare.prepare", failing)
+    with pytest.raises(FileError, match=f"prepare could not go on: {found}. {do}"):
+        main(["prepare", "--data_dir", str(tmp_path)])
+
+
+def test_a_file_in_the_place_of_an_output_folder_is_named_in_one_line(
+    raw_dir: Path, processed_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    data = ["--processed_dir", str(processed_dir)]
+    for words in (
+        ["prepare", "--data_dir", str(raw_dir), "--output_dir", str(tmp_path / "file")],
+        ["fit", "--data.processed_dir", "nothing", "--output_dir", str(tmp_path / "file")],
+        ["evaluate", "--baselines", "popularity", "--json", str(tmp_path / "file" / "report.json")],
+        ["compare", "--model_dir", "nothing", *data, "--pictures", str(tmp_path / "file" / "pictures")],
+        ["feedback", "report", "--html", str(tmp_path / "file" / "page.html")],
+    ):
+        with pytest.raises(FileError, match=r"file.* cannot be written: .*file is a file"):
+            main(words)

@@ -14,6 +14,7 @@ from lit_rec.errors import InputError, LitRecError, NotPreparedError, Problem, S
         (errors.NotPreparedError("asked"), FileNotFoundError),
         (errors.NotPreparedError("asked"), errors.ProcessedFolderError),
         (errors.ModelFolderError("asked"), FileNotFoundError),
+        (errors.FileError("asked"), OSError),
         (errors.HubError("asked"), ConnectionError),
         (errors.FeedbackStoreError("asked"), ConnectionError),
         (errors.UnstorableError("asked"), errors.FeedbackStoreError),
@@ -31,7 +32,7 @@ def test_each_error_is_caught_as_the_builtin_and_as_ours(error, builtin):
         assert raised.value is error
 
 
-@pytest.mark.parametrize("kind", [SettingError, NotPreparedError, UnknownQueryError])
+@pytest.mark.parametrize("kind", [SettingError, NotPreparedError, UnknownQueryError, errors.FileError])
 def test_a_message_has_three_parts_in_plain_words(kind):
     assert str(kind("No such thing", "got 0", "Pass 1")) == "No such thing: got 0. Pass 1"
 

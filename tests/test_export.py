@@ -9,9 +9,9 @@ from sentence_transformers import SentenceTransformer
 
 import lit_rec
 from lit_rec.cli import main
-from lit_rec.errors import ModelFolderError
+from lit_rec.errors import FileError, ModelFolderError
 from lit_rec.export import export_model
-from lit_rec.model_folder import digests
+from lit_rec.model_folder import check_files, digests
 from lit_rec.models.two_tower import TwoTower
 from lit_rec.processed import ProcessedFolder
 from lit_rec.text import ContextForm
@@ -102,9 +102,53 @@ def test_there_is_nothing_that_unpickles_in_the_folder(model_dir: Path) -> None:
 def test_a_folder_that_is_there_is_replaced_whole(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "final").mkdir()
     (tmp_path / "final" / "leftover.json").write_text("{}")
+    (tmp_path / "final" / "lit_rec.json").write_text('{"lit_rec_version": "0.1"}')
     export_model(checkpoint, tmp_path / "final")
     assert not (tmp_path / "final" / "leftover.json").exists()
     assert [file.name for file in tmp_path.iterdir()] == ["final"]
+
+
+def test_the_folder_of_the_run_is_refused_before_any_work(checkpoint: Path) -> None:
+    run = checkpoint.parents[1]
+    before = sorted(run.rglob("*"))
+    with pytest.raises(FileError, match=r"it holds checkpoints, .*which would be lost"):
+        export_model(Path("no such checkpoint"), run)
+    assert sorted(run.rglob("*")) == before
+
+
+def test_the_record_names_every_file_and_weights_can_be_read_by_others(model_dir: Path) -> None:
+    written = json.loads((model_dir / "lit_rec.json").read_text())["sha256"]
+    assert {"model.safetensors", "modules.json", "1_Pooling/config.json"} <= set(written)
+    check_files(model_dir)
+    (model_dir.parent / "new").touch()
+    normal = (model_dir.parent / "new").stat().st_mode
+    assert {file.stat().st_mode for file in model_dir.rglob("*") if file.is_file()} == {normal}
+
+
+def with_ranker(folder: Path, record: object) -> dict[str, bytes]:
+    """Two files as fit_ranker names them; returns what is in them."""
+    (folder / "ranker.safetensors").write_bytes(b"weights")
+    (folder / "ranker.json").write_text(json.dumps(record))
+    return {name: (folder / name).read_bytes() for name in ("ranker.json", "ranker.safetensors")}
+
+
+def test_a_ranker_of_the_same_data_is_kept(checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = export_model(checkpoint, tmp_path / "final")
+    ranker = with_ranker(folder, {"data": json.loads((folder / "lit_rec.json").read_text())["data"]})
+    with caplog.at_level("INFO", "lit_rec"):
+        export_model(checkpoint, folder)
+    assert {name: (folder / name).read_bytes() for name in ranker} == ranker
+    assert "Kept the ranker" in caplog.text
+    export_model(checkpoint, folder, ranker_follows=True)
+    assert not (folder / "ranker.json").exists()
+
+
+def test_a_ranker_of_other_data_is_not_deleted(checkpoint: Path, tmp_path: Path) -> None:
+    folder = export_model(checkpoint, tmp_path / "final")
+    ranker = with_ranker(folder, {"data": {"processed_dir": "processed/other", "sha256": {"a": "b"}}})
+    with pytest.raises(ModelFolderError, match="the ranker was trained on processed/other"):
+        export_model(checkpoint, folder)
+    assert {name: (folder / name).read_bytes() for name in ranker} == ranker
 
 
 def wrong_checkpoint(kind: str, file: Path, checkpoint: Path) -> None:
@@ -114,6 +158,11 @@ def wrong_checkpoint(kind: str, file: Path, checkpoint: Path) -> None:
         file.write_bytes(b"")
     elif kind == "cut":
         file.write_bytes(checkpoint.read_bytes()[:1000])
+    elif kind == "zeros in a weight":
+        content = bytearray(checkpoint.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 64] = bytes(64)
+        file.write_bytes(content)
     elif kind == "no checkpoint of Lightning":
         torch.save({"weight": torch.zeros(1)}, file)
     elif kind == "a list":
@@ -123,18 +172,20 @@ def wrong_checkpoint(kind: str, file: Path, checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["missing", "text", "empty", "cut", "no checkpoint of Lightning", "a list", "with code in it"]
+    "kind",
+    ["missing", "text", "empty", "cut", "zeros in a weight", "no checkpoint of Lightning", "a list", "with code in it"],
 )
 def test_a_wrong_checkpoint_is_named_and_what_was_there_stays(kind: str, checkpoint: Path, tmp_path: Path) -> None:
     file = tmp_path / "wrong.ckpt"
     wrong_checkpoint(kind, file, checkpoint)
     target = tmp_path / "models" / "final"
     target.mkdir(parents=True)
-    (target / "lit_rec.json").write_text("the model of before")
+    before = '{"lit_rec_version": "of before"}'
+    (target / "lit_rec.json").write_text(before)
     with pytest.raises(ModelFolderError, match=r"wrong\.ckpt") as caught:
         export_model(file, target)
     assert "\n" not in str(caught.value)
-    assert (target / "lit_rec.json").read_text() == "the model of before"
+    assert (target / "lit_rec.json").read_text() == before
     assert [path.name for path in target.parent.iterdir()] == ["final"]
 
 
@@ -154,3 +205,10 @@ def test_a_checkpoint_whose_base_model_is_gone_says_so(checkpoint: Path, tmp_pat
     torch.save(content, tmp_path / "moved.ckpt")
     with pytest.raises(ModelFolderError, match="gone"):
         export_model(tmp_path / "moved.ckpt", tmp_path / "final")
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+def test_a_damaged_checkpoint_is_named_before_any_work(verb: str, checkpoint: Path, tmp_path: Path) -> None:
+    wrong_checkpoint("zeros in a weight", tmp_path / "wrong.ckpt", checkpoint)
+    with pytest.raises(ModelFolderError, match=r"wrong\.ckpt is damaged, or no checkpoint: its part"):
+        main([verb, "--ckpt_path", str(tmp_path / "wrong.ckpt")])

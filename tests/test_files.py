@@ -1,17 +1,34 @@
 """Files and folders are whole or not there, whatever ends the process that writes them."""
 
+import errno
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import threading
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
-from lit_rec.files import read_json, replaced_when_complete, sha256_of_file, sha256_of_texts, write_json
+from lit_rec.errors import FileError
+from lit_rec.files import (
+    check_folder,
+    check_replaceable,
+    check_writable,
+    read_json,
+    replaced_file,
+    replaced_when_complete,
+    sha256_of_file,
+    sha256_of_texts,
+    write_json,
+)
 
 
 @pytest.fixture
@@ -141,6 +158,211 @@ def test_brackets_in_a_folder_name_are_just_letters(tmp_path, dead_process):
         pass
     assert folder.is_dir()
     assert not leftover.exists()
+
+
+def made_by_us(folder, record="record.json", **files):
+    """A folder whose record names its files."""
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    write_json(folder / record, {"lit_rec_version": "1", "sha256": dict.fromkeys(files, "")})
+
+
+@pytest.mark.parametrize("there", ["nothing", "an empty folder", "our own", "one of an older version"])
+def test_what_may_be_replaced(folder, there):
+    if there == "an empty folder":
+        folder.mkdir(parents=True)
+    elif there == "our own":
+        made_by_us(folder, old="old")
+        (folder / "2_Normalize").mkdir()
+        (folder / ".tokens").mkdir()
+        (folder / ".old.unfinished-7").touch()
+    elif there == "one of an older version":
+        folder.mkdir(parents=True)
+        (folder / "old").touch()
+        write_json(folder / "record.json", {"lit_rec_version": "0"})
+    with replaced_when_complete(folder, "record.json") as unfinished:
+        (unfinished / "new").write_text("new")
+    assert contents(folder) == ["here", "here/new"]
+
+
+def foreign(folder, kind):
+    if kind == "without a record":
+        folder.mkdir(parents=True)
+        (folder / "feedback.db").touch()
+    elif kind == "hidden files":
+        folder.mkdir(parents=True)
+        (folder / ".git").mkdir()
+    elif kind == "a record of something else":
+        folder.mkdir(parents=True)
+        write_json(folder / "record.json", {"name": "a web page"})
+    elif kind == "a record that is a list":
+        folder.mkdir(parents=True)
+        write_json(folder / "record.json", ["lit_rec_version"])
+    elif kind == "our own and more":
+        made_by_us(folder, old="old")
+        (folder / "notes.txt").touch()
+    elif kind == "our own and a folder":
+        made_by_us(folder, old="old")
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints" / "best.ckpt").touch()
+    elif kind == "our own and a link":
+        made_by_us(folder, old="old")
+        (folder / "link").symlink_to(folder.parent)
+    elif kind == "a file":
+        folder.parent.mkdir(parents=True)
+        folder.touch()
+    elif kind == "below a file":
+        folder.parent.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.touch()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "without a record",
+        "hidden files",
+        "a record of something else",
+        "a record that is a list",
+        "our own and more",
+        "our own and a folder",
+        "our own and a link",
+        "a file",
+        "below a file",
+    ],
+)
+def test_what_is_not_ours_is_refused_before_any_work_and_stays(folder, kind):
+    foreign(folder, kind)
+    before = contents(folder.parent)
+    with pytest.raises(FileError, match="here") as caught, replaced_when_complete(folder, "record.json"):
+        pytest.fail("no work is begun")
+    assert caught.value.do
+    assert contents(folder.parent) == before
+
+
+@pytest.mark.parametrize("place", ["..", ".", "/"])
+def test_a_folder_around_us_is_refused(place, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "notes.txt").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(FileError, match="which would be lost"):
+        check_replaceable(Path(place), "record.json")
+
+
+def test_what_others_write_there_during_the_work_stays(folder):
+    made_by_us(folder, old="old")
+    before = contents(folder)
+    with pytest.raises(FileError, match=r"notes\.txt"), replaced_when_complete(folder, "record.json"):
+        (folder / "notes.txt").touch()
+    assert contents(folder) == [*before[:1], "here/notes.txt", *before[1:]]
+
+
+def test_a_link_to_a_folder_stays_a_link(folder, tmp_path):
+    made_by_us(tmp_path / "elsewhere", old="old")
+    folder.parent.mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    with replaced_when_complete(folder, "record.json") as unfinished:
+        (unfinished / "new").touch()
+    assert folder.is_symlink()
+    assert [file.name for file in (tmp_path / "elsewhere").iterdir()] == ["new"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from lit_rec.files import replaced_when_complete
+n_renames, rename = 0, Path.rename
+def killed(self, target):
+    global n_renames
+    if n_renames == {after}:
+        os._exit(9)
+    n_renames += 1
+    return rename(self, target)
+Path.rename = killed
+with replaced_when_complete(Path({folder!r}), "record.json") as unfinished:
+    (unfinished / "new").touch()
+"""
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_kill_between_two_renames_loses_nothing(folder, after):
+    made_by_us(folder, old="old")
+    before = contents(folder)
+    script = KILLED.format(folder=str(folder), after=after)
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 9
+    assert folder.exists() == (after == 0), "whole or not there"
+    with pytest.raises(ZeroDivisionError), replaced_when_complete(folder, "record.json"):
+        raise ZeroDivisionError
+    assert contents(folder) == before
+
+
+def test_an_interrupt_between_two_renames_brings_the_old_folder_back(folder, monkeypatch):
+    made_by_us(folder, old="old")
+    before = contents(folder)
+    rename = Path.rename
+
+    def interrupted(self, target):
+        if ".unfinished-" in self.name:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replaced_when_complete(folder, "record.json"):
+        pass
+    assert contents(folder) == before
+
+
+def test_of_two_writers_at_once_the_last_one_wins(folder):
+    """The other one comes between the two renames of this one."""
+    made_by_us(folder, old="old")
+    rename = Path.rename
+    with pytest.MonkeyPatch.context() as patch, replaced_when_complete(folder, "record.json") as unfinished:
+        (unfinished / "mine").touch()
+
+        def with_another(self, target):
+            moved = rename(self, target)
+            if self == folder and not folder.exists():
+                made_by_us(folder, other="other")
+                patch.undo()
+            return moved
+
+        patch.setattr(Path, "rename", with_another)
+    assert contents(folder) == ["here", "here/mine"]
+
+
+def test_files_written_by_safetensors_have_the_mode_of_new_files(folder):
+    with replaced_when_complete(folder) as unfinished:
+        save_file({"a": np.zeros(3)}, unfinished / "model.safetensors")
+        (unfinished / "record.json").touch()
+    with replaced_file(folder / "ranker.safetensors") as unfinished:
+        save_file({"a": np.zeros(3)}, unfinished)
+    assert len({file.stat().st_mode for file in folder.iterdir()}) == 1
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a device", "below a file"])
+def test_a_file_that_cannot_be_written_is_known_before_the_work(kind, tmp_path):
+    file = {"a folder": tmp_path, "a device": Path(os.devnull), "below a file": tmp_path / "file" / "here"}[kind]
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="written"):
+        check_writable(None, file)
+    with pytest.raises(FileError, match="written"), replaced_file(file):
+        pytest.fail("no work is begun")
+    assert not Path(os.devnull).is_file()
+
+
+def test_a_place_that_is_read_only_is_known_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere else
+    for check in (check_writable, check_folder, partial(check_replaceable, record="record.json")):
+        with pytest.raises(FileError, match="not writable"):
+            check(tmp_path / "made" / "here")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_of_rust_gives_an_error_of_the_system(folder):
+    with pytest.raises(OSError, match="No space left") as caught, replaced_when_complete(folder):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert caught.value.errno == errno.ENOSPC
+    assert contents(folder) == []
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.integers())))

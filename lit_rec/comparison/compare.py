@@ -24,7 +24,7 @@ from lit_rec.comparison.pictures import metric_bars, pair_cosine_histograms, spe
 from lit_rec.data.dataset import EvaluationQueries, padded
 from lit_rec.encoders import TorchEncoder
 from lit_rec.errors import ModelFolderError, SettingError
-from lit_rec.files import read_json, write_json
+from lit_rec.files import check_folder, check_writable, read_json, write_json
 from lit_rec.metrics.bootstrap import Difference, paired_difference
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, per_query
@@ -126,6 +126,9 @@ def compare(
     Raises:
         SettingError: no queries, or a sample of none.
     """
+    check_writable(json)
+    if pictures is not None:
+        check_folder(pictures)
     base = base_model or recorded_base_model(model_dir)
     sample = draw_sample(folder, split, sample_queries, seed)
     untrained, trained = (TorchEncoder(local_model(name), device=device) for name in (base, model_dir))
@@ -145,7 +148,6 @@ def compare(
     }
     Console().print(terminal_tables(report))
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
         write_json(json, report, indent=2)
     if pictures is not None:
         draw(report, measured, pictures, seed)

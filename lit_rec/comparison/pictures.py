@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
 from numpy.typing import NDArray
 
+from lit_rec.files import replaced_file
+
 Floats = NDArray[np.float32]
 
 # Okabe and Ito, Color Universal Design (2008): told apart by colour-blind readers too.
@@ -92,5 +94,5 @@ def _tidy(axes: Axes) -> None:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=120)
+    with replaced_file(file) as unfinished:
+        figure.savefig(unfinished, dpi=120, format="png")

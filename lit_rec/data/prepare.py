@@ -23,8 +23,8 @@ from lit_rec.data.sources import complete_journey, instacart, synthetic
 from lit_rec.data.tables import Tables
 from lit_rec.data.targets import Targets, choose_targets
 from lit_rec.errors import ProcessedFolderError
-from lit_rec.files import replaced_when_complete, sha256_of_file, write_json
-from lit_rec.processed import ProcessedFolder, content_hashes
+from lit_rec.files import check_replaceable, replaced_when_complete, sha256_of_file, write_json
+from lit_rec.processed import ProcessedFolder, content_hashes, missing_files
 from lit_rec.purchases import concatenated_ranges, starts
 from lit_rec.schema import Split
 from lit_rec.text import context_string, product_text
@@ -87,13 +87,17 @@ def prepare(
         InputError: the raw files cannot be used; every problem is reported.
         ProcessedFolderError: a folder of that name was made from other input.
         SettingError: the synthetic data in ``data_dir`` are of another size or seed.
+        FileError: the folder cannot be written, or holds something that is not ours.
     """
+    folder = output_dir / settings.folder_name(source)
+    if not overwrite and (folder / schema.PARAMS).is_file():
+        _ = ProcessedFolder(folder).params  # says so where it is damaged
+    check_replaceable(folder, schema.PARAMS)
     if source == "instacart":
         data_dir = data_dir or Path("data")
     if source == "synthetic":
         data_dir = _made_up(data_dir, n_users, n_products, settings.seed)
     reader = complete_journey if source == "complete_journey" else instacart
-    folder = output_dir / settings.folder_name(source)
     fingerprint = {file.name: sha256_of_file(file) for file in reader.input_files(data_dir)}
     if not overwrite and _reusable(folder, settings, source, fingerprint):
         logger.info("%s already holds this; nothing to do (--overwrite true makes it anew)", folder)
@@ -144,7 +148,7 @@ def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, pro
     targets = choose_targets(histories, settings)
     counts = (len(histories.order_ids), len(histories.user_ids), len(targets.train), len(targets.eval))
     logger.info("%s orders of %s users: %s targets to train on, %s to evaluate on", *(f"{n:,}" for n in counts))
-    with replaced_when_complete(folder) as unfinished:
+    with replaced_when_complete(folder, schema.PARAMS) as unfinished:
         writer = _Writer(products, histories, settings, unfinished)
         record = {
             **provenance,
@@ -299,6 +303,9 @@ def _reusable(folder: Path, settings: PrepareSettings, source: SourceName, finge
         )
     if "n_train_users" not in record:
         logger.info("%s is of an older version, without %s: making it anew", folder, schema.TRAIN_HISTORY)
+        return False
+    if missing := missing_files(folder, record):
+        logger.info("%s lacks %s: making it anew", folder, ", ".join(missing[:5]))
         return False
     return True
 

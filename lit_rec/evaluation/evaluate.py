@@ -21,7 +21,7 @@ from lit_rec.evaluation.per_query_files import save_per_query
 from lit_rec.evaluation.pictures import draw
 from lit_rec.evaluation.report import Report, make_report, markdown, terminal_tables
 from lit_rec.evaluation.settings import ALL_BASELINES, EvaluationSettings
-from lit_rec.files import write_json
+from lit_rec.files import check_folder, check_writable, replaced_file, write_json
 from lit_rec.model_folder import processed_folder_of
 from lit_rec.pretrained import DEFAULT_BASE_MODEL
 from lit_rec.processed import ProcessedFolder, find_processed_folder
@@ -42,9 +42,13 @@ def evaluate(settings: EvaluationSettings, command: str = "") -> Report:
         command: as typed, for the report.
 
     Raises:
+        FileError: a result cannot be written where it is to go.
         SettingError: no queries, an unknown baseline, two methods of one name, or ``against`` is none of them.
         LitRecError: every method failed.
     """
+    check_writable(settings.json, settings.markdown, settings.per_query)
+    if settings.pictures_dir is not None:
+        check_folder(settings.pictures_dir)
     folder = processed_folder_of(settings.model_dir, settings.processed_dir)
     held_out = read_held_out(folder, None if settings.split == "all" else Split(settings.split))
     if not len(held_out):
@@ -152,13 +156,11 @@ class _Nothing:
 
 
 def _write(report: Report, results: Sequence[PerQuery], settings: EvaluationSettings) -> None:
-    for file in (settings.json, settings.markdown):
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
     if settings.json is not None:
         write_json(settings.json, report, indent=2)
     if settings.markdown is not None:
-        settings.markdown.write_text(markdown(report), encoding="utf-8")
+        with replaced_file(settings.markdown) as unfinished:
+            unfinished.write_text(markdown(report), encoding="utf-8")
     if settings.per_query is not None:
         save_per_query(settings.per_query, results)
     if settings.pictures_dir is not None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from lit_rec.errors import ProcessedFolderError, SettingError
 from lit_rec.evaluation.measure import PerQuery
+from lit_rec.files import replaced_file
 
 _METHOD, _QUERY_ID, _SHOWN = "method", "query_id", "shown_product_ids"
 _OF_QUERIES = ("n_orders", "basket_size", "repeat_share")
@@ -28,10 +29,8 @@ def save_per_query(file: Path, results: Sequence[PerQuery]) -> None:
     tables = [_table(result) for result in results]
     methods = [{name: getattr(result, name) for name in _OF_METHOD} for result in results]
     table = pa.concat_tables(tables).replace_schema_metadata({_METADATA: json.dumps(methods, default=list).encode()})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    pq.write_table(table, unfinished, compression="zstd")
-    unfinished.replace(file)
+    with replaced_file(file) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")
 
 
 def load_per_query(file: Path) -> list[PerQuery]:

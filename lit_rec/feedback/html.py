@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader
 from lit_rec.feedback import pictures
 from lit_rec.feedback.impressions import said
 from lit_rec.feedback.report import Report
+from lit_rec.files import replaced_file
 
 
 def write_page(file: Path, report: Report) -> None:
@@ -26,8 +27,8 @@ def write_page(file: Path, report: Report) -> None:
         rate_labels=pictures.RATE_LABELS,
         left_out=said(report["left_out"]),
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page, encoding="utf-8")
+    with replaced_file(file) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
 
 
 def _groups(report: Report) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from lit_rec.feedback.propensity import DEEPEST, Vector, examination_by_position
 from lit_rec.feedback.settings import PairSettings
 from lit_rec.feedback.store import FeedbackStore
 from lit_rec.feedback.tables import served_lists
-from lit_rec.files import replaced_when_complete, write_json
+from lit_rec.files import check_replaceable, replaced_when_complete, write_json
 from lit_rec.processed import ProcessedFolder, content_hashes
 from lit_rec.purchases import PastOrder, Request
 from lit_rec.recommender import context_of
@@ -62,8 +62,10 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
 
     Raises:
         FeedbackStoreError: there is no pair to be made.
+        FileError: the folder cannot be written, or holds something that is not ours.
     """
     since, until = span(settings.since, settings.until)
+    check_replaceable(output_dir, schema.FEEDBACK_PARAMS)
     table = read_products(store, since=since, until=until, include_page=settings.include_page)
     table = table.with_columns(pl.col("position").clip(upper_bound=DEEPEST))
     shown = table.filter(pl.col("shown_at").is_not_null() & pl.col("position").is_not_null())
@@ -102,7 +104,7 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
         "examination": examination[1:].round(4).tolist(),
         "attraction": round(attraction, 4),
     }
-    with replaced_when_complete(output_dir) as unfinished:
+    with replaced_when_complete(output_dir, schema.FEEDBACK_PARAMS) as unfinished:
         _write(unfinished, _POSITIVES, positives, weight / weight.mean(), anchors, folder.corpus)
         of_negatives = negative_weights(examination, attraction)[_positions(negatives, examination)]
         _write(unfinished, _NEGATIVES, negatives, of_negatives, anchors, folder.corpus)

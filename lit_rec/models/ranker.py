@@ -29,7 +29,8 @@ from lit_rec.features.explore import (
 )
 from lit_rec.features.repeat import REPEAT_FEATURES, repeat_features
 from lit_rec.features.statistics import ProductStatistics, aisles_of
-from lit_rec.files import read_json, write_json
+from lit_rec.files import replaced_file, sha256_of_file, write_json
+from lit_rec.model_folder import damaged_ranker, ranker_record
 from lit_rec.purchases import PurchaseHistories
 
 Floats = NDArray[np.float32]
@@ -194,20 +195,23 @@ class Ranker:
         return behind
 
     def save(self, folder: Path) -> None:
-        """Write ``ranker.safetensors`` and ``ranker.json`` into a model folder."""
+        """Write ``ranker.json`` and ``ranker.safetensors`` into a model folder.
+
+        The record goes first: weights that a kill has left of before do not have the hash that it holds.
+        """
         arrays = {"statistics": self.statistics.columns, **self.co_purchases.arrays()}
         tensors = {f"catalogue.{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
         tensors |= {f"network.{name}": value for name, value in self.network.arrays.items()}
-        unfinished = folder / f".{schema.RANKER_WEIGHTS}.unfinished"
-        save_file(tensors, unfinished)
-        unfinished.replace(folder / schema.RANKER_WEIGHTS)
-        content = {
-            **self.record,
-            "repeat_features": REPEAT_FEATURES,
-            "explore_features": EXPLORE_FEATURES,
-            "product_ids": self.product_ids,
-        }
-        write_json(folder / schema.RANKER, content, indent=None)
+        with replaced_file(folder / schema.RANKER_WEIGHTS) as unfinished:
+            save_file(tensors, unfinished)
+            content = {
+                **self.record,
+                "weights_sha256": sha256_of_file(unfinished),
+                "repeat_features": REPEAT_FEATURES,
+                "explore_features": EXPLORE_FEATURES,
+                "product_ids": self.product_ids,
+            }
+            write_json(folder / schema.RANKER, content, indent=None)
 
     @classmethod
     def load(cls, folder: Path, corpus: Mapping[str, str], embeddings: Floats) -> Self:
@@ -223,7 +227,7 @@ class Ranker:
             ModelFolderError: it was written by another version, or is damaged.
         """
         try:
-            record = read_json(folder / schema.RANKER)
+            record = ranker_record(folder)
             if tuple(record["repeat_features"]) != REPEAT_FEATURES:
                 raise KeyError("other repeat features")
             if tuple(record["explore_features"]) != EXPLORE_FEATURES:
@@ -237,9 +241,10 @@ class Ranker:
             if not len(ranker.product_ids) == len(statistics.columns) == len(ranker.co_purchases.popularity):
                 raise ValueError("the two files are of two catalogues")
             return ranker if ranker.product_ids == list(corpus) else ranker._of_catalogue(corpus, embeddings)
+        except ModelFolderError:
+            raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            why = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ModelFolderError(f"The ranker of {folder} cannot be loaded", why, "Run fit_ranker again") from error
+            raise damaged_ranker(folder, error) from error
 
     def _of_catalogue(self, corpus: Mapping[str, str], embeddings: Floats) -> Self:
         """The same ranker for another catalogue, or another order of it.

@@ -23,7 +23,14 @@ from typing import Any, Self
 from lit_rec import __version__, schema
 from lit_rec.encoders import is_static_folder, load_encoder
 from lit_rec.errors import ModelFolderError, SettingError
-from lit_rec.files import read_json, replaced_when_complete, sha256_of_file, sha256_of_texts, write_json
+from lit_rec.files import (
+    is_as_written,
+    read_json,
+    replaced_when_complete,
+    sha256_of_files,
+    sha256_of_texts,
+    write_json,
+)
 from lit_rec.index import load_or_build
 from lit_rec.packaging.source import source_sha256
 from lit_rec.recommender import Recommender, read_corpus
@@ -73,7 +80,7 @@ class Bundle:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"{MANIFEST}: {type(error).__name__}: {error}"
             raise ModelFolderError(f"No bundle at {folder}", why, "Write one with the verb package") from error
-        changed = [name for name, written in hashes.items() if not _is_as_written(folder / name, written)]
+        changed = [name for name, written in hashes.items() if not is_as_written(folder / name, written)]
         if changed:
             raise ModelFolderError(
                 f"The bundle {folder} is damaged", f"missing or changed: {', '.join(changed[:5])}", "Package it again"
@@ -154,10 +161,11 @@ def write_bundle(
         NotPreparedError: there is no corpus.
         ProcessedFolderError: the corpus is something else.
         SettingError: the back end is not one for this model, or the name is none.
+        FileError: the folder cannot be written, or holds something that is not ours.
     """
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise SettingError("name must be of letters, digits, dots, dashes and underscores", repr(name))
-    with replaced_when_complete(output_dir) as unfinished:
+    with replaced_when_complete(output_dir, MANIFEST) as unfinished:
         read_corpus(corpus)  # says what is wrong with it, before anything takes time
         _copy_model(model_dir, unfinished / MODEL, backend)
         shutil.copyfile(corpus, unfinished / CORPUS)
@@ -171,8 +179,7 @@ def write_bundle(
             (unfinished / MODEL / schema.ONNX / schema.ONNX_GRAPH).unlink()
         if shoppers:
             write_json(unfinished / SHOPPERS, shoppers)
-        files = sorted(file for file in unfinished.rglob("*") if file.is_file())
-        hashes = {file.relative_to(unfinished).as_posix(): sha256_of_file(file) for file in files}
+        hashes = sha256_of_files(unfinished)
         content = sha256_of_texts([text for item in hashes.items() for text in item])
         manifest = {
             "model_version": f"{name}-{content[:_VERSION_DIGITS]}",
@@ -200,7 +207,3 @@ def _copy_model(model_dir: Path, to: Path, backend: Backend) -> None:
         for file in to.glob(pattern):
             if file.name != schema.RANKER_WEIGHTS:
                 file.unlink()
-
-
-def _is_as_written(file: Path, sha256: str) -> bool:
-    return file.is_file() and sha256_of_file(file) == sha256

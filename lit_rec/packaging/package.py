@@ -11,8 +11,9 @@ from pathlib import Path
 
 from lit_rec import schema
 from lit_rec.errors import LitRecError, ModelFolderError, NotPreparedError, SettingError
-from lit_rec.model_folder import recorded_metrics
-from lit_rec.packaging.bundle import Bundle, write_bundle
+from lit_rec.files import check_replaceable
+from lit_rec.model_folder import check_files, recorded_metrics
+from lit_rec.packaging.bundle import MANIFEST, Bundle, write_bundle
 from lit_rec.packaging.shoppers import held_out_shoppers
 from lit_rec.pretrained import local_model
 from lit_rec.processed import ProcessedFolder
@@ -66,6 +67,7 @@ def package(
 
     Raises:
         LitRecError: the bento could not be built.
+        FileError: the output folder cannot be written, or holds something that is not ours.
         ModelFolderError: the model cannot be loaded, or records no metrics.
         NotPreparedError: there is no corpus.
         SettingError: a setting is out of its range.
@@ -77,7 +79,10 @@ def package(
     if build and output_dir is None and not (_REPOSITORY / schema.BENTO_FILE).is_file():
         found = f"there is no {_REPOSITORY / schema.BENTO_FILE}"
         raise SettingError("A bento is built from a clone of the repository", found, "Run there, or pass --build false")
+    if output_dir is not None:
+        check_replaceable(output_dir, MANIFEST)
     folder = local_model(model_dir)
+    check_files(folder)
     metrics = _metrics(folder, allow_unmeasured)
     called = name or _name_of(Path(model_dir))
     shoppers = _shoppers(corpus, n_shoppers)

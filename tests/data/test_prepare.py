@@ -19,9 +19,9 @@ from lit_rec.data.purchase_files import read_eval_histories
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.split import split_users
 from lit_rec.data.tables import Tables
-from lit_rec.errors import InputError, NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.errors import FileError, InputError, NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.files import read_json, write_json
-from lit_rec.processed import ProcessedFolder, find_processed_folder
+from lit_rec.processed import ProcessedFolder, content_hashes, find_processed_folder
 
 ROLLING = PrepareSettings(eval_frac=0.4, targets="rolling")
 HISTORIES = ("train_history", "eval_history")
@@ -569,3 +569,31 @@ def test_made_up_shoppers_of_another_size_or_seed_are_others(tmp_path, monkeypat
     assert "Using the shoppers in data/synthetic_u30_p60_s2" in caplog.text
     with pytest.raises(SettingError, match=r"holds n_users 30, n_products 60, seed 2"):
         prepare("synthetic", Path("data/synthetic_u30_p60_s2"), Path("out"), settings, n_users=31, n_products=60)
+
+
+# --- what is in the place ---
+
+
+def test_what_is_not_ours_is_refused_before_the_input_is_read(raw_dir, tmp_path):
+    folder = tmp_path / PrepareSettings().folder_name("instacart")
+    folder.mkdir()
+    (folder / "notes.txt").touch()
+    with pytest.raises(FileError, match=r"it holds notes\.txt, which would be lost"):
+        prepare("instacart", tmp_path / "no such folder", tmp_path, PrepareSettings(), overwrite=True)
+    assert [file.name for file in folder.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("lost", ["eval_corpus.json", "train_dataset", "eval_history/state.json"])
+def test_a_record_is_not_believed_where_its_files_are_gone(lost, processed_dir, raw_dir, tmp_path, caplog):
+    folder = shutil.copytree(processed_dir, tmp_path / processed_dir.name)
+    whole = content_hashes(folder)
+    shutil.rmtree(folder / lost) if (folder / lost).is_dir() else (folder / lost).unlink()
+    settings = PrepareSettings(targets="rolling", eval_frac=0.5)
+    with caplog.at_level("INFO", "lit_rec"):
+        assert prepare("instacart", raw_dir, tmp_path, settings) == folder
+    assert f"lacks {lost}" in caplog.text
+    assert content_hashes(folder) == whole
+    caplog.clear()
+    with caplog.at_level("INFO", "lit_rec"):
+        prepare("instacart", raw_dir, tmp_path, settings)
+    assert "already holds this" in caplog.text

@@ -5,7 +5,7 @@ import pytest
 from datasets import load_from_disk
 
 from lit_rec import schema
-from lit_rec.errors import FeedbackStoreError
+from lit_rec.errors import FeedbackStoreError, FileError
 from lit_rec.feedback.events import PAGE, FeedbackEvent
 from lit_rec.feedback.settings import PairSettings
 from lit_rec.feedback.store import FeedbackStore, ServedList, url_of
@@ -278,3 +278,11 @@ def test_a_history_is_written_in_the_form_that_the_folder_trains_on(sqlite_store
     to_pairs(sqlite_store, other, tmp_path / "pairs", PairSettings())
     (row,) = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
     assert row["anchor"] == f"[+6d w0h0] {product_name(folder.corpus[b])}. Next: +3d w4h0"
+
+
+def test_a_folder_with_anything_else_in_it_is_refused_before_the_feedback_is_read(folder, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "feedback.db").write_text("events")
+    with pytest.raises(FileError, match=r"it holds feedback\.db, which would be lost"):
+        to_pairs(None, folder, tmp_path / "data", PairSettings())
+    assert (tmp_path / "data" / "feedback.db").read_text() == "events"

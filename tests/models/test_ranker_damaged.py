@@ -1,6 +1,7 @@
 """Files of a ranker that are damaged in ways of their own: each is one error that says what to do."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from lit_rec import schema
 from lit_rec.errors import ModelFolderError
 from lit_rec.features.explore import CoPurchases
 from lit_rec.features.statistics import ProductStatistics, aisles_of
+from lit_rec.model_folder import ranker_record
 from lit_rec.models.ranker import Ranker
 from lit_rec.models.ranker_network import RankerNetwork
 from lit_rec.text import product_text
@@ -50,6 +52,12 @@ def with_record(change):
     return damage
 
 
+def weights_of_another_training(folder):
+    """As a kill leaves them between the two files."""
+    tensors = load_file(folder / schema.RANKER_WEIGHTS)
+    save_file(tensors | {"network.log_scale": tensors["network.log_scale"] + 1}, folder / schema.RANKER_WEIGHTS)
+
+
 def truncate(folder):
     content = (folder / schema.RANKER_WEIGHTS).read_bytes()
     (folder / schema.RANKER_WEIGHTS).write_bytes(content[: len(content) // 2])
@@ -59,6 +67,8 @@ def truncate(folder):
     "damage",
     [
         pytest.param(lambda folder: (folder / schema.RANKER_WEIGHTS).unlink(), id="no weights"),
+        pytest.param(weights_of_another_training, id="weights of another training"),
+        pytest.param(lambda folder: (folder / schema.RANKER).unlink(), id="no record"),
         pytest.param(truncate, id="half of the weights"),
         pytest.param(without_tensor("network.log_scale"), id="a weight is missing"),
         pytest.param(without_tensor("catalogue.statistics"), id="no statistics"),
@@ -103,3 +113,29 @@ def test_a_catalogue_of_fewer_products_is_scored_too(saved, build):
 def test_a_catalogue_without_any_product_of_its_own_is_an_error(saved):
     with pytest.raises(ModelFolderError, match="knows no product of this catalogue"):
         Ranker.load(saved, {f"x{row}": text for row, text in enumerate(CORPUS.values())}, ALIKE)
+
+
+def test_a_kill_between_the_two_files_is_noticed(saved, build, monkeypatch):
+    """The record goes first: an old one without a hash is never left beside new weights."""
+    record = json.loads((saved / schema.RANKER).read_text(encoding="utf-8"))
+    del record["weights_sha256"]  # as an older version wrote it
+    (saved / schema.RANKER).write_text(json.dumps(record), encoding="utf-8")
+    ranker = Ranker.load(saved, CORPUS, ALIKE)
+    ranker.network.arrays["log_scale"][...] += 1
+
+    replace = Path.replace
+
+    def killed(unfinished, place):
+        if place.name == schema.RANKER_WEIGHTS:
+            raise KeyboardInterrupt
+        return replace(unfinished, place)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ranker.save(saved)
+    with pytest.raises(ModelFolderError, match=r"ranker\.safetensors is not what ranker\.json was written with"):
+        ranker_record(saved)
+
+
+def test_its_weights_can_be_read_by_others(saved):
+    assert (saved / schema.RANKER_WEIGHTS).stat().st_mode == (saved / schema.RANKER).stat().st_mode

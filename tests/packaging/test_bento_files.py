@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import yaml
+from bentoml._internal.bento.build_config import BentoPathSpec
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -42,3 +44,25 @@ def test_an_image_holds_nothing_that_its_back_end_does_not_need(backend, forbidd
 def test_torch_is_the_one_for_the_cpu():
     version = next(iter(requirements_of(REQUIREMENTS / "torch.txt")["torch"].specifier)).version
     assert version.endswith("+cpu")
+
+
+def test_a_model_store_in_the_repository_is_no_part_of_a_bento():
+    """As BentoML matches the patterns when it builds; its paths begin with the folder that it builds in."""
+    build = yaml.safe_load((ROOT / "bentofile.yaml").read_text(encoding="utf-8"))
+    specs = BentoPathSpec(build["include"], [], str(ROOT))
+    for path in (
+        "lit_rec/schema.py",
+        "lit_rec/service/static/index.html",
+        "bento/service.py",
+        "bento/requirements/onnx.txt",
+    ):
+        assert (ROOT / path).is_file() or "static" in path
+        assert specs.includes(path), path
+    for home in ("bentoml_home", "deploy/store"):
+        for path in (
+            "models/lit_rec/x7/model/model.safetensors",
+            "bentos/lit_rec/x7/src/lit_rec/schema.py",
+            "bento/a.py",
+        ):
+            assert not specs.includes(f"{home}/{path}"), path
+    assert not specs.includes("./README.md")

@@ -9,7 +9,8 @@ import pytest
 
 from lit_rec import schema
 from lit_rec.cli import main
-from lit_rec.errors import LitRecError, ModelFolderError, NotPreparedError, SettingError
+from lit_rec.errors import FileError, LitRecError, ModelFolderError, NotPreparedError, SettingError
+from lit_rec.files import sha256_of_file
 from lit_rec.packaging.bundle import Bundle
 from lit_rec.packaging.package import package
 
@@ -127,3 +128,31 @@ def test_a_bento_that_cannot_be_built_takes_its_model_along(measured, processed_
         package(measured, processed_dir / schema.EVAL_CORPUS, n_shoppers=0)
     assert tags[0].startswith("lit_rec:")
     assert models_in(store) == []
+
+
+def test_a_folder_that_is_no_bundle_is_refused_before_any_work(measured, processed_dir):
+    before = sorted(processed_dir.rglob("*"))
+    for model_dir in (measured, "no such model"):
+        with pytest.raises(FileError, match="which would be lost"):
+            package(model_dir, processed_dir / schema.EVAL_CORPUS, output_dir=processed_dir)
+    assert sorted(processed_dir.rglob("*")) == before
+
+
+def test_a_model_whose_weights_are_not_those_of_its_export_is_refused(measured, processed_dir, tmp_path):
+    record = json.loads((measured / schema.MODEL_RECORD).read_text())
+    record["sha256"] = {name: sha256_of_file(measured / name) for name in ("model.safetensors", "modules.json")}
+    (measured / schema.MODEL_RECORD).write_text(json.dumps(record))
+    package(measured, processed_dir / schema.EVAL_CORPUS, n_shoppers=0, output_dir=tmp_path / "bundle")
+    weights = bytearray((measured / "model.safetensors").read_bytes())
+    weights[-64:] = bytes(64)
+    (measured / "model.safetensors").write_bytes(weights)
+    with pytest.raises(ModelFolderError, match=r"missing or changed since export: model\.safetensors"):
+        package(measured, processed_dir / schema.EVAL_CORPUS, n_shoppers=0, output_dir=tmp_path / "bundle")
+
+
+def test_a_ranker_whose_two_files_are_of_two_trainings_is_refused(measured, processed_dir, tmp_path):
+    (measured / schema.RANKER_WEIGHTS).write_bytes(b"new weights")
+    (measured / schema.RANKER).write_text(json.dumps({"weights_sha256": "of the old ones", "metrics": {}}))
+    with pytest.raises(ModelFolderError, match=r"The ranker of .* cannot be loaded"):
+        package(measured, processed_dir / schema.EVAL_CORPUS, n_shoppers=0, output_dir=tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
