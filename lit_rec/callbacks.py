@@ -145,7 +145,13 @@ class RetrievalEvaluation(Callback):
             for run_logger in trainer.loggers:
                 run_logger.log_metrics({f"val/{name}": value for name, value in values.items()}, step=0)
             return
-        label = f"epoch {trainer.current_epoch}"
+        epoch = trainer.current_epoch
+        if trainer.state.fn == TrainerFn.VALIDATING:  # the trainer has no epochs then
+            epoch, self.results = (
+                getattr(pl_module, "checkpoint_epoch", None),
+                {},
+            )  # nor are its training's results ours
+        label = UNTRAINED if epoch is None else f"epoch {epoch}"
         self._keep(trainer, label if label not in self.results else f"{label}, step {trainer.global_step}", values)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=trainer.world_size > 1)
         self._log_samples(trainer)
@@ -201,7 +207,7 @@ class RetrievalEvaluation(Callback):
 
 
 class LearningCurve(Callback):
-    """Draws ``learning_curve.png`` into the run's folder after each evaluation.
+    """Draws ``learning_curve.png`` into the run's folder after each evaluation, and says each epoch's loss.
 
     Args:
         evaluation: whose results to draw.
@@ -210,6 +216,7 @@ class LearningCurve(Callback):
     def __init__(self, evaluation: RetrievalEvaluation) -> None:
         self.evaluation = evaluation
         self.losses: list[tuple[int, float]] = []
+        self._loss_of_epoch, self._n_batches = torch.zeros(()), 0
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to draw the whole curve."""
@@ -232,10 +239,28 @@ class LearningCurve(Callback):
         last_step = self.losses[-1][0] if self.losses else 0
         if step % _STEPS_PER_POINT == 0 and step != last_step:
             self.losses.append((step, float(outputs["loss"]) * trainer.accumulate_grad_batches))
+        loss = outputs["loss"].detach()  # a number of it now would wait for the device
+        self._loss_of_epoch, self._n_batches = self._loss_of_epoch.to(loss.device) + loss, self._n_batches + 1
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say the mean loss of the epoch."""
+        if trainer.is_global_zero and self._n_batches:
+            loss = float(self._loss_of_epoch) / self._n_batches * trainer.accumulate_grad_batches
+            logger.info("epoch %s: mean training loss %.4f", trainer.current_epoch, loss)
+        self._loss_of_epoch, self._n_batches = torch.zeros(()), 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw what is known so far."""
-        if trainer.is_global_zero and trainer.state.fn == TrainerFn.FITTING and not _is_a_try(trainer):
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._draw(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the loss of a run without validation."""
+        if not self.evaluation.results:
+            self._draw(trainer)
+
+    def _draw(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero and not _is_a_try(trainer):
             file = Path(trainer.default_root_dir) / "learning_curve.png"
             learning_curve(file, self.losses, list(self.evaluation.results.values()))
             for run_logger in trainer.loggers:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from numpy.typing import NDArray
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
@@ -263,6 +263,18 @@ def assemble(
     )
 
 
+class _Passes(Callback):
+    """A line a pass, where there is no progress bar."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        losses = [
+            f"{name.removeprefix('train/').removesuffix('_loss_epoch')} {value:.4f}"
+            for name, value in trainer.callback_metrics.items()
+            if name.endswith("_epoch")
+        ]
+        logger.info("pass %s of %s: loss %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(losses))
+
+
 def train(module: RankerModule, examples: Examples, settings: RankerSettings) -> None:
     """Train a module on all candidates of all targets.
 
@@ -275,6 +287,7 @@ def train(module: RankerModule, examples: Examples, settings: RankerSettings) ->
         np.zeros(len(examples), dtype=np.int64), settings.batch_size, seed=settings.seed, by_length=False
     )
     loader: DataLoader[Any] = DataLoader(examples, sampler=sampler, batch_size=None, num_workers=0)
+    has_bar = sys.stderr.isatty()
     trainer = Trainer(
         accelerator="cpu",  # networks this small are no work for a GPU
         devices=1,
@@ -283,7 +296,8 @@ def train(module: RankerModule, examples: Examples, settings: RankerSettings) ->
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
+        enable_progress_bar=has_bar,
+        callbacks=[] if has_bar else [_Passes()],
         use_distributed_sampler=False,
     )
     trainer.fit(module, loader)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lit_rec.files import read_json
-from lit_rec.text import product_name
+from lit_rec.text import product_name, wrapped
 
 if TYPE_CHECKING:
     from lit_rec.recommender import Recommendation  # seconds to import
@@ -19,6 +19,7 @@ VALIDATION_TITLE = "Validation queries, whole catalogue"
 TEST_TITLE = "Test queries, whole catalogue"
 
 _MAX_COLUMNS = 6
+_COLUMNS_WIDTH = 57  # of a terminal of 80, beside the names of metrics
 HEADLINE_METRICS = (
     "ndcg@10",
     "recall@10",
@@ -45,6 +46,7 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], title: str) -> Tab
     table = Table(title=escape(title), title_justify="left")
     table.add_column("")
     for label in labels:
+        label = wrapped(label, max(_COLUMNS_WIDTH // len(labels) - 3, 8))
         table.add_column(escape(label), justify="right", overflow="fold")
     for name in _SHOWN:
         values = [results[label].get(name, nan) for label in labels]

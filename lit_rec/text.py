@@ -227,3 +227,17 @@ def _time_tag(order: Order) -> str:
     when = f"w{order.order_dow}h{order.order_hour_of_day}"
     gap = order.days_since_prior_order
     return when if gap is None else f"+{int(gap)}d {when}"
+
+
+def wrapped(name: str, width: int) -> str:
+    r"""A name or a path as a cell of a table, broken after a word where it is longer than ``width``.
+
+    >>> wrapped("models/recency_frequency", 16)
+    'models/recency_\nfrequency'
+    """
+    lines = [""]
+    for word in re.findall(r"[^\\/_ -]*[\\/_ -]*", name):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(lines)

@@ -168,9 +168,14 @@ def test_at_most_so_many_targets_are_taken(build):
 
 
 @pytest.mark.usefixtures("metrics")
-def test_the_verbs_train_it_evaluate_it_and_say_why(model_dir, processed_dir, capsys):
+def test_the_verbs_train_it_evaluate_it_and_say_why(model_dir, processed_dir, capsys, caplog):
+    caplog.set_level("INFO", "lit_rec")
     folder = ["--processed_dir", str(processed_dir), "--model_dir", str(model_dir)]
     main(["fit_ranker", *folder, "--hidden_size", "8", "--n_members", "1", "--max_epochs", "9"])
+    passes = [message for message in caplog.messages if message.startswith("pass ")]
+    assert [words.partition(":")[0] for words in passes] == [f"pass {n} of 9" for n in range(1, 10)]
+    first, last = (float(words.split()[words.split().index("repeat") + 1].rstrip(",")) for words in passes[::8])
+    assert last < first
     report = main(["evaluate", *folder, "--baselines", "popularity", "--split", "all", "--n_resamples", "20"])
     assert set(report["methods"]) == {str(model_dir), f"{model_dir}, text alone", "popularity"}
     assert report["methods"][str(model_dir)]["ndcg@10"] > 0

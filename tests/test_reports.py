@@ -79,6 +79,16 @@ def test_nothing_measured():
     assert cells(metrics_table({}, "none")) == {}
 
 
+def test_80_columns_break_no_label_within_a_word():
+    labels = ["untrained sentence-transformers/all-MiniLM-L6-v2", "models/quickstart/checkpoints/best.ckpt"]
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(metrics_table({label: {"explore_recall@100": 0.1} for label in labels}, ""))
+    words = capture.get().replace("│", " ").replace("┃", " ").split()
+    whole = {"sentence-", "transformers/all-MiniLM-", "L6-v2", "models/quickstart/", "checkpoints/best.ckpt"}
+    assert whole <= set(words)
+
+
 def test_labels_and_titles_are_no_markup():
     printed = drawn(metrics_table({"models/[red]/best.ckpt": {"ndcg@10": 0.1}}, "of [bold]these[/bold]"))
     assert "models/[red]/best.ckpt" in printed

@@ -143,6 +143,7 @@ def test_the_best_checkpoint_is_that_of_the_best_epoch(whole_run: TrainingCLI, b
     words = ["--ckpt_path", str(checkpoints / "best.ckpt"), "--output_dir", str(whole_run.output_dir / "validated")]
     validated = main(["validate", *of_validate(base), *words])
     assert validated.trainer.callback_metrics["val/ndcg@10"].item() == pytest.approx(results[best]["ndcg@10"], abs=1e-6)
+    assert list(validated.evaluation.results) == [best]  # it names the checkpoint's epoch, not the trainer's
     assert "ndcg@10" in capsys.readouterr().out
 
 
@@ -241,12 +242,19 @@ def test_a_part_of_the_catalogue_is_not_evaluated_as_if_it_were_all(base: list[s
 
 
 @pytest.mark.filterwarnings("ignore:`ModelCheckpoint.monitor='val/ndcg@10'.` could not find the monitored key")
-def test_the_overfit_preset_lowers_the_loss_on_a_config_that_stops_early(base: list[str], tmp_path: Path) -> None:
+def test_the_overfit_preset_lowers_the_loss_on_a_config_that_stops_early(
+    base: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "lit_rec")
     words = ["--config", "configs/complete_journey.yaml", "--config", "configs/presets/overfit.yaml", *base]
     main(["fit", *words, "--trainer.max_epochs", "12", "--output_dir", str(tmp_path)])
     (metrics,) = tmp_path.glob("logs/*/metrics.csv")
     losses = [float(row["train/loss"]) for row in csv.DictReader(metrics.read_text().splitlines()) if row["train/loss"]]
     assert losses[-1] < losses[0] / 2
+    steps = len(losses) // 12
+    means = [float(line.rpartition(" ")[2]) for line in caplog.messages if "mean training loss" in line]
+    assert means == pytest.approx([sum(losses[e * steps : (e + 1) * steps]) / steps for e in range(12)], abs=1e-4)
+    assert (tmp_path / "learning_curve.png").stat().st_size > 10_000
 
 
 def test_early_stopping(base: list[str], tmp_path: Path) -> None:

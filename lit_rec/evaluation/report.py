@@ -16,6 +16,7 @@ from lit_rec.errors import SettingError
 from lit_rec.evaluation.measure import PerQuery
 from lit_rec.evaluation.slices import TITLES, sliced
 from lit_rec.metrics.bootstrap import LEVEL, N_RESAMPLES, percentile_intervals, resampled_means
+from lit_rec.text import wrapped
 
 HEADLINE_METRICS = (
     "ndcg@10",
@@ -36,7 +37,15 @@ HEADLINE_METRICS = (
 SLICED_METRIC = "ndcg@10"
 
 _CHOOSES = "ndcg@10"  # the baseline to be compared with
-_COLUMNS = ("recall@10", "accuracy@10", "repeat_recall@10", "explore_part_recall@100", "coverage@10")
+_COLUMNS = (
+    "recall@10",
+    "accuracy@10",
+    "repeat_recall@10",
+    "explore_recall@100",
+    "explore_part_recall@100",
+    "coverage@10",
+)
+_NAME_WIDTH = 19  # that of the longest baseline; the widest table leaves little more in a terminal of 80 columns
 _EXPLORE_METRIC = "explore_part_recall@100"
 _COSTS = {"ms_per_query": "{:,.2f}", "fit_seconds": "{:,.1f}", "peak_gb": "{:,.2f}"}
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "sentence-transformers")
@@ -230,9 +239,8 @@ def _with_interval(report: Report, metric: str) -> tuple[list[str], _Rows]:
 
 def _means(report: Report) -> tuple[list[str], _Rows]:
     methods = report["methods"]
-    return ["", *map(_spaced, _COLUMNS)], [
-        [name, *(_cell(methods[name].get(metric)) for metric in _COLUMNS)] for name in _by_ndcg(report)
-    ]
+    header = ["", *(_spaced(metric).replace(" ", "\n") for metric in _COLUMNS)]  # as narrow as it can be
+    return header, [[name, *(_cell(methods[name].get(metric)) for metric in _COLUMNS)] for name in _by_ndcg(report)]
 
 
 def _spaced(metric: str) -> str:
@@ -310,11 +318,11 @@ def _markdown_table(header: Sequence[str], rows: _Rows) -> str:
 def _rich_table(title: str, header: Sequence[str], rows: _Rows) -> Table:
     table = Table(title=escape(title), title_justify="left", padding=(0, 0, 0, 1))
     for column, name in enumerate(header):
-        has_intervals = any("[" in row[column] for row in rows[:2]) and column > 0  # long method names give way to them
+        is_whole = column == 0 or any("[" in row[column] for row in rows[:2])  # the other headers give way
         justify: Literal["right", "left"] = "right" if column else "left"
-        table.add_column(escape(name), justify=justify, overflow="fold", no_wrap=has_intervals)
+        table.add_column(escape(name), justify=justify, overflow="fold", no_wrap=is_whole)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(escape(wrapped(row[0], _NAME_WIDTH)), *map(escape, row[1:]))
     return table
 
 

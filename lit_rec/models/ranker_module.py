@@ -77,7 +77,7 @@ class RankerModule(LightningModule):
         n_members = len(repeat_scores)
         for name, value in losses.items():
             shown = value.detach() / (1 if name == "merged" else n_members)
-            self.log(f"train/{name}_loss", shown, prog_bar=True, batch_size=n_targets)
+            self.log(f"train/{name}_loss", shown, prog_bar=True, on_epoch=True, batch_size=n_targets)
         return torch.stack(list(losses.values())).sum()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

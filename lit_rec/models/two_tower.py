@@ -84,6 +84,7 @@ class TwoTower(LightningModule):
         if not 0 <= warmup_frac <= 1:
             raise SettingError("warmup_frac must be a share between 0 and 1", f"got {warmup_frac}")
         self.save_hyperparameters()
+        self.checkpoint_epoch: int | None = None
         self.encoder = TextEncoder(
             base_model,
             kind=encoder,
@@ -151,6 +152,7 @@ class TwoTower(LightningModule):
                 f"the content of base_model {base_model!r} or of phrases_from {phrases!r} differs from the training's",
                 "Bring back what it was trained with",
             )
+        self.checkpoint_epoch = checkpoint["epoch"]
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Embeddings of a batch of products or queries; callbacks make metrics of them."""

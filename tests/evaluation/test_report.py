@@ -124,3 +124,17 @@ def test_the_terminal_shows_whole_numbers_whatever_the_name(results, width):
     found = report["differences"]["model"]["ndcg@10"]
     assert f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]*" in printed
     assert max(map(len, printed.splitlines())) <= width
+
+
+def test_80_columns_show_every_metric_and_break_no_name_within_a_word(results):
+    names = ["item_item_reference", "models/instacart_sample/final (text alone)", "personal_frequency"]
+    results = [replace(result, method=name) for result, name in zip(results, names, strict=True)]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(terminal_tables(make_report(results, n_resamples=50)))
+    printed = console.export_text()
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
+    assert {row[0] for row in rows} == {*names[::2], "models/instacart_", "sample/final (text", "alone)"}
+    further = printed.partition("Further means")[2].partition("┡")[0]
+    columns = zip(*(line.split("┃")[1:-1] for line in further.splitlines() if line.startswith("┃")), strict=True)
+    header = [" ".join(" ".join(column).split()) for column in columns]
+    assert {"repeat recall @10", "explore recall @100", "explore part recall @100", "coverage @10"} <= set(header)
