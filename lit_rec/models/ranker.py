@@ -220,7 +220,7 @@ class Ranker:
         Args:
             folder: a model folder.
             corpus: product id to text, in catalogue order. A product that the ranker was not trained on is taken for
-                the mean of those of its aisle whose texts are the most similar.
+                the mean of those of its aisle that are bought and whose texts are the most similar.
             embeddings: float32 ``(N, D)``, of length 1: of the texts.
 
         Raises:
@@ -260,8 +260,10 @@ class Ranker:
         new_place[row[known]] = np.flatnonzero(known)
         old = self.co_purchases
         aisle = aisles_of(list(corpus.values()))
-        newcomers, relatives = _relatives(known, aisle, embeddings)
         columns, popularity = self.statistics.columns[row], old.popularity[row]
+        newcomers = np.flatnonzero(~known)
+        sold = known & (popularity > 0)  # a new product is on sale, which not all of a catalogue is
+        relatives = _relatives(newcomers, sold if sold.any() else known, aisle, embeddings)
         columns[newcomers] = columns[relatives].mean(axis=1)
         popularity[newcomers] = np.expm1(np.log1p(popularity[relatives]).mean(axis=1))
         in_catalogue = new_place[old.pool] >= 0
@@ -287,23 +289,22 @@ class Ranker:
 
 
 def _relatives(
-    known: NDArray[np.bool_], aisle: NDArray[np.int32], embeddings: Floats
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The products that are not known, ``(U,)``, and the known ones of their aisle most similar to each, ``(U, K)``.
+    newcomers: NDArray[np.int64], others: NDArray[np.bool_], aisle: NDArray[np.int32], embeddings: Floats
+) -> NDArray[np.int64]:
+    """int64 ``(U, K)``: of other products the most similar ones of each newcomer's aisle.
 
-    Of an aisle with fewer than K known products, those of the whole catalogue are taken.
+    Of an aisle that has fewer than K of them, those of the whole catalogue are taken.
     """
-    n = min(_RELATIVES, int(known.sum()))
-    newcomers = np.flatnonzero(~known)
+    n = min(_RELATIVES, int(others.sum()))
     relatives = np.empty((len(newcomers), n), dtype=np.int64)
     for number in np.unique(aisle[newcomers]):
-        of_aisle = np.flatnonzero(known & (aisle == number))
-        among = of_aisle if len(of_aisle) >= n else np.flatnonzero(known)
+        of_aisle = np.flatnonzero(others & (aisle == number))
+        among = of_aisle if len(of_aisle) >= n else np.flatnonzero(others)
         rows = np.flatnonzero(aisle[newcomers] == number)
         for some in np.split(rows, range(_NEWCOMERS_AT_A_TIME, len(rows), _NEWCOMERS_AT_A_TIME)):
             similarity = embeddings[newcomers[some]] @ embeddings[among].T
             relatives[some] = among[np.argpartition(-similarity, n - 1, axis=1)[:, :n]]
-    return newcomers, relatives
+    return relatives
 
 
 def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
