@@ -37,7 +37,6 @@ Floats = NDArray[np.float32]
 
 LIMIT = 5.0  # standard deviations
 LINEAR_LAYERS = (0, 3, 6)  # of a member; the others have no weights
-_BEHIND = 1e6
 _RELATIVES = 5  # known products that a new one is taken for the mean of
 _NEWCOMERS_AT_A_TIME = 256  # each holds a number for every product
 
@@ -175,24 +174,28 @@ class Ranker:
         Args:
             histories: of a few shoppers: N numbers are held for each.
         """
-        scores = np.tile(self._behind, (len(histories), 1))
+        scores = np.full((len(histories), len(self.product_ids)), np.inf, dtype=np.float32)
+        is_behind = np.ones_like(scores, dtype=np.bool_)
         candidates = Candidates.of(histories, len(self.product_ids))
         company = Company.of(histories, self.co_purchases)
         new = explore_candidates(histories, company, self.co_purchases, self.statistics)
         if len(candidates):
             features = repeat_features(histories, candidates, company, self.statistics, self.co_purchases)
             scores[candidates.query, candidates.product] = self.network.repeat(features)
+            is_behind[candidates.query, candidates.product] = False
         if len(new.query):
             explore = self.network.explore(new.features)
             scores[new.query, new.product] = self.network.comparable(explore, new.query, shopper_features(histories))
-        return scores
+            is_behind[new.query, new.product] = False
+        last = scores.min(axis=1, initial=np.inf, keepdims=True)
+        last[np.isinf(last)] = 0  # of nobody: there is no candidate
+        return np.where(is_behind, last - 2 + self._by_popularity, scores)
 
     @cached_property
-    def _behind(self) -> Floats:
-        """``(N,)``: scores of what is no candidate. Places, not counts: float32 holds no fractions there."""
-        places = np.unique(self.co_purchases.popularity, return_inverse=True)[1]
-        behind: Floats = (-_BEHIND + places).astype(np.float32)
-        return behind
+    def _by_popularity(self) -> Floats:
+        """``(N,)``, from 0 to below 1: the order of what is no candidate. Places, for few products have many counts."""
+        counts, places = np.unique(self.co_purchases.popularity, return_inverse=True)
+        return (places / len(counts)).astype(np.float32)
 
     def save(self, folder: Path) -> None:
         """Write ``ranker.json`` and ``ranker.safetensors`` into a model folder.

@@ -1,6 +1,7 @@
 """Scores of the whole catalogue, files and back, other catalogues."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,8 +44,22 @@ def test_the_whole_catalogue_is_scored_candidates_in_front_and_the_rest_by_popul
         bought = histories.distinct_products(shopper)
         others = np.setdiff1d(never, bought)  # nobody bought them: no candidates of anyone
         assert (scores[shopper, bought] > scores[shopper, others].max()).all()
-    behind = scores[0, scores[0] < -1e5]
-    assert (np.diff(behind[np.argsort(popularity[scores[0] < -1e5], kind="stable")]) >= 0).all()
+
+
+def test_what_is_not_looked_at_closely_comes_right_behind_the_rest_by_popularity(ranker, histories):
+    co_purchases = replace(
+        ranker.co_purchases, pool=ranker.co_purchases.pool[:3], cosine=ranker.co_purchases.cosine[:, :3]
+    )
+    few = replace(ranker, co_purchases=co_purchases)
+    popularity = co_purchases.popularity
+    for shopper, scores in enumerate(few.scores(histories)):
+        candidates = np.union1d(co_purchases.pool, histories.distinct_products(shopper))
+        behind = np.setdiff1d(np.arange(N), candidates)
+        last = scores[candidates].min()
+        assert (scores[behind] < last).all()
+        assert (scores[behind] >= last - 2 - 1e-5).all(), "a score that can be shown beside the others"
+        by_popularity = behind[np.argsort(popularity[behind], kind="stable")]
+        assert ((np.diff(scores[by_popularity]) > 0) == (np.diff(popularity[by_popularity]) > 0)).all()
 
 
 def test_a_shopper_is_scored_alike_alone_and_among_others(ranker, histories):
@@ -101,7 +116,8 @@ def test_a_new_product_is_taken_for_the_mean_of_the_most_similar_ones_of_its_ais
         of_similar = rules[name][:, np.flatnonzero(np.isin(pool, similar + 1))].sum(axis=1) / len(similar)
         np.testing.assert_allclose(rules[name][:, -1], of_similar, atol=1e-5)
     scores = other.scores(shoppers)
-    assert (scores[:, 0] > -1e5).all(), "it is among those that are looked at closely"
+    known = np.flatnonzero(ranker.co_purchases.popularity == 0) + 1
+    assert (scores[:, 0] > scores[:, known].min(axis=1)).all(), "it is among those that are looked at closely"
     some_aisle = with_a_twin(ranker, tmp_path, of, 77)  # of which nothing is known
     assert some_aisle.co_purchases.popularity[0] > 0
 
