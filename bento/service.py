@@ -1,15 +1,19 @@
 """The service as BentoML serves it: in this repository, from a built bento, and in a container.
 
-A built bento brings its bundle; in the repository the newest one that was packaged is served, unless ``MODEL_DIR`` and
-``CORPUS_PATH`` (or ``BUNDLE``, or ``ARMS``) say what is. All settings: ``docs/settings.md``.
+A built bento brings its bundle; in the repository the newest one that was packaged is served, unless
+``LIT_REC_MODEL_DIR`` and ``LIT_REC_CORPUS_PATH`` (or ``LIT_REC_BUNDLE``, or ``LIT_REC_ARMS``) say what is. All
+settings: ``docs/settings.md``.
 """
 
+import asyncio
 import os
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bentoml
+import uvicorn.config
 from bentoml.exceptions import BentoMLConfigException
 
 from bento.image import bundle_tag, check_source, serving_image
@@ -18,44 +22,56 @@ from lit_rec.errors import SettingError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from lit_rec.service.settings import ServiceSettings
 
+# Before numpy is imported. One thread of its own for each thread that ranks: more would only wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # uvicorn believes 127.0.0.1 whatever it says of the caller's address; limits go by that address.
 os.environ.setdefault("FORWARDED_ALLOW_IPS", "none")
 # With it prometheus_client would keep counters in files, one more thing to write for a container that may not.
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
+# BentoML makes the server, and lets nobody choose its protocol.
+uvicorn.config.HTTP_PROTOCOLS["auto"] = "lit_rec.service.connections:LimitedProtocol"
+
 _TAG = bundle_tag()
 _FOLDER = "LIT_REC_FOLDER"  # that `bentoml serve` was said in; a worker of a built bento starts inside the bento
-_NAMES_OF_MODELS = ("BUNDLE", "MODEL_DIR", "ARMS")
+_NAMES_OF_MODELS = [f"{prefix}{name}" for prefix in ("LIT_REC_", "") for name in ("BUNDLE", "MODEL_DIR", "ARMS")]
 
 
 def _settings() -> "ServiceSettings":
     from lit_rec.service.settings import load_settings  # not needed by a build
 
     if _TAG is not None and not any(os.environ.get(name) for name in _NAMES_OF_MODELS):
-        os.environ["BUNDLE"] = bentoml.models.get(_TAG).path
+        os.environ["LIT_REC_BUNDLE"] = bentoml.models.get(_TAG).path
     try:
         return load_settings()
     except SettingError as error:
         raise BentoMLConfigException(str(error)) from error
 
 
-class _WholeApp:
-    """Answers every path: BentoML would answer those that a mounted FastAPI does not know, in a form of its own."""
+class _OursAlone:
+    """Has our app answer every path: BentoML would answer some itself, past keys and limits, in a form of its own."""
 
     app: "FastAPI"
 
+    def __init__(self, bentos: "ASGIApp") -> None:
+        self._bentos = bentos
+
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        await self.app(scope, receive, send)
+        await (self._bentos if scope["type"] == "lifespan" else self.app)(scope, receive, send)
 
 
-_whole_app = _WholeApp()
+async def _end_with_parent() -> None:
+    """A worker whose parent was killed would serve old code, and keep the port from a new one."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
+    signal.raise_signal(signal.SIGTERM)
 
 
-@bentoml.asgi_app(_whole_app, path="/")
 @bentoml.service(
     name=schema.BENTO_NAME,
     image=serving_image(_TAG),
@@ -83,17 +99,23 @@ class LitRec:
     async def start(self) -> None:
         """Open the store, and load the models in the background."""
         from lit_rec.service.app import create_app
+        from lit_rec.service.connections import LimitedProtocol, allow_all_descriptors
 
         os.chdir(os.environ.get(_FOLDER, "."))  # for .env, and for files that settings name
-        _whole_app.app = create_app(_settings())
+        settings = _settings()
+        allow_all_descriptors()
+        LimitedProtocol.max_connections = settings.max_connections
+        LimitedProtocol.header_timeout_seconds = settings.header_timeout_seconds
+        _OursAlone.app = create_app(settings)
         self._running = AsyncExitStack()
-        await self._running.enter_async_context(_whole_app.app.router.lifespan_context(_whole_app.app))
+        await self._running.enter_async_context(_OursAlone.app.router.lifespan_context(_OursAlone.app))
+        self._watch = asyncio.create_task(_end_with_parent())
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Finish what waits."""
+        self._watch.cancel()
         await self._running.aclose()
 
-    def __is_ready__(self) -> bool:
-        state = _whole_app.app.state
-        return state.engine.is_ready and not state.is_draining
+
+LitRec.add_asgi_middleware(_OursAlone)

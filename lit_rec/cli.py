@@ -228,8 +228,8 @@ def package(
         name: first part of the model version; by default the model folder's name.
         n_shoppers: held-out shoppers of the processed folder, which the service then knows as demo-1 and so on.
         build: build a bento; false leaves it at the BentoML model.
-        output_dir: write a plain folder instead, for BUNDLE or ARMS of the service; no BentoML is then needed. An older
-            bundle there is replaced; a folder that holds anything else is left alone.
+        output_dir: write a plain folder instead, for LIT_REC_BUNDLE or LIT_REC_ARMS of the service; no BentoML is then
+            needed. An older bundle there is replaced; a folder that holds anything else is left alone.
         allow_unmeasured: package a model that records no metrics too.
 
     Returns:
@@ -249,7 +249,7 @@ def package(
     )
     logger.info("Packaged %s", made.model_version)
     if output_dir is not None:
-        _say_next(f"BUNDLE={output_dir} bentoml serve")
+        _say_next(f"LIT_REC_BUNDLE={output_dir} bentoml serve")
         return str(output_dir)
     if made.bento_tag is None:
         _say_next(f"bentoml models get {made.model_tag}", "bentoml serve", "bentoml build")

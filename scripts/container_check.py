@@ -109,7 +109,7 @@ def check(image: str, port: int) -> dict[str, Any]:
     """Run an image and measure it."""
     url = f"http://127.0.0.1:{port}"
     limits = ["--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"]
-    writable = ["--tmpfs", "/tmp", "-e", "BENTOML_HOME=/tmp/bentoml", "-e", "FEEDBACK_DB_PATH=/tmp/feedback.db"]
+    writable = ["--tmpfs", "/tmp", "-e", "BENTOML_HOME=/tmp/bentoml", "-e", "LIT_REC_FEEDBACK_DB_PATH=/tmp/feedback.db"]
     container = podman("create", "--read-only", *writable, *limits, "-p", f"{port}:3000", image)
     try:
         podman("start", container)

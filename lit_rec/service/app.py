@@ -10,12 +10,16 @@ from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 from fastapi_offline import FastAPIOffline
 
 from lit_rec import __version__
 from lit_rec.feedback.store import url_of
 from lit_rec.service import collecting
+from lit_rec.service.bodies import Bodies
 from lit_rec.service.collecting import add_feedback
 from lit_rec.service.contract import Health, Ready
 from lit_rec.service.engine import Engine
@@ -24,7 +28,7 @@ from lit_rec.service.limits import Keys, RateLimits
 from lit_rec.service.logs import configure_logging, restore_logging
 from lit_rec.service.middleware import METRICS, Gate
 from lit_rec.service.monitoring import CONTENT_TYPE_PLAIN_0_0_4, Monitoring
-from lit_rec.service.recommending import add_recommend
+from lit_rec.service.recommending import RECOMMEND, add_recommend, check_room
 from lit_rec.service.recording import Recorder
 from lit_rec.service.settings import ServiceSettings
 from lit_rec.service.store_access import StoreAccess
@@ -74,9 +78,23 @@ def create_app(settings: ServiceSettings, engine: Engine | None = None) -> FastA
         keys=Keys([key.get_secret_value() for key in settings.api_key]),
         metrics_keys=Keys([settings.metrics_key.get_secret_value()] if settings.metrics_key else []),
         rate_limits=state.rate_limits,
-        max_body_bytes=settings.max_body_bytes,
-        body_timeout_seconds=settings.body_timeout_seconds,
+        check_load=lambda route: check_room(app) if route == RECOMMEND else None,
+        bodies=Bodies(
+            monitoring,
+            max_body_bytes=settings.max_body_bytes,
+            max_held_bytes=settings.max_held_bytes,
+            timeout_seconds=settings.body_timeout_seconds,
+            origins=settings.cors_origins,
+        ),
     )
+    if settings.cors_origins:  # outermost, so that a page of another site can read refusals too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        )
     return app
 
 
@@ -89,11 +107,18 @@ def _documented_app(settings: ServiceSettings) -> FastAPI:
     }
     if not settings.serve_docs:
         return FastAPI(**about, openapi_url=None)
-    app = FastAPIOffline(**about, static_url="/docs-static")
+    app = FastAPIOffline(docs_url=None, redoc_url=None, **about, static_url="/docs-static")
+    _add_docs(app)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                servers=[{"url": "."}],  # wherever this document is, below a proxy's prefix too
+            )
             components = schema["components"]
             components["schemas"] |= collecting.SCHEMAS
             components["securitySchemes"] = {
@@ -107,6 +132,31 @@ def _documented_app(settings: ServiceSettings) -> FastAPI:
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend it
     return app
+
+
+def _add_docs(app: FastAPI) -> None:
+    """Pages whose addresses are relative, so that they may live below a proxy's prefix; nothing from elsewhere."""
+    favicon = "docs-static/favicon.png"
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=app.title,
+            swagger_js_url="docs-static/swagger-ui-bundle.js",
+            swagger_css_url="docs-static/swagger-ui.css",
+            swagger_favicon_url=favicon,
+        )
+
+    @app.get("/redoc", include_in_schema=False)
+    async def redoc() -> HTMLResponse:
+        return get_redoc_html(
+            openapi_url="openapi.json",
+            title=app.title,
+            redoc_js_url="docs-static/redoc.standalone.js",
+            redoc_favicon_url=favicon,
+            with_google_fonts=False,
+        )
 
 
 def _add_probes(app: FastAPI) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
@@ -15,10 +16,20 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 _STOP = None
+_SHARE_OF_THE_NEWEST = 0.2  # batch, in the estimate of what an item takes
 
 
 class OverloadedError(Exception):
-    """Too many wait already, or this one waited too long."""
+    """Too many wait already, or this one waited too long.
+
+    Args:
+        why: for people.
+        retry_after: seconds until there may be room.
+    """
+
+    def __init__(self, why: str, retry_after: float = 1.0) -> None:
+        super().__init__(why)
+        self.retry_after = retry_after
 
 
 class BatchingQueue(Generic[In, Out]):
@@ -45,6 +56,7 @@ class BatchingQueue(Generic[In, Out]):
         self._make_work, self._max_batch_size = make_work, max_batch_size
         self._items: queue.Queue[tuple[In, Future[Out]] | None] = queue.Queue(max_waiting)
         self._started: list[Future[None]] = [Future() for _ in range(n_threads)]
+        self._seconds_each = 0.0
         self._closing = threading.Lock()
         self._is_closed = False
         self._threads = [
@@ -67,6 +79,23 @@ class BatchingQueue(Generic[In, Out]):
     def n_waiting(self) -> int:
         """Items that wait for a thread."""
         return self._items.qsize()
+
+    @property
+    def expected_wait(self) -> float:
+        """Seconds until a thread would take an item that came now, by what the newest items took."""
+        return self._items.qsize() * self._seconds_each / len(self._threads)
+
+    def check_room(self, deadline_seconds: float) -> None:
+        """Make sure that an item that came now would be done in time.
+
+        Raises:
+            OverloadedError: too many wait, or by all appearances it would wait too long.
+        """
+        wait = self.expected_wait
+        if self._items.full():
+            raise OverloadedError(f"{self._items.maxsize} wait already", wait)
+        if wait + self._seconds_each > deadline_seconds and self._items.qsize():
+            raise OverloadedError(f"it would not be done within {deadline_seconds:g} s", wait)
 
     def submit(self, item: In) -> "Future[Out]":
         """Put an item in line.
@@ -92,14 +121,15 @@ class BatchingQueue(Generic[In, Out]):
             deadline_seconds: given up after so long; where no thread has taken the item by then, none will.
 
         Raises:
-            OverloadedError: too many wait, or the deadline passed.
+            OverloadedError: too many wait, the deadline passed, or by all appearances will.
         """
+        self.check_room(deadline_seconds)
         future = self.submit(item)
         try:
             async with asyncio.timeout(deadline_seconds):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
-            raise OverloadedError(f"not done within {deadline_seconds:g} s") from None
+            raise OverloadedError(f"not done within {deadline_seconds:g} s", self.expected_wait) from None
 
     def close(self, timeout_seconds: float | None = None) -> None:
         """Take nothing new, finish what waits, and end the threads.
@@ -129,7 +159,11 @@ class BatchingQueue(Generic[In, Out]):
         while (batch := self._next_batch()) is not None:
             # A request that was given up meanwhile costs nothing more.
             if wanted := [(item, future) for item, future in batch if future.set_running_or_notify_cancel()]:
+                began = time.perf_counter()
                 _finish(work, wanted)
+                each = (time.perf_counter() - began) / len(wanted)
+                share = _SHARE_OF_THE_NEWEST if self._seconds_each else 1.0
+                self._seconds_each += share * (each - self._seconds_each)
 
     def _next_batch(self) -> list[tuple[In, Future[Out]]] | None:
         first = self._items.get()

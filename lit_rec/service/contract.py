@@ -1,9 +1,11 @@
 """What the service is asked and what it answers, as documented at ``/docs``."""
 
+from bisect import bisect_right
 from datetime import datetime
+from itertools import accumulate
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from lit_rec.feedback.events import FeedbackEvent, Storable
 from lit_rec.purchases import PastOrder, Request
@@ -11,6 +13,9 @@ from lit_rec.service.http_errors import FieldError
 
 MAX_CONTEXT = 10_000  # characters
 MAX_EVENTS = 500
+MAX_LINES = 5_000  # products of a history that are made use of, the newest
+
+TO_COME = ("days_since_prior_order", "order_dow", "order_hour_of_day")
 
 ProductId = Annotated[Storable, Field(max_length=256)]
 Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
@@ -20,6 +25,8 @@ Hour = Annotated[int, Field(ge=0, le=23)]
 
 class HistoryOrder(BaseModel):
     """One order of the past."""
+
+    model_config = ConfigDict(extra="forbid")
 
     product_ids: Annotated[list[ProductId], Field(max_length=500)] = Field(
         description="In the order they went into the cart; ids that the catalogue does not hold are left out."
@@ -33,10 +40,11 @@ class RecommendRequest(BaseModel):
     """Whom to recommend for: one of `user_context`, `history`, or a `user_id` that the service knows; or a `query`.
 
     Beside one of the other two, `user_id` says who asks: for the split of an experiment and for the store of what was
-    served.
+    served. When the order to come is goes with any of the three; a model without a ranker makes no use of it.
     """
 
     model_config = ConfigDict(
+        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"user_context": "[+7d w4h14] Organic Milk, Whole Wheat Bread.", "top_k": 10},
@@ -49,7 +57,7 @@ class RecommendRequest(BaseModel):
                     "explain": True,
                 },
             ]
-        }
+        },
     )
 
     user_context: Annotated[Storable, Field(max_length=MAX_CONTEXT)] | None = Field(
@@ -59,7 +67,9 @@ class RecommendRequest(BaseModel):
         None, description="Words to search for, alone or before the context."
     )
     history: Annotated[list[HistoryOrder], Field(max_length=1_000)] | None = Field(
-        None, description="Past orders, oldest first; none for a new shopper."
+        None,
+        description=f"Past orders, oldest first; none for a new shopper. Of very long ones the newest orders count, "
+        f"those of the newest {MAX_LINES:,} products.",
     )
     user_id: Annotated[Storable, Field(max_length=256)] | None = Field(None, description="Who asks.")
     days_since_prior_order: Days | None = Field(None, description="Days from the newest order to the one to come.")
@@ -70,6 +80,7 @@ class RecommendRequest(BaseModel):
         default_factory=list, description="Never recommend these."
     )
     explain: bool = Field(False, description="Say why each product is recommended.")
+    _lines_left_out: int = PrivateAttr(0)
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -77,7 +88,29 @@ class RecommendRequest(BaseModel):
             raise ValueError("history and user_context both say what was bought: send one of them")
         if self.history is not None and self.words is not None:
             raise ValueError("a query goes with a user_context or a user_id, or alone: leave the history out")
+        if self.words is not None and self.to_come:
+            raise ValueError(f"a query is answered by its words alone: leave out {', '.join(self.to_come)}")
         return self
+
+    @model_validator(mode="after")
+    def _newest_lines(self) -> Self:
+        """Before anything is made of them: a hundred thousand lines would hold up everybody else."""
+        if self.history:
+            ends = list(accumulate(len(order.product_ids) for order in reversed(self.history)))
+            n_kept = bisect_right(ends, MAX_LINES)
+            self._lines_left_out = ends[-1] - ends[n_kept - 1]
+            self.history = self.history[-n_kept:]
+        return self
+
+    @property
+    def lines_left_out(self) -> int:
+        """Products of the history that do not count, for there are too many."""
+        return self._lines_left_out
+
+    @property
+    def to_come(self) -> dict[str, float]:
+        """What is said of the time of the order to come."""
+        return self.model_dump(include=set(TO_COME), exclude_none=True)
 
     @property
     def context(self) -> str | None:
@@ -90,11 +123,11 @@ class RecommendRequest(BaseModel):
         return self.query if self.query and self.query.strip() else None
 
     def past_orders(self) -> Request | None:
-        """The history as the recommender takes it."""
+        """The history as the recommender takes it, without the order to come."""
         if self.history is None:
             return None
         orders = [PastOrder(**order.model_dump()) for order in self.history]
-        return Request(orders, self.days_since_prior_order, self.order_dow, self.order_hour_of_day)
+        return Request(orders)
 
 
 class RecommendedProduct(BaseModel):
@@ -117,6 +150,13 @@ class Stats(BaseModel):
     top_score: float = Field(description="0 where nothing is recommended.")
     avg_score: float
     timestamp: datetime
+    history_products_left_out: int | None = Field(
+        None, description="Of a very long history: how many of the oldest did not count."
+    )
+    unknown_products: int | None = Field(
+        None, description="How many products of the history did not count, for the catalogue does not hold them."
+    )
+    unknown_product_ids: list[str] | None = Field(None, description="They, or some of them.")
 
 
 class RecommendResponse(BaseModel):

@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lit_rec import schema
 from lit_rec.encoders import TorchEncoder
@@ -23,7 +24,7 @@ from lit_rec.packaging.bundle import Bundle
 from lit_rec.pretrained import local_model
 from lit_rec.purchases import Queries, Request, histories_of
 from lit_rec.recommender import DEMO_QUERY, Recommendation, Recommender
-from lit_rec.service.batching import BatchingQueue
+from lit_rec.service.batching import BatchingQueue, OverloadedError
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.settings import ArmSettings, ServiceSettings
 from lit_rec.service.shoppers import ShopperStore
@@ -50,12 +51,14 @@ class Question:
         request: past orders.
         top_k: how many products, at least 1.
         exclude_product_ids: never recommend these.
+        to_come: what is said of the order to come beside that, by names of :class:`~lit_rec.purchases.Request`.
     """
 
     context: str | None = None
     request: Request | None = None
     top_k: int = 10
     exclude_product_ids: Collection[str] = ()
+    to_come: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Answer:
         way: ``history``: ranked without a pass of the text encoder; ``text``: with one.
         encode_ms: in the encoder, with the batch; 0 without one.
         rank_ms: ranking the catalogue.
+        unknown_product_ids: of the past orders, those that the catalogue does not hold.
     """
 
     recommendations: Sequence[Recommendation]
@@ -77,6 +81,7 @@ class Answer:
     way: Way
     encode_ms: float
     rank_ms: float
+    unknown_product_ids: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ class Arm:
         )
         self.ranking: BatchingQueue[_Task, _Ranked | None] = BatchingQueue(
             f"rank-{name}",
-            lambda: self._rank,
+            self._make_rank,
             n_threads=settings.ranking_threads,
             max_batch_size=_RANKED_TOGETHER,
             max_waiting=settings.max_waiting,
@@ -158,29 +163,36 @@ class Arm:
 
         Args:
             question: what is known of the shopper.
-            deadline_seconds: for each queue.
+            deadline_seconds: for all of it.
 
         Raises:
             OverloadedError: too many ask at once.
         """
+        end = time.monotonic() + deadline_seconds
         ranked = await self.ranking.run(_Task(question), deadline_seconds)
         if ranked is not None:
-            return Answer(ranked.recommendations, self.name, self.model_version, "history", 0.0, ranked.rank_ms)
-        encoded = await self.encoding.run(self._context(question), deadline_seconds)
-        ranked = await self.ranking.run(_Task(question, encoded.embedding), deadline_seconds)
+            return self._answer(question, ranked, "history", 0.0)
+        encoded = await self.encoding.run(self._context(question), end - time.monotonic())
+        ranked = await self.ranking.run(_Task(question, encoded.embedding), end - time.monotonic())
         assert ranked is not None, "its text is encoded"
-        return Answer(ranked.recommendations, self.name, self.model_version, "text", encoded.encode_ms, ranked.rank_ms)
+        return self._answer(question, ranked, "text", encoded.encode_ms)
 
     def close(self) -> None:
         """Finish what waits, and end the threads."""
         self.encoding.close()
         self.ranking.close()
 
+    def _answer(self, question: Question, ranked: _Ranked, way: Way, encode_ms: float) -> Answer:
+        orders = question.request.orders if question.request else ()
+        bought = dict.fromkeys(product_id for order in orders for product_id in order.product_ids)
+        unknown = [product_id for product_id in bought if product_id not in self.recommender.position]
+        return Answer(ranked.recommendations, self.name, self.model_version, way, encode_ms, ranked.rank_ms, unknown)
+
     def _rank(self, tasks: Sequence[_Task]) -> list[_Ranked | None]:
         """The rankings of a batch; None for those whose context has to be encoded first."""
         began = time.perf_counter()
         recommender = self.recommender
-        requests = [task.question.request or recommender.request_of(task.question.context or "") for task in tasks]
+        requests = [self._request(task.question) for task in tasks]
         contexts = [self._context(task.question) for task in tasks]
         queries = Queries(contexts, histories_of(requests, recommender.position))
         needs_text = recommender.needs_text(queries).tolist()
@@ -201,11 +213,21 @@ class Arm:
         took = _ms_since(began)
         return [None if answer is None else _Ranked(answer, took) for answer in found]
 
+    def _request(self, question: Question) -> Request:
+        request = question.request or self.recommender.request_of(question.context or "")
+        return replace(request, **question.to_come)
+
     def _context(self, question: Question) -> str:
         """What is encoded for a shopper where text is needed."""
         if question.context is not None:
             return question.context
         return self.recommender.context_of(question.request or Request())
+
+    def _make_rank(self) -> Callable[[Sequence[_Task]], list[_Ranked | None]]:
+        threadpool_limits(
+            1, "blas"
+        )  # of the process; as many as it likes, for each of several threads, wait for one another
+        return self._rank
 
     def _make_encode(self) -> Callable[[Sequence[str]], list[_Encoded]]:
         """Load and warm up in the encoding thread itself: a torch that another thread has warmed is slower."""
@@ -293,6 +315,22 @@ class Engine:
         digest = hashlib.sha256("\0".join([*self._names, sticky_key]).encode()).digest()
         place = int.from_bytes(digest[:8]) / 2**64
         return self.arms[self._names[min(bisect_right(self._shares, place), len(self._names) - 1)]]
+
+    def check_room(self) -> None:
+        """Make sure that there is an arm that could answer one more in time, before anything is known of who asks.
+
+        Raises:
+            OverloadedError: there is none.
+        """
+        full = []
+        for arm in self.arms.values():
+            try:
+                arm.ranking.check_room(self._settings.request_deadline_seconds)
+            except OverloadedError as error:
+                full.append(error)
+            else:
+                return
+        raise min(full, key=lambda error: error.retry_after)
 
     async def recommend(self, question: Question, sticky_key: str) -> Answer:
         """Rank the catalogue for a shopper, by the user's arm.

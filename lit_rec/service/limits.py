@@ -50,7 +50,9 @@ def _in_redis(url: str) -> tuple[Any, SlidingWindowCounterRateLimiter]:
     try:
         from redis.asyncio import ConnectionPool
     except ModuleNotFoundError as error:
-        raise SettingError("RATE_LIMIT_STORAGE needs a client of Redis", str(error), "pip install redis") from error
+        raise SettingError(
+            "LIT_REC_RATE_LIMIT_STORAGE needs a client of Redis", str(error), "pip install redis"
+        ) from error
     pool = ConnectionPool.from_url(url, socket_timeout=_REDIS_TIMEOUT, socket_connect_timeout=_REDIS_TIMEOUT)
     options: dict[str, Any] = {"connection_pool": pool}
     storage = RedisStorage(f"async+{url}", implementation="redispy", **options)

@@ -1,16 +1,16 @@
 """The gate before every route: request id, route, limits, keys and size, all before a body is parsed."""
 
-import asyncio
 import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lit_rec.service.bodies import Bodies, DisconnectedError, as_json
 from lit_rec.service.http_errors import ApiError, internal_error
 from lit_rec.service.limits import Keys, RateLimits
 from lit_rec.service.logs import request_id_of_context
@@ -40,8 +40,8 @@ class Gate:
         keys: of callers.
         metrics_keys: of ``/metrics``; none leaves it open.
         rate_limits: of a caller to a route.
-        max_body_bytes: of a request.
-        body_timeout_seconds: for a body to arrive.
+        check_load: raises an error where a route, by its template, has too much to do for one more request.
+        bodies: what reads them.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class Gate:
         keys: Keys,
         metrics_keys: Keys,
         rate_limits: RateLimits,
-        max_body_bytes: int,
-        body_timeout_seconds: float,
+        check_load: Callable[[str], None],
+        bodies: Bodies,
     ) -> None:
         self._app, self._routes, self._monitoring = app, routes, monitoring
         self._keys, self._metrics_keys, self._rate_limits = keys, metrics_keys, rate_limits
-        self._max_body_bytes, self._body_timeout_seconds = max_body_bytes, body_timeout_seconds
+        self._check_load, self._bodies = check_load, bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -68,11 +68,12 @@ class Gate:
         began = time.perf_counter()
         headers = Headers(scope=scope)
         token = request_id_of_context.set(_request_id(headers.get("x-request-id", "")))
-        route = self._route(scope)
+        asked = {**scope, "path": _path(scope), "method": "GET" if scope["method"] == "HEAD" else scope["method"]}
+        route = self._route(asked)
         answer = _Answer(send, request_id_of_context.get())
         try:
             with self._monitoring.in_progress.track_inprogress():
-                await self._answer(scope, receive, answer, headers, route)
+                await self._answer(asked, receive, answer, headers, route)
         finally:
             seconds = time.perf_counter() - began
             self._count(scope, route, answer.status, seconds)
@@ -81,9 +82,12 @@ class Gate:
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer", headers: Headers, route: str) -> None:
         try:
             await self._check_caller(scope, headers, route)
-            body = await self._read_body(receive, headers)
-            await self._app(scope, _replayed(body, receive), answer)
-        except _DisconnectedError:
+            self._check_load(route)
+            if route != _UNKNOWN and scope["method"] == "POST":
+                self._bodies.check_headers(headers)
+            async with self._bodies.read(headers, receive) as body:
+                await self._app(as_json(scope, body), _replayed(body, receive), answer)
+        except DisconnectedError:
             answer.status = 499
         except ApiError as error:
             await error.response()(scope, receive, answer)
@@ -118,31 +122,6 @@ class Gate:
             code, message = ("invalid_key", "This key is not accepted.") if sent else ("key_required", _KEY_REQUIRED)
             raise ApiError(401, code, message, headers={"WWW-Authenticate": "Bearer"})
 
-    async def _read_body(self, receive: Receive, headers: Headers) -> bytes:
-        length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._max_body_bytes:
-            raise self._too_large()
-        chunks, size = [], 0
-        try:
-            async with asyncio.timeout(self._body_timeout_seconds):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise _DisconnectedError
-                    chunks.append(message.get("body", b""))
-                    size += len(chunks[-1])
-                    if size > self._max_body_bytes:
-                        raise self._too_large()
-                    if not message.get("more_body", False):
-                        return b"".join(chunks)
-        except TimeoutError:
-            self._refuse("slow_body")
-            raise ApiError(408, "body_timeout", "The body did not arrive in time.") from None
-
-    def _too_large(self) -> ApiError:
-        self._refuse("size")
-        return ApiError(413, "body_too_large", f"A body may have at most {self._max_body_bytes:,} bytes.")
-
     def _refuse(self, reason: str) -> None:
         self._monitoring.refused.labels(reason).inc()
 
@@ -156,10 +135,6 @@ class Gate:
 
 
 _KEY_REQUIRED = "Send a key, as X-API-Key or as Authorization: Bearer."
-
-
-class _DisconnectedError(Exception):
-    """The caller left before the body was whole."""
 
 
 class _Answer:
@@ -182,6 +157,12 @@ class _Answer:
 
 def _request_id(sent: str) -> str:
     return sent if _REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
+
+
+def _path(scope: Scope) -> str:
+    """Without scheme and host, which proxies may send along with it."""
+    path: str = scope["path"]
+    return "/" + path.partition("://")[2].partition("/")[2] if "://" in path and path[0] != "/" else path
 
 
 def _template(route: BaseRoute) -> str:

@@ -14,12 +14,16 @@ from fastapi import FastAPI, Request
 from lit_rec.feedback.store import ServedList
 from lit_rec.purchases import Request as PastOrders
 from lit_rec.service.batching import OverloadedError
-from lit_rec.service.contract import RecommendedProduct, RecommendRequest, RecommendResponse, Stats
+from lit_rec.service.contract import TO_COME, RecommendedProduct, RecommendRequest, RecommendResponse, Stats
 from lit_rec.service.engine import Answer, Engine, NotReadyError, Question
 from lit_rec.service.http_errors import ApiError, ErrorBody
 from lit_rec.service.logs import request_id_of_context
 
 logger = logging.getLogger(__name__)
+
+_NAMED = 20  # unknown products of an answer
+
+RECOMMEND = "/recommend"
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorBody, "description": "No key, or one that is not accepted"},
@@ -38,7 +42,7 @@ def add_recommend(app: FastAPI) -> None:
     """Add the route."""
 
     @app.post(
-        "/recommend",
+        RECOMMEND,
         response_model_exclude_none=True,
         responses=_RECOMMEND_ERRORS,
         summary="The best products for a shopper",
@@ -59,7 +63,7 @@ def add_recommend(app: FastAPI) -> None:
         if answer.way == "text":
             monitoring.encode_seconds.observe(answer.encode_ms / 1_000)
         monitoring.by_arm.labels(answer.arm, answer.model_version, answer.way).inc()
-        response = _response(answer, body.explain, seconds * 1_000)
+        response = _response(answer, body, seconds * 1_000)
         if (recorder := request.app.state.recorder) is not None:
             recorder.record(_served(body, answer, response))
         logger.info(
@@ -79,19 +83,36 @@ def add_recommend(app: FastAPI) -> None:
 async def _answer(body: RecommendRequest, app: FastAPI) -> Answer:
     engine: Engine = app.state.engine
     if not engine.is_ready:
-        _refuse(app, "loading", "The models are not loaded yet.", retry_after=5)
+        _not_loaded(app, "The models are not loaded yet.")
     question = _question(body, app)
     try:
         return await engine.recommend(question, body.user_id or _hash(body) or request_id_of_context.get())
-    except OverloadedError:
-        _refuse(app, "overloaded", "Too many requests at once.", retry_after=1)
+    except OverloadedError as error:
+        raise _overloaded(app, error) from error
     except NotReadyError:
-        _refuse(app, "loading", "The models are not loaded.", retry_after=5)
+        _not_loaded(app, "The models are not loaded.")
 
 
-def _refuse(app: FastAPI, code: str, message: str, retry_after: float) -> NoReturn:
-    app.state.monitoring.refused.labels("overload" if code == "overloaded" else code).inc()
-    raise ApiError(503, code, message, retry_after=retry_after)
+def check_room(app: FastAPI) -> None:
+    """Refuse a call of /recommend that would only wait in vain, before its body is read.
+
+    Raises:
+        ApiError: it would.
+    """
+    try:
+        app.state.engine.check_room()
+    except OverloadedError as error:
+        raise _overloaded(app, error) from error
+
+
+def _overloaded(app: FastAPI, error: OverloadedError) -> ApiError:
+    app.state.monitoring.refused.labels("overload").inc()
+    return ApiError(503, "overloaded", "Too many requests at once.", retry_after=error.retry_after)
+
+
+def _not_loaded(app: FastAPI, message: str) -> NoReturn:
+    app.state.monitoring.refused.labels("loading").inc()
+    raise ApiError(503, "loading", message, retry_after=5)
 
 
 def _question(body: RecommendRequest, app: FastAPI) -> Question:
@@ -107,7 +128,7 @@ def _question(body: RecommendRequest, app: FastAPI) -> Question:
             raise ApiError(404, "unknown_user", message)
         message = "Send a user_context with a word in it, a history, a query, or a user_id that this service knows."
         raise ApiError(400, "nothing_to_recommend_for", message)
-    return Question(context, past_orders, body.top_k, body.exclude_product_ids)
+    return Question(context, past_orders, body.top_k, body.exclude_product_ids, body.to_come)
 
 
 def _hash(body: RecommendRequest) -> str | None:
@@ -125,8 +146,8 @@ def _text(body: RecommendRequest) -> str | None:
     return " ".join(filter(None, (body.words, body.context))) or None
 
 
-def _response(answer: Answer, explain: bool, latency_ms: float) -> RecommendResponse:
-    scores = [each.score for each in answer.recommendations]
+def _response(answer: Answer, body: RecommendRequest, latency_ms: float) -> RecommendResponse:
+    scores, unknown = [each.score for each in answer.recommendations], answer.unknown_product_ids
     return RecommendResponse(
         request_id=str(uuid.uuid4()),  # never the caller's: two answers of one id would be one in the store
         model_version=answer.model_version,
@@ -137,7 +158,7 @@ def _response(answer: Answer, explain: bool, latency_ms: float) -> RecommendResp
                 score=each.score,
                 product_text=each.product_text,
                 rank=rank,
-                reason=each.reason if explain else None,
+                reason=each.reason if body.explain else None,
             )
             for rank, each in enumerate(answer.recommendations, 1)
         ],
@@ -149,6 +170,9 @@ def _response(answer: Answer, explain: bool, latency_ms: float) -> RecommendResp
             top_score=scores[0] if scores else 0.0,
             avg_score=_mean(scores),
             timestamp=datetime.now(UTC),
+            history_products_left_out=body.lines_left_out or None,
+            unknown_products=len(unknown) or None,
+            unknown_product_ids=list(unknown[:_NAMED]) or None,
         ),
     )
 
@@ -160,7 +184,7 @@ def _mean(scores: Sequence[float]) -> float:
 def _served(body: RecommendRequest, answer: Answer, response: RecommendResponse) -> ServedList:
     history = None
     if body.history is not None:
-        to_come = body.model_dump(include={"days_since_prior_order", "order_dow", "order_hour_of_day"})
+        to_come = body.model_dump(include=set(TO_COME))
         history = {"orders": [order.model_dump() for order in body.history], **to_come}
     return ServedList(
         request_id=response.request_id,

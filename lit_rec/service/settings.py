@@ -4,17 +4,29 @@ import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import limits
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from lit_rec.errors import SettingError
+from lit_rec.service.bodies import ANY_ORIGIN
 from lit_rec.service.limits import IN_MEMORY
 
 SETTINGS_FILE = "LIT_REC_SETTINGS"
 """Environment variable that names the file of settings; without it, ``.env`` of the working folder."""
+
+PREFIX = "LIT_REC_"
+"""Of the variables; names without it are those of the reference, and may be another program's."""
 
 DEFAULT_ARM = "default"
 """Name of the arm where there is one model."""
@@ -53,21 +65,24 @@ class ArmSettings(BaseModel):
 
 
 class ServiceSettings(BaseSettings):
-    """All settings; each is an environment variable of the same name, or a line of the settings file.
+    """All settings; each is an environment variable ``LIT_REC_NAME``, or a line of the settings file.
 
     ``LIT_REC_SETTINGS`` names the file; else ``.env`` of the working folder is read where there is one. A variable wins
-    over the file. ``docs/settings.md`` is written from the descriptions below.
+    over the file. Names without the prefix are read too, where there is none with it. ``docs/settings.md`` is written
+    from the descriptions below.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, protected_namespaces=())
 
     bundle: Path | None = Field(None, description="Folder that `package` wrote: model, catalogue, index, shoppers.")
     model_dir: str | None = Field(
         None,
-        description="Model folder or hub id, with `CORPUS_PATH`; instead of a bundle.",
+        description="Model folder or hub id, with `LIT_REC_CORPUS_PATH`; instead of a bundle.",
         examples=["models/a/final"],
     )
-    corpus_path: Path | None = Field(None, description="Catalogue of `MODEL_DIR`: JSON file, product id to text.")
+    corpus_path: Path | None = Field(
+        None, description="Catalogue of `LIT_REC_MODEL_DIR`: JSON file, product id to text."
+    )
     arms: Annotated[dict[str, ArmSettings], NoDecode] = Field(
         default_factory=dict,
         description="Several models, split by user: JSON, name to `bundle` (or `model_dir`, `corpus_path`), `weight`.",
@@ -108,8 +123,25 @@ class ServiceSettings(BaseSettings):
         IN_MEMORY, description="Where they are counted: `memory://`, or `redis://host:6379` for several replicas."
     )
     max_body_bytes: int = Field(1_048_576, ge=1_024, description="Larger bodies are refused with 413.")
+    max_held_bytes: int = Field(
+        33_554_432,
+        ge=1_024,
+        description="Bodies of all requests that are being answered; beyond it, more are refused with 503.",
+    )
     body_timeout_seconds: float = Field(
         15.0, gt=0, allow_inf_nan=False, description="A body that takes longer to arrive is refused with 408."
+    )
+    max_connections: int = Field(
+        1_000, ge=1, description="Connections of the server; beyond it, the one that has asked least lately is closed."
+    )
+    header_timeout_seconds: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="A connection that takes longer to say what it wants is closed."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Web sites whose pages may call this service from a browser, separated by commas, or `*`; by "
+        "default none.",
+        examples=["https://shop.example"],
     )
 
     serve_page: bool = Field(True, description="Serve the page at `/`.")
@@ -127,10 +159,19 @@ class ServiceSettings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Of the JSON lines on stderr.")
 
-    @field_validator("api_key", mode="before")
+    @field_validator("api_key", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(key.strip() for key in value.split(",") if key.strip()) if isinstance(value, str) else value
+        return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if origin != ANY_ORIGIN and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}"):
+                raise ValueError(f"'{origin}' is no origin, as https://shop.example is: scheme and host, no path")
+        return value
 
     @field_validator(
         "metrics_key", "bundle", "model_dir", "corpus_path", "shoppers_path", "inference_device", mode="before"
@@ -177,11 +218,15 @@ class ServiceSettings(BaseSettings):
     def _names_one_model(self) -> Self:
         ways = [bool(self.bundle), bool(self.model_dir), bool(self.arms)]
         if sum(ways) > 1:
-            raise ValueError("BUNDLE, MODEL_DIR and ARMS are three ways to name a model: set one of them")
+            raise ValueError(
+                "LIT_REC_BUNDLE, LIT_REC_MODEL_DIR and LIT_REC_ARMS are three ways to name a model: set one of them"
+            )
         if not any(ways):
-            raise ValueError("no model is named: set BUNDLE, or MODEL_DIR and CORPUS_PATH, or ARMS")
+            raise ValueError(
+                "no model is named: set LIT_REC_BUNDLE, or LIT_REC_MODEL_DIR and LIT_REC_CORPUS_PATH, or LIT_REC_ARMS"
+            )
         if self.model_dir and self.corpus_path is None:
-            raise ValueError("MODEL_DIR needs CORPUS_PATH, the eval_corpus.json it recommends from")
+            raise ValueError("LIT_REC_MODEL_DIR needs LIT_REC_CORPUS_PATH, the eval_corpus.json it recommends from")
         return self
 
     def named_arms(self) -> dict[str, ArmSettings]:
@@ -201,8 +246,14 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, and that over the file."""
-        return init_settings, env_settings, dotenv_settings
+        """Arguments win over the environment, and that over the file; each name with the prefix over any without."""
+        assert isinstance(dotenv_settings, DotEnvSettingsSource), "pydantic-settings makes it so"
+        file = {"env_file": dotenv_settings.env_file, "env_file_encoding": dotenv_settings.env_file_encoding}
+        short = (
+            EnvSettingsSource(settings_cls, env_prefix=""),
+            DotEnvSettingsSource(settings_cls, env_prefix="", **file),
+        )
+        return init_settings, env_settings, dotenv_settings, *short
 
 
 def load_settings() -> ServiceSettings:
@@ -227,13 +278,15 @@ def load_settings() -> ServiceSettings:
 
 def _unknown(file: Path) -> list[str]:
     """Names in a file of ours alone that are no settings, as a misspelt one."""
-    return [name for name in dotenv_values(file) if name.lower() not in ServiceSettings.model_fields]
+    fields = ServiceSettings.model_fields
+    return [name for name in dotenv_values(file) if name.lower().removeprefix(PREFIX.lower()) not in fields]
 
 
 def _name(location: tuple[int | str, ...]) -> str:
     if not location:
         return ""
-    return ".".join([str(location[0]).upper(), *map(str, location[1:])]) + ": "
+    name = str(location[0]).upper().removeprefix(PREFIX)  # pydantic names the field or, of a variable, the variable
+    return ".".join([PREFIX + name, *map(str, location[1:])]) + ": "
 
 
 def _what(message: str) -> str:

@@ -66,7 +66,7 @@ def _read(file: Path) -> dict[str, Shopper]:
         raise ProcessedFolderError(
             f"{file} must map user ids to shoppers, or to context strings",
             f"{type(error).__name__}: {error}",
-            "Package the model again, or name another SHOPPERS_PATH",
+            "Package the model again, or name another LIT_REC_SHOPPERS_PATH",
         ) from error
 
 

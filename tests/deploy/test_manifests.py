@@ -7,7 +7,7 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from lit_rec.service.settings import ServiceSettings
+from lit_rec.service.settings import PREFIX, ServiceSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
@@ -83,7 +83,7 @@ def environment():
 
 @pytest.mark.parametrize("name", environment())
 def test_every_environment_variable_is_a_setting_or_a_librarys(name):
-    assert name.lower() in ServiceSettings.model_fields or name in NOT_OURS
+    assert name.removeprefix(PREFIX).lower() in ServiceSettings.model_fields or name in NOT_OURS
 
 
 def test_the_settings_are_ones_that_the_service_takes(monkeypatch, tmp_path):
@@ -95,7 +95,7 @@ def test_the_settings_are_ones_that_the_service_takes(monkeypatch, tmp_path):
 
 
 def test_keys_and_addresses_with_passwords_are_secret_and_the_secret_is_only_an_example():
-    secret = {"API_KEY", "METRICS_KEY", "FEEDBACK_DB_PATH", "RATE_LIMIT_STORAGE"}
+    secret = {"LIT_REC_API_KEY", "LIT_REC_METRICS_KEY", "LIT_REC_FEEDBACK_DB_PATH", "LIT_REC_RATE_LIMIT_STORAGE"}
     assert one("Secret")["stringData"].keys() == secret
     assert not secret & one("ConfigMap")["data"].keys()
     applied = [each["kind"] for file, each in OBJECTS if file.parent == DEPLOY / "kubernetes"]
@@ -105,7 +105,7 @@ def test_keys_and_addresses_with_passwords_are_secret_and_the_secret_is_only_an_
 
 
 def test_the_pod_is_given_the_time_that_draining_takes(tmp_path):
-    drain = float(one("ConfigMap")["data"]["DRAIN_SECONDS"])
+    drain = float(one("ConfigMap")["data"]["LIT_REC_DRAIN_SECONDS"])
     deadline = ServiceSettings(_env_file=None, bundle=tmp_path).request_deadline_seconds
     probe = CONTAINER["readinessProbe"]
     assert drain >= probe["periodSeconds"] * probe["failureThreshold"]
@@ -134,8 +134,8 @@ def test_the_network_policy_lets_the_service_reach_what_its_secret_names():
     allowed = {port["port"] for rule in one("NetworkPolicy")["spec"]["egress"] for port in rule["ports"]}
     addresses = one("Secret")["stringData"]
     assert {5432, 6379} <= allowed
-    assert ":5432/" in addresses["FEEDBACK_DB_PATH"]
-    assert addresses["RATE_LIMIT_STORAGE"].endswith(":6379")
+    assert ":5432/" in addresses["LIT_REC_FEEDBACK_DB_PATH"]
+    assert addresses["LIT_REC_RATE_LIMIT_STORAGE"].endswith(":6379")
     (port,) = [port for rule in one("NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]]
     assert port["port"] == CONTAINER["ports"][0]["containerPort"]
 

@@ -159,7 +159,7 @@ def shop(tiny_model, processed_dir, tmp_path):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "BENTOML_HOME": str(tmp_path / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
-        "FEEDBACK_DB_PATH": str(tmp_path / "feedback.db"),
+        "LIT_REC_FEEDBACK_DB_PATH": str(tmp_path / "feedback.db"),
     }
     corpus = processed_dir / schema.EVAL_CORPUS
     return lambda command: command.replace(MODEL, str(folder)).replace(CORPUS, str(corpus)), environment

@@ -52,6 +52,7 @@ def test_it_runs_from_prepare_to_feedback(require, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "default")
     for name in ("MODEL_DIR", "CORPUS_PATH", "ARMS", "API_KEY"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"LIT_REC_{name}", raising=False)
     client = NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOK.parent)}})
     client.execute()
     methods = json.loads((tmp_path / "results" / "tmp" / "walkthrough.json").read_text())["methods"]

@@ -63,7 +63,7 @@ def test_into_a_plain_folder(measured, processed_dir, tmp_path, capsys):
     bundle = Bundle.load(folder)
     assert bundle.manifest["model_version"].startswith("a-")
     assert bundle.shoppers_file is None, "a corpus by itself has no held-out shoppers"
-    assert f"BUNDLE={folder}" in capsys.readouterr().out
+    assert f"LIT_REC_BUNDLE={folder}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from lit_rec import schema
 from lit_rec.files import read_json, write_json
-from lit_rec.service.settings import SETTINGS_FILE, ServiceSettings
+from lit_rec.service.settings import PREFIX, SETTINGS_FILE, ServiceSettings
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,8 @@ def corpus(corpus_path):
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch, tmp_path_factory):
     for name in (SETTINGS_FILE, *ServiceSettings.model_fields):
-        monkeypatch.delenv(name.upper(), raising=False)
+        for prefix in ("", PREFIX):
+            monkeypatch.delenv(f"{prefix}{name.upper()}", raising=False)
 
 
 def settings_of(folder, tiny_model, corpus_path, **others):

@@ -160,8 +160,9 @@ def test_on_sigterm_it_says_so_and_finishes_what_it_has(tiny_model, corpus_path,
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {
-        "MODEL_DIR": str(tiny_model), "CORPUS_PATH": str(corpus_path), "DRAIN_SECONDS": "120", "SERVE_PAGE": "no",
-        "FEEDBACK_DB_PATH": str(tmp_path / "feedback.db"), "RATE_LIMIT": "off", "REQUEST_DEADLINE_SECONDS": "60",
+        "LIT_REC_MODEL_DIR": str(tiny_model), "LIT_REC_CORPUS_PATH": str(corpus_path), "LIT_REC_DRAIN_SECONDS": "120",
+        "LIT_REC_FEEDBACK_DB_PATH": str(tmp_path / "feedback.db"), "LIT_REC_RATE_LIMIT": "off",
+        "LIT_REC_SERVE_PAGE": "no", "LIT_REC_REQUEST_DEADLINE_SECONDS": "60",
     }  # fmt: skip
     command, url = [sys.executable, "-c", program, str(port)], f"http://127.0.0.1:{port}"
     with subprocess.Popen(

@@ -1,6 +1,7 @@
 """The queue before the threads: batches, bounds, deadlines, and an orderly end."""
 
 import asyncio
+import itertools
 import threading
 
 import pytest
@@ -78,6 +79,27 @@ def test_past_the_deadline_an_item_is_given_up_and_never_worked_on(make, held):
     held.go.set()
     assert queue.submit(2).result(10) == 4
     assert held.batches == [[0], [2]]
+
+
+def test_what_would_not_be_done_in_time_is_refused_at_once(make, held, monkeypatch):
+    monkeypatch.setattr("lit_rec.service.batching.time.perf_counter", itertools.count().__next__)  # a second a batch
+    queue = make(n_threads=1)
+    held.go.set()
+    queue.submit(0).result(10)
+    held.go.clear()
+    held.is_busy.clear()
+    queue.submit(1)
+    assert held.is_busy.wait(10)
+    queue.check_room(0.5)  # nobody waits: to try is the only way to know better
+    waiting = [queue.submit(2), queue.submit(3)]
+    assert queue.expected_wait == 2
+    queue.check_room(3)
+    with pytest.raises(OverloadedError, match=r"would not be done within 2\.5 s") as raised:
+        asyncio.run(queue.run(4, 2.5))
+    assert raised.value.retry_after == 2
+    held.go.set()
+    assert [each.result(10) for each in waiting] == [4, 6]
+    assert [4] not in held.batches
 
 
 def test_every_caller_of_a_batch_gets_its_error_and_the_thread_lives(make):

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.slow  # two processes of BentoML
 @pytest.fixture
 def environment(tiny_model, corpus_path, tmp_path):
     settings = {
-        "MODEL_DIR": str(tiny_model), "CORPUS_PATH": str(corpus_path), "BENTOML_HOME": str(tmp_path / "home"),
-        "FEEDBACK_DB_PATH": str(tmp_path / "feedback.db"), "BENTOML_DO_NOT_TRACK": "True",
+        "LIT_REC_MODEL_DIR": str(tiny_model), "LIT_REC_CORPUS_PATH": str(corpus_path),
+        "BENTOML_HOME": str(tmp_path / "home"),
+        "LIT_REC_FEEDBACK_DB_PATH": str(tmp_path / "feedback.db"), "BENTOML_DO_NOT_TRACK": "True",
     }  # fmt: skip
     return os.environ | settings
 
@@ -50,16 +51,16 @@ def served(environment, port, until):
 
 def test_wrong_settings_end_it_before_a_worker_starts(environment, port):
     ended = subprocess.run(
-        command(port), env=environment | {"RATE_LIMIT": "lots"}, cwd=ROOT, check=False, capture_output=True, text=True,
-        timeout=120,
+        command(port), env=environment | {"LIT_REC_RATE_LIMIT": "lots"}, cwd=ROOT, check=False,
+        capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert ended.returncode != 0
-    assert "RATE_LIMIT" in ended.stderr
+    assert "LIT_REC_RATE_LIMIT" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_the_whole_service_is_there_and_answers_in_one_form(environment, port, until):
-    with served(environment | {"RATE_LIMIT": "3/minute"}, port, until) as (url, process):
+    with served(environment | {"LIT_REC_RATE_LIMIT": "3/minute"}, port, until) as (url, process):
         answer = httpx.post(f"{url}/recommend", json={"user_context": "milk", "top_k": 2}, timeout=30)
         assert len(answer.json()["recommendations"]) == 2
         for path in ("/nowhere", "/docs.json"):  # the second is BentoML's own where an app leaves it room

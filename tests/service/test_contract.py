@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from lit_rec.service.contract import FeedbackBatch, RecommendRequest
+from lit_rec.service.contract import MAX_LINES, FeedbackBatch, RecommendRequest
 
 
 def test_by_default_ten_products_without_reasons_and_nothing_excluded():
@@ -25,6 +25,35 @@ def test_limits_are_part_of_the_contract():
 
 def test_a_blank_context_beside_a_history_says_nothing_else():
     assert RecommendRequest(user_context="", history=[]).past_orders().orders == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"user_contxt": "milk"},
+        {"user_context": "milk", "topk": 3},
+        {"history": [{"product_ids": ["1"], "days_ago": 3}]},
+    ],
+)
+def test_a_name_that_nobody_knows_is_refused_and_named(sent):
+    with pytest.raises(ValidationError, match=r"user_contxt|topk|days_ago"):
+        RecommendRequest(**sent)
+
+
+def test_of_a_very_long_history_the_newest_orders_count():
+    orders = [{"product_ids": [f"{order}-{line}" for line in range(100)]} for order in range(1_000)]
+    asked = RecommendRequest(history=orders)
+    assert asked.lines_left_out == 1_000 * 100 - MAX_LINES
+    assert [order.product_ids[0] for order in asked.past_orders().orders] == [f"{n}-0" for n in range(950, 1_000)]
+    just = RecommendRequest(history=orders[-MAX_LINES // 100 :])
+    assert (just.lines_left_out, len(just.history)) == (0, 50)
+    for empty in ([], [{"product_ids": []}]):
+        assert RecommendRequest(history=empty).lines_left_out == 0
+
+
+def test_a_query_has_no_order_to_come():
+    with pytest.raises(ValidationError, match="leave out order_dow"):
+        RecommendRequest(query="milk", order_dow=3)
 
 
 def test_an_order_keeps_a_float_where_days_are_not_whole():

@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from lit_rec import schema
 from lit_rec.encoders import TorchEncoder
@@ -66,6 +67,25 @@ def test_until_it_is_loaded_it_answers_nothing(engine):
         asyncio.run(one.recommend(Question("milk"), "u"))
     with pytest.raises(NotReadyError):
         _ = one.arms["default"].recommender
+
+
+def test_blas_gives_each_ranking_thread_one_core(engine, monkeypatch):
+    rank, of_blas = Recommender.rank, []
+
+    def looked_at(self, *arguments):
+        of_blas.extend(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+        return rank(self, *arguments)
+
+    as_many_as_it_likes = threading.Thread(target=threadpool_limits, args=(2, "blas"))
+    as_many_as_it_likes.start()
+    as_many_as_it_likes.join()
+    one = engine()
+    one.start()
+    assert one.wait(60) == "ready"
+    monkeypatch.setattr(Recommender, "rank", looked_at)
+    asyncio.run(one.recommend(Question("milk"), "u"))
+    assert of_blas
+    assert set(of_blas) == {1}
 
 
 def test_a_model_that_cannot_be_loaded_leaves_it_failed(engine, tmp_path, caplog):

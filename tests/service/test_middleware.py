@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from lit_rec.service.batching import OverloadedError
+
 BODY = {"user_context": "milk", "top_k": 1}
 
 
@@ -138,8 +140,8 @@ def test_a_large_body_is_refused_however_it_comes(serve):
         assert error_of(whole)["code"] == "body_too_large"
         chunked = httpx.post(f"{url}/recommend", content=iter([b"x" * 500] * 5))
         assert chunked.status_code == 413
-        just = json.dumps({**BODY, "padding": ""})
-        just = json.dumps({**BODY, "padding": "x" * (2_000 - len(just))}).encode()
+        just = json.dumps({**BODY, "user_id": ""})
+        just = (json.dumps({**BODY, "user_id": ""}) + " " * (2_000 - len(just))).encode()
         assert len(just) == 2_000
         headers = {"content-type": "application/json"}
         assert httpx.post(f"{url}/recommend", content=just, headers=headers).status_code == 200
@@ -187,8 +189,50 @@ def test_html_may_load_nothing_from_elsewhere(client):
         page = client.get(path)
         assert "default-src 'self'" in page.headers["Content-Security-Policy"]
         assert not re.findall(r'(?:src|href)="(?:https?:)?//', page.text)
-        for file in re.findall(r'(?:src|href)="(/[^"]+)"', page.text):
-            assert client.get(file).status_code == 200, file
+        files = re.findall(r"""(?:src|href|url)(?:=|: ?)["']([^"']+)""", page.text.replace("spec-url", "src"))
+        assert len(files) >= 3
+        for file in files:
+            assert not file.startswith("/"), "below a proxy's prefix it would not be found"
+            assert client.get(f"/{file}").status_code == 200, file
+    assert client.get("/openapi.json").json()["servers"] == [{"url": "."}]
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/docs", "/redoc", "/openapi.json"])
+def test_a_head_is_answered_as_a_get_without_the_body(client, path):
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    assert client.head("/recommend").status_code == 405
+
+
+def test_an_address_with_scheme_and_host_leads_to_the_same(serve):
+    with serve(api_key=("k",)) as (url, _):
+        address = urlsplit(url)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=10)
+        for path, status in (("/health", 200), ("/recommend", 401), ("/nowhere", 404)):
+            connection.request("GET", url + path)
+            response = connection.getresponse()
+            assert (response.status, response.getheader("X-Request-ID") is not None) == (status, True)
+            response.read()
+        connection.close()
+
+
+def test_what_would_wait_in_vain_is_refused_before_its_body(serve, monkeypatch):
+    with serve() as (url, app):
+        address = urlsplit(url)
+
+        def check_room():
+            raise OverloadedError("too many", retry_after=3.2)
+
+        monkeypatch.setattr(app.state.engine, "check_room", check_room)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=10)
+        connection.putrequest("POST", "/recommend")
+        connection.putheader("Content-Length", "1000")
+        connection.endheaders()
+        response = connection.getresponse()
+        assert (response.status, response.getheader("Retry-After")) == (503, "4")
+        connection.close()
+        assert httpx.get(f"{url}/health").status_code == 200
 
 
 def test_a_header_says_what_kind_of_file_it_is(client):

@@ -191,8 +191,38 @@ def test_a_history_and_a_context_together_say_two_things(client):
     assert "one of them" in response.json()["error"]["fields"][0]["msg"]
 
 
-def test_fields_that_nobody_knows_are_left_alone(client):
-    assert recommend(client, user_context=CONTEXT, campaign="spring").status_code == 200
+def test_a_field_that_nobody_knows_is_refused_and_named(client):
+    refused = recommend(client, user_context=CONTEXT, campaign="spring")
+    assert refused.status_code == 422
+    assert refused.json()["error"]["fields"][0]["loc"] == ["body", "campaign"]
+
+
+@pytest.mark.parametrize("way", ["user_id", "user_context", "history"])
+def test_the_time_of_the_order_to_come_counts_whoever_is_named(ranked_client, bought, queries, way, monkeypatch):
+    user_id = max(queries, key=lambda each: len(queries[each]))
+    asked = {"user_id": user_id, "user_context": queries[user_id], "history": history_of(bought)}[way]
+    rank, ranked = Recommender.rank, []
+    monkeypatch.setattr(Recommender, "rank", lambda *arguments: (ranked.append(arguments[1]), rank(*arguments))[1])
+    to_come = {"days_since_prior_order": 28, "order_dow": 5, "order_hour_of_day": 20}
+    assert recommend(ranked_client, **{way: asked}, **to_come).status_code == 200
+    (histories,) = [queries.histories for queries in ranked]
+    assert (histories.days_since_prior.tolist(), histories.dow.tolist(), histories.hour.tolist()) == ([28], [5], [20])
+
+
+def test_products_that_the_catalogue_does_not_hold_are_counted_and_named(ranked_client, corpus):
+    known = next(iter(corpus))
+    history = [{"product_ids": ["no-1", known]}, {"product_ids": ["no-2", "no-1"]}]
+    stats = recommend(ranked_client, history=history).json()["stats"]
+    assert (stats["unknown_products"], stats["unknown_product_ids"]) == (2, ["no-1", "no-2"])
+    many = recommend(ranked_client, history=[{"product_ids": [f"no-{n}" for n in range(300)]}]).json()["stats"]
+    assert (many["unknown_products"], len(many["unknown_product_ids"])) == (300, 20)
+    assert "unknown_products" not in recommend(ranked_client, history=[{"product_ids": [known]}]).json()["stats"]
+
+
+def test_of_a_very_long_history_the_answer_says_what_did_not_count(ranked_client, corpus):
+    orders = [{"product_ids": list(corpus)[:50]}] * 101
+    stats = recommend(ranked_client, history=orders).json()["stats"]
+    assert stats["history_products_left_out"] == 50
 
 
 def test_a_history_is_ranked_without_the_text_encoder(ranked_client, ranked_recommender, bought):
@@ -303,5 +333,6 @@ def test_a_request_for_orders_is_the_recommenders_own():
     from lit_rec.service.contract import RecommendRequest
 
     order = {"product_ids": ["1"], "days_since_prior_order": 2.0, "order_dow": 1, "order_hour_of_day": 5}
-    asked = RecommendRequest.model_validate({"history": [order], "order_dow": 6}).past_orders()
-    assert asked == Request([PastOrder(["1"], None, 2.0, 1, 5)], None, 6, None)
+    asked = RecommendRequest.model_validate({"history": [order], "order_dow": 6})
+    assert asked.past_orders() == Request([PastOrder(["1"], None, 2.0, 1, 5)])
+    assert asked.to_come == {"order_dow": 6}

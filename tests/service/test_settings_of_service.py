@@ -48,6 +48,23 @@ def test_the_names_of_the_reference_work(environment, corpus_path):
     assert settings.rate_limit == "60/minute"
 
 
+def test_a_name_with_the_prefix_wins_over_one_without(environment, corpus_path, tmp_path):
+    (tmp_path / ".env").write_text("LIT_REC_MAX_WAITING=7\nMAX_BATCH_SIZE=5\nLOG_LEVEL=error\n", encoding="utf-8")
+    environment(
+        LIT_REC_MODEL_DIR="ours",
+        MODEL_DIR="of_another_program",
+        CORPUS_PATH=corpus_path,
+        MAX_WAITING=9,
+        LOG_LEVEL="debug",
+    )
+    settings = load_settings()
+    assert (settings.model_dir, settings.corpus_path, settings.max_waiting) == ("ours", corpus_path, 7)
+    assert (settings.max_batch_size, settings.log_level) == (5, "DEBUG")
+    environment(LIT_REC_MAX_BATCH_SIZE="none")
+    with pytest.raises(SettingError, match=r"1 of .*\n +LIT_REC_MAX_BATCH_SIZE: "):
+        load_settings()
+
+
 @pytest.mark.usefixtures("named")
 def test_several_keys_are_separated_by_commas_and_not_shown(environment):
     environment(API_KEY=" first, second ,")
@@ -109,6 +126,8 @@ def test_everything_wrong_is_in_one_report(environment, tmp_path):
         ("ENCODER_THREADS", "0"),
         ("REQUEST_DEADLINE_SECONDS", "inf"),
         ("LOG_LEVEL", "LOUD"),
+        ("CORS_ORIGINS", "shop.example"),
+        ("CORS_ORIGINS", "https://shop.example/,*"),
         ("ARMS", "{"),
         ("ARMS", '{"a": {"model_dir": "x"}}'),
         ("ARMS", '{"a": {"bundle": "."}, "b": {"bundle": ".", "weight": 0}}'),
@@ -124,10 +143,12 @@ def test_a_wrong_value_is_refused(environment, name, value):
 
 
 def test_a_model_has_to_be_named(environment):
-    with pytest.raises(SettingError, match="set BUNDLE, or MODEL_DIR and CORPUS_PATH, or ARMS"):
+    with pytest.raises(
+        SettingError, match="set LIT_REC_BUNDLE, or LIT_REC_MODEL_DIR and LIT_REC_CORPUS_PATH, or LIT_REC_ARMS"
+    ):
         load_settings()
     environment(MODEL_DIR="m")
-    with pytest.raises(SettingError, match="MODEL_DIR needs CORPUS_PATH"):
+    with pytest.raises(SettingError, match="LIT_REC_MODEL_DIR needs LIT_REC_CORPUS_PATH"):
         load_settings()
 
 
@@ -158,4 +179,4 @@ def test_the_documentation_is_what_the_settings_say():
     assert written == module.settings_page(), "python scripts/write_settings.py writes it anew"
     for name, field in ServiceSettings.model_fields.items():
         assert field.description, name
-        assert f"`{name.upper()}`" in written
+        assert f"`LIT_REC_{name.upper()}`" in written

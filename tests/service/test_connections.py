@@ -1,0 +1,88 @@
+"""Connections to a real server: bounded in number, and in how long they may take to ask."""
+
+import contextlib
+import socket
+import threading
+
+import httpx
+import pytest
+import uvicorn
+
+from lit_rec.service.connections import LimitedProtocol
+
+
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.fixture
+def serve(until):
+    @contextlib.contextmanager
+    def served(**limits):
+        protocol = type("Protocol", (LimitedProtocol,), limits)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            config = uvicorn.Config(app, http=protocol, log_config=None, lifespan="off", timeout_keep_alive=60)
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread.start()
+            try:
+                until(lambda: server.started)
+                yield listening.getsockname()
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    return served
+
+
+def connected(address, sent=b""):
+    connection = socket.create_connection(address, timeout=30)
+    connection.sendall(sent)
+    return connection
+
+
+def said(connection):
+    """All that comes until the server closes."""
+    with connection:
+        return b"".join(iter(lambda: connection.recv(4_096), b""))
+
+
+WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", WHOLE[:-2]])
+def test_who_does_not_say_what_it_wants_is_closed(serve, sent):
+    with serve(header_timeout_seconds=0.2) as address:
+        assert b" 408 " in said(connected(address, sent))
+
+
+def test_so_is_who_does_not_with_a_second_request(serve):
+    with serve(header_timeout_seconds=0.2) as address:
+        connection = connected(address, WHOLE)
+        assert b" 200 " in connection.recv(4_096)
+        connection.sendall(b"GET / HT")
+        assert b" 408 " in said(connection)
+
+
+def test_too_many_cost_the_one_that_has_asked_least_lately(serve):
+    with serve(max_connections=3) as address:
+        idle = [connected(address, b"GET / HT") for _ in range(3)]
+        url = f"http://{address[0]}:{address[1]}"
+        with httpx.Client(base_url=url) as client:
+            assert client.get("/").text == "ok"
+            assert b" 503 " in said(idle[0])
+            others = [connected(address) for _ in range(2)]
+            assert b" 503 " in said(idle[1])
+            assert b" 503 " in said(idle[2])
+            assert client.get("/").text == "ok", "it asked later than they came"
+        for each in others:
+            each.close()
+
+
+def test_a_request_under_way_is_never_cut_off(serve):
+    with serve(max_connections=1) as address:
+        half = connected(address, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+        half.close()
+        assert httpx.get(f"http://{address[0]}:{address[1]}").status_code == 200
