@@ -13,7 +13,7 @@ from lit_rec.service.http_errors import FieldError
 
 MAX_CONTEXT = 10_000  # characters
 MAX_EVENTS = 500
-MAX_LINES = 5_000  # products of a history that are made use of, the newest
+MAX_LINES = 3_000  # products of a history that are made use of, the newest
 
 TO_COME = ("days_since_prior_order", "order_dow", "order_hour_of_day")
 

@@ -148,7 +148,7 @@ class ServiceSettings(BaseSettings):
     serve_shoppers: bool = Field(
         True,
         description="Let the page show what the shoppers that are known by `user_id` have bought: to anybody, where "
-        "there is no `API_KEY`.",
+        "there is no `LIT_REC_API_KEY`.",
     )
     serve_docs: bool = Field(True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     drain_seconds: float = Field(
@@ -248,12 +248,10 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, and that over the file; each name with the prefix over any without."""
         assert isinstance(dotenv_settings, DotEnvSettingsSource), "pydantic-settings makes it so"
-        file = {"env_file": dotenv_settings.env_file, "env_file_encoding": dotenv_settings.env_file_encoding}
-        short = (
-            EnvSettingsSource(settings_cls, env_prefix=""),
-            DotEnvSettingsSource(settings_cls, env_prefix="", **file),
-        )
-        return init_settings, env_settings, dotenv_settings, *short
+        short = EnvSettingsSource(settings_cls, env_prefix="")
+        file, encoding = dotenv_settings.env_file, dotenv_settings.env_file_encoding
+        short_of_file = DotEnvSettingsSource(settings_cls, file, encoding, env_prefix="")
+        return init_settings, env_settings, dotenv_settings, short, short_of_file
 
 
 def load_settings() -> ServiceSettings:

@@ -20,7 +20,7 @@ import pytest
 
 from lit_rec import schema
 from lit_rec.cli import _TRAINING_VERBS, _parser
-from lit_rec.service.settings import ServiceSettings
+from lit_rec.service.settings import PREFIX, ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 BENTO = ROOT / "bento" / "README.md"
@@ -107,7 +107,7 @@ def test_every_call_of_the_table_has_a_test_and_every_route_a_row(tmp_path):
 
 def test_the_settings_that_are_named_are_settings():
     named = set(re.findall(r"\b([A-Z][A-Z_]{3,})=", BENTO.read_text(encoding="utf-8")))
-    assert named <= {name.upper() for name in ServiceSettings.model_fields} | {"BENTOML_HOME"}
+    assert named <= {f"{PREFIX}{name.upper()}" for name in ServiceSettings.model_fields} | {"BENTOML_HOME"}
 
 
 @contextmanager

@@ -60,10 +60,11 @@ def test_wrong_settings_end_it_before_a_worker_starts(environment, port):
 
 
 def test_the_whole_service_is_there_and_answers_in_one_form(environment, port, until):
-    with served(environment | {"LIT_REC_RATE_LIMIT": "3/minute"}, port, until) as (url, process):
+    with served(environment | {"LIT_REC_RATE_LIMIT": "6/minute"}, port, until) as (url, process):
         answer = httpx.post(f"{url}/recommend", json={"user_context": "milk", "top_k": 2}, timeout=30)
         assert len(answer.json()["recommendations"]) == 2
-        for path in ("/nowhere", "/docs.json"):  # the second is BentoML's own where an app leaves it room
+        # All but the first are BentoML's own where an app leaves it room.
+        for path in ("/nowhere", "/docs.json", "/livez", "/readyz", "/healthz", "/schema.json"):
             missing = httpx.get(url + path)
             assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
             assert missing.json()["error"]["request_id"] == missing.headers["X-Request-ID"]
@@ -71,9 +72,34 @@ def test_the_whole_service_is_there_and_answers_in_one_form(environment, port, u
         assert "bentoml" not in httpx.get(f"{url}/docs").text.lower()
         forged = [
             httpx.post(f"{url}/feedback", json={}, headers={"X-Forwarded-For": f"10.0.0.{n}"}).status_code
-            for n in range(4)
+            for n in range(7)
         ]
-        assert forged == [422, 422, 422, 429], "nobody says himself where he comes from"
+        assert forged == [422] * 6 + [429], "nobody says himself where he comes from"
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         assert process.returncode == 0
+
+
+def test_a_worker_ends_with_the_process_that_started_it(environment, port, until):
+    with served(environment, port, until) as (_, process):
+        process.kill()
+
+        def is_free():
+            with socket.socket() as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    one.bind(("127.0.0.1", port))
+                except OSError:
+                    return False
+            return True
+
+        until(is_free, 60)
+
+
+def test_half_sent_headers_do_not_stay_open(environment, port, until):
+    with (
+        served(environment | {"LIT_REC_HEADER_TIMEOUT_SECONDS": "0.5"}, port, until),
+        socket.create_connection(("127.0.0.1", port), timeout=60) as connection,
+    ):
+        connection.sendall(b"GET /health HTTP/1.1\r\nHos")
+        assert b" 408 " in connection.recv(4_096)
