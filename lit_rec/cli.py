@@ -134,6 +134,8 @@ def recommend(
     if n_samples < 0:
         raise SettingError("n_samples must be at least 0", f"got {n_samples}")
     query_ids = [str(eval_query_id)] if eval_query_id is not None else []
+    if n_samples and not folder.queries:
+        logger.warning("No order is held out in %s, so there is none to show", folder.path)
     if n_samples:
         query_ids += random.Random(0).sample(sorted(folder.queries), min(n_samples, len(folder.queries)))
     contexts = {query_id: folder.query(query_id) for query_id in query_ids}

@@ -132,6 +132,14 @@ def test_more_samples_than_there_are(run, bought):
     assert sorted(re.findall(r"Held-out order (\d+)", printed)) == sorted(bought)
 
 
+def test_samples_where_no_order_is_held_out_are_said_to_be_none(run, prepared, tmp_path, caplog):
+    folder = shutil.copytree(prepared, tmp_path / "copy")
+    (folder / "eval_queries.json").write_text("{}")
+    printed = run("--n_samples", 3, "--query", "soap", processed_dir=folder)
+    assert f"No order is held out in {folder}" in caplog.text
+    assert printed.count("Product: ") == 10
+
+
 @pytest.mark.parametrize("top_k", [1, 25])
 def test_top_k(run, top_k):
     assert len(ranked_ids(run("--top_k", top_k))) == top_k

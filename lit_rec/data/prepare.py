@@ -22,7 +22,7 @@ from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.data.sources import complete_journey, instacart, synthetic
 from lit_rec.data.tables import Tables
 from lit_rec.data.targets import Targets, choose_targets
-from lit_rec.errors import ProcessedFolderError
+from lit_rec.errors import ProcessedFolderError, SettingError
 from lit_rec.files import check_replaceable, replaced_when_complete, sha256_of_file, write_json
 from lit_rec.processed import ProcessedFolder, content_hashes, missing_files
 from lit_rec.purchases import concatenated_ranges, starts
@@ -86,10 +86,13 @@ def prepare(
     Raises:
         InputError: the raw files cannot be used; every problem is reported.
         ProcessedFolderError: a folder of that name was made from other input.
-        SettingError: the synthetic data in ``data_dir`` are of another size or seed.
+        SettingError: the synthetic data in ``data_dir`` are of another size or seed, or datasets would take
+            ``output_dir`` for a chain of paths.
         FileError: the folder cannot be written, or holds something that is not ours.
     """
     folder = output_dir / settings.folder_name(source)
+    if "::" in str(folder):
+        raise SettingError("A processed folder needs a path without ::", f"got {folder}", "Pass another --output_dir")
     if not overwrite and (folder / schema.PARAMS).is_file():
         _ = ProcessedFolder(folder).params  # says so where it is damaged
     check_replaceable(folder, schema.PARAMS)

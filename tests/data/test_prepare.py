@@ -425,6 +425,12 @@ def test_folders_whose_names_are_patterns_are_read_and_written_by_their_names(ra
     assert np.array_equal(of_patterns, of_plain)
 
 
+def test_a_path_that_datasets_takes_for_a_chain_of_paths_is_refused_before_any_work(raw_dir, tmp_path):
+    with pytest.raises(SettingError, match=r"needs a path without ::.*Pass another --output_dir"):
+        prepare("instacart", raw_dir, tmp_path / "a::b", PrepareSettings())
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- whole or not there ---
 
 

@@ -127,7 +127,7 @@ def test_the_newest_target_of_a_training_history_is_the_query_of_the_same_order(
     for field in dataclasses.fields(PurchaseHistories):
         one, other = getattr(found, field.name), getattr(expected, field.name)
         np.testing.assert_array_equal(one, other, field.name)
-        assert one.dtype == other.dtype, field.name
+        assert np.asarray(one).dtype == np.asarray(other).dtype, field.name
     bought = np.split(targets.target_product, targets.target_start[1:-1])
     products = list(held_out.corpus)
     for shopper, basket in zip(targets.shopper, bought, strict=True):
