@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from lit_rec import schema
@@ -171,10 +172,12 @@ def _check_parent(place: Path, asked: Path) -> None:
     parent = next(folder for folder in place.parents if folder.exists())
     if not parent.is_dir():
         raise FileError(f"{asked} cannot be written", f"{parent} is a file", "Name another place")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise FileError(
-            f"{asked} cannot be written", f"{parent} is not writable", "Name another place, or change its permissions"
-        )
+    try:
+        with TemporaryFile(dir=parent):  # os.access would let root write to read-only places
+            pass
+    except OSError as error:
+        found, do = f"{parent}: {error.strerror}", "Name another place, or make this one writable"
+        raise FileError(f"{asked} cannot be written", found, do) from error
 
 
 def _check_ours(place: Path, record: str, asked: Path) -> None:
@@ -211,12 +214,13 @@ def _is_hollow(item: Path) -> bool:
 
 @contextmanager
 def _system_errors(place: Path) -> Iterator[None]:
-    """An error of the system that a library of Rust hands on as its own is one of the system here too."""
+    """An error of the system that shutil, or a library of Rust, hands on in the words of its own is one here too."""
     try:
         yield
     except Exception as error:
-        number = re.search(r"\(os error (\d+)\)", str(error))
-        if number is None or isinstance(error, OSError | LitRecError):
+        number = re.search(r"(?:os error |Errno )(\d+)", str(error))
+        is_one = isinstance(error, OSError | LitRecError) and not isinstance(error, shutil.Error)
+        if number is None or is_one:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(place)) from error
 

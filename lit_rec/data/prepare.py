@@ -141,7 +141,7 @@ def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, pro
     Args:
         tables: validated tables.
         settings: what was asked.
-        folder: where it goes; replaced if it exists.
+        folder: where it goes; a processed folder that is there is replaced, anything else is refused.
         provenance: what :data:`~lit_rec.schema.PARAMS` records besides settings, counts and hashes.
     """
     logger.info("Sorting %s order lines by user and time", f"{len(tables.order_lines):,}")

@@ -54,7 +54,7 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
         store: what was served and what came of it.
         folder: the processed folder whose catalogue the products are in; its queries are the contexts of shoppers who
             asked by user id.
-        output_dir: where the pairs go; replaced if it exists.
+        output_dir: where the pairs go; a folder of pairs that is there is replaced, anything else is refused.
         settings: which, and how they are weighted.
 
     Returns:

@@ -150,7 +150,7 @@ def write_bundle(
     Args:
         model_dir: a model folder.
         corpus: JSON file, product id to text.
-        output_dir: the bundle; replaced if it exists.
+        output_dir: the bundle; an older one that is there is replaced, anything else is refused.
         name: the model version's first part.
         backend: what encodes when it is served.
         metrics: of the model, for the manifest.
