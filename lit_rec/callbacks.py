@@ -145,7 +145,7 @@ class RetrievalEvaluation(Callback):
             for run_logger in trainer.loggers:
                 run_logger.log_metrics({f"val/{name}": value for name, value in values.items()}, step=0)
             return
-        epoch = trainer.current_epoch
+        epoch: int | None = trainer.current_epoch
         if trainer.state.fn == TrainerFn.VALIDATING:  # the trainer has no epochs then
             epoch, self.results = (
                 getattr(pl_module, "checkpoint_epoch", None),
