@@ -7,11 +7,13 @@ import errno
 import logging
 import random
 import shlex
+import signal
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import DefaultHelpFormatter
@@ -422,13 +424,20 @@ def main(args: Sequence[str] | None = None) -> object:
     own = logging.getLogger("lit_rec")  # the libraries' own information stays out of the way
     own.addHandler(handler)
     own.setLevel(logging.INFO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and a shell's & leave it
+            signal.signal(number, _end)
     try:
         _run(sys.argv[1:], of_process=True)
     except LitRecError as error:
         sys.exit(f"{type(error).__name__}: {error}")
-    except KeyboardInterrupt:
-        sys.exit("Interrupted; nothing half-written is left behind.")
     return None
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End with the status that a shell expects, through every clean-up; Lightning would make it 0 or 1."""
+    sys.stderr.write("Interrupted; nothing half-written is left behind.\n")
+    sys.exit(128 + number)
 
 
 def _run(words: list[str], *, of_process: bool = False) -> object:

@@ -7,6 +7,8 @@ _NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # lightning 2.6 under torch 2.13
     "Be aware that when using `ckpt_path`",  # validate, test and predict need none of fit's checkpoint callbacks
     "The dirpath has changed from",  # a relative path in the checkpoint's place
+    r"`ModelCheckpoint\(monitor=",  # without validation queries, which fit says itself
+    "Early stopping conditioned on metric",
     "Precision .* is not supported by the model summary",
     "The 'train_dataloader' does not have many workers",  # batches are slices of arrays
 )

@@ -2,12 +2,16 @@
 
 import logging
 import os
+import shlex
 import sys
+from dataclasses import replace
+from itertools import count
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
+import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,10 +20,11 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from rich.console import Console
 
-from lit_rec import schema
-from lit_rec.callbacks import LearningCurve, PredictionWriter, RetrievalEvaluation
+from lit_rec import ranker_training, schema
+from lit_rec.callbacks import LearningCurve, PredictionWriter, RetrievalEvaluation, StopOnSignal
 from lit_rec.command_line import BriefErrors
 from lit_rec.data.datamodule import NextOrderDataModule, locate
+from lit_rec.data.purchase_files import check_baskets
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.devices import sound_precision
 from lit_rec.errors import SettingError
@@ -28,14 +33,16 @@ from lit_rec.files import check_folder, check_replaceable, read_json, write_json
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.models.two_tower import PHRASES_FROM_DATA, TwoTower
 from lit_rec.pretrained import first_line
+from lit_rec.processed import ProcessedFolder
 from lit_rec.quiet import quiet_lightning
-from lit_rec.ranker_training import fit_ranker
 from lit_rec.reports import TEST_TITLE, VALIDATION_TITLE, metrics_table, next_steps
 
 logger = logging.getLogger(__name__)
 
 MONITOR = "val/ndcg@10"
 _CHECKPOINTS, _FINAL = "checkpoints", "final"
+_WANDB_MODES = {"dryrun": "offline", "run": "online", "disabled": "off", "online": "online", "offline": "offline"}
+_WANDB_SECONDS = 10  # to answer in, at the start
 _TEST_METRICS = "test_metrics.json"
 
 _TRAINER_DEFAULTS: dict[str, Any] = {
@@ -97,17 +104,54 @@ class TrainingCLI(LightningCLI):
         )
         parser.add_argument("--predict_top_k", type=int, default=100, help="Products a query that predict writes.")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """A checkpoint that is named has to be there, and brings its own model settings along.
+
+        Raises:
+            ModelFolderError: there is no such checkpoint, or it is damaged.
+        """
+        super().parse_arguments(parser, args)
+        self._words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
+        config = self.config[self.config.subcommand]
+        if config.ckpt_path is None:
+            return
+        file = Path(config.ckpt_path)
+        if config.ckpt_path in {"best", "last"}:
+            file = config.output_dir / _CHECKPOINTS / f"{config.ckpt_path}.ckpt"
+        read_checkpoint(file)  # says what is wrong with it
+        config.ckpt_path = str(file)
+        overruled = [name for name in (word.partition("=")[0] for word in self._words) if name.startswith("--model.")]
+        if overruled:
+            logger.warning("The checkpoint's own model settings are used; these are ignored: %s", " ".join(overruled))
+
     def before_instantiate_classes(self) -> None:
         """What cannot be written is said first; names that a static encoder takes from its data are counted."""
         config = self.config[self.subcommand]
         check_folder(config.output_dir)
-        if config.get("ranker") is not None:
+        if self.subcommand == "fit" and config.ranker is not None:
             check_replaceable(config.output_dir / _FINAL, schema.MODEL_RECORD)
+            if config.ranker.baskets is not None:
+                check_baskets(config.ranker.baskets)
         if config.model.phrases_from == PHRASES_FROM_DATA:
             options = {name: config.data[name] for name in ("processed_dir", "source", "data_dir", "output_dir")}
             sizes = {name: config.data[name] for name in ("n_users", "n_products")}
             folder = locate(PrepareSettings(**vars(config.data.prepare)), **options, **sizes)
             config.model.phrases_from = str(folder)
+
+    def after_instantiate_classes(self) -> None:
+        """One seed for all that is not given one of its own."""
+        if self._get(self.config, "data").seed is None and self._seed is not None:
+            self.datamodule.seed = self._seed
+
+    @property
+    def _ranker_settings(self) -> RankerSettings | None:
+        settings: RankerSettings | None = self._get(self.config_init, "ranker")
+        return settings if settings is None or settings.seed is not None else replace(settings, seed=self._seed)
+
+    @property
+    def _seed(self) -> int | None:
+        seed: int | bool = self._get(self.config, "seed_everything")
+        return None if seed is False else seed
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401 - Lightning's signature
         """Build the trainer with what the run needs and what this machine does well."""
@@ -135,22 +179,18 @@ class TrainingCLI(LightningCLI):
         if self.subcommand != "fit":
             return []
         loggers: list[Logger] = [CSVLogger(self.output_dir, name="logs")]
-        if (mode := self._wandb_mode()) != "off":
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            name = self.output_dir.name
-            loggers.append(
-                WandbLogger(
-                    project="lit_rec", name=name, save_dir=self.output_dir, offline=mode == "offline", mode=mode
-                )
-            )
-        return loggers
+        mode = self._wandb_mode()
+        return loggers if mode == "off" else [*loggers, *wandb_loggers(self.output_dir, mode)]
 
     def _wandb_mode(self) -> str:
         asked: str = self._get(self.config_init, "wandb")
         if asked != "auto":
             return asked
         if mode := os.environ.get("WANDB_MODE"):
-            return {"disabled": "off"}.get(mode, mode)
+            if mode.strip().lower() not in _WANDB_MODES:
+                known = ", ".join(_WANDB_MODES)
+                logger.warning("WANDB_MODE is %r, which is none of %s: Weights & Biases is offline", mode, known)
+            return _WANDB_MODES.get(mode.strip().lower(), "offline")
         return "online" if _has_wandb_key() else "offline"
 
     def _callbacks(self, trainer_options: dict[str, Any]) -> list[Callback]:
@@ -165,15 +205,18 @@ class TrainingCLI(LightningCLI):
         ]
         if self.subcommand != "fit":
             return callbacks
+        last = folder / "last.ckpt"
+        self._best = ModelCheckpoint(filename="best", monitor=MONITOR, mode="max", **options)
         callbacks += [
-            ModelCheckpoint(filename="best", monitor=MONITOR, mode="max", **options),
+            self._best,
             ModelCheckpoint(filename="last", every_n_train_steps=every, **options),
             ModelCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **options),
+            StopOnSignal(last, shlex.join(["python", "-m", "lit_rec", *self._words, "--ckpt_path", str(last)])),
         ]
         if trainer_options.get("logger"):
             callbacks.append(LearningRateMonitor())
         if (patience := self._get(self.config_init, "early_stopping")) is not None:
-            callbacks.append(EarlyStopping(MONITOR, mode="max", patience=patience))
+            callbacks.append(EarlyStopping(MONITOR, mode="max", patience=patience, strict=False))
         return callbacks
 
     def before_fit(self) -> None:
@@ -185,19 +228,35 @@ class TrainingCLI(LightningCLI):
         )
         if self._checkpoint is not None:
             trainer.num_sanity_val_steps = 0  # the model is not untrained any more
-        last = self.output_dir / _CHECKPOINTS / "last.ckpt"
-        if self._checkpoint is None and last.exists():
-            logger.info("A run was here before; to go on with it: --ckpt_path %s", last)
+        settings = self._ranker_settings
+        if settings is not None and trainer.is_global_zero:
+            ranker_training.inputs(self.datamodule.prepared_folder(), settings)  # read again after training
+        self._set_older_run_aside()
+
+    def _keeps_checkpoints(self) -> bool:
+        return self.trainer.is_global_zero and not getattr(self.trainer, "fast_dev_run", False)
+
+    def _set_older_run_aside(self) -> None:
+        """What another run has left in the folder is not lost, and not taken for this run's."""
+        folder = self.output_dir / _CHECKPOINTS
+        goes_on = self._checkpoint is not None and Path(self._checkpoint).parent.resolve() == folder.resolve()
+        if goes_on or not self._keeps_checkpoints() or not any(folder.glob("*.ckpt")):
+            return
+        older = next(path for n in count(1) if not (path := folder.with_name(f"{_CHECKPOINTS}.{n}")).exists())
+        folder.rename(older)
+        logger.info("A run was here before; to go on with it: --ckpt_path %s", older / "last.ckpt")
 
     def after_fit(self) -> None:
         """Print the curve as a table, and what to do next."""
         logs = self.trainer.log_dir  # exchanged between the processes, so all must ask
-        if not self.trainer.is_global_zero or not self.trainer.checkpoint_callbacks:
+        if torch.distributed.is_initialized():  # what follows is the work of one process
+            self.trainer.strategy.barrier()
+            torch.distributed.destroy_process_group()
+        if not self._keeps_checkpoints():
             return  # in a fast_dev_run there is nothing to go on with
         self._print_table(VALIDATION_TITLE)
-        settings: RankerSettings | None = self._get(self.config_init, "ranker")
-        best = self.output_dir / _CHECKPOINTS / "best.ckpt"
-        best = best if best.exists() else best.with_name("last.ckpt")  # without validation there is no best one
+        settings = self._ranker_settings
+        best = self._best_checkpoint()
         if settings is not None:
             self._fit_ranker(best, settings)
             return
@@ -207,17 +266,24 @@ class TrainingCLI(LightningCLI):
             f"Learning curve: {self.output_dir / 'learning_curve.png'}",
         )
 
+    def _best_checkpoint(self) -> Path:
+        """Of this run: without validation the last one; of a resumed one it may be in the folder that it began in."""
+        folder, found = self.output_dir / _CHECKPOINTS, self._best.best_model_path
+        own = folder / "best.ckpt"
+        files = [own if Path(found).resolve() == own.resolve() else Path(found)] if found else []
+        return next((file for file in files if file.is_file()), folder / "last.ckpt")
+
     def _fit_ranker(self, best: Path, settings: RankerSettings) -> None:
         model_dir = export_model(best, self.output_dir / _FINAL, ranker_follows=True)
-        data: NextOrderDataModule = self.datamodule
-        assert data.folder is not None, "fit has opened it"
-        metrics = fit_ranker(data.folder, model_dir, settings)
+        folder: ProcessedFolder = self.datamodule.prepared_folder(prepare_if_needed=False)
+        metrics = ranker_training.fit_ranker(folder, model_dir, settings)
         if metrics:
-            Console().print(metrics_table({"text alone": self.evaluation.best, "ranker": metrics}, VALIDATION_TITLE))
+            text_alone = {"text alone": self.evaluation.best} if self.evaluation.best else {}
+            Console().print(metrics_table({**text_alone, "ranker": metrics}, VALIDATION_TITLE))
         next_steps(
-            f"python -m lit_rec evaluate --model_dir {model_dir} --processed_dir {data.folder.path} --split all "
+            f"python -m lit_rec evaluate --model_dir {model_dir} --processed_dir {folder.path} --split all "
             "--baselines popularity recency_frequency tifu_knn",
-            f"python -m lit_rec recommend --model_dir {model_dir} --processed_dir {data.folder.path} --n_samples 3",
+            f"python -m lit_rec recommend --model_dir {model_dir} --processed_dir {folder.path} --n_samples 3",
             f"Learning curve: {self.output_dir / 'learning_curve.png'}",
         )
 
@@ -264,16 +330,45 @@ class TrainingCLI(LightningCLI):
         return path
 
 
-def _has_wandb_key() -> bool:
-    """Whether the environment names a key, or ``wandb login`` has left one; wandb itself is not asked.
+def wandb_loggers(folder: Path, mode: str) -> list[Logger]:
+    """Weights & Biases, begun here and not in mid-training: it waits for minutes, and then fails, where it cannot.
 
-    Asked before a run, it would settle on the mode of that moment.
+    Args:
+        folder: wandb/ is made in it.
+        mode: 'online' or 'offline'.
+
+    Returns:
+        One logger, offline where the server cannot be reached or refuses the key; none where the folder is not to be
+        written into.
     """
+    import wandb
+
+    os.environ["WANDB_MODE"] = mode  # wandb refuses OFFLINE
+    settings = wandb.Settings(init_timeout=_WANDB_SECONDS)
+    options: dict[str, Any] = {"name": folder.name, "save_dir": folder, "settings": settings}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = WandbLogger(project="lit_rec", offline=mode == "offline", mode=mode, **options)
+        made.experiment  # noqa: B018 - begins the run
+    except (wandb.Error, OSError) as error:
+        found = str(error).strip().splitlines()[0]
+        if mode == "offline":
+            logger.warning("Weights & Biases is off, it cannot begin a run in %s: %s", folder, found)
+            return []
+        logger.warning("Weights & Biases is offline: %s", found)
+        return wandb_loggers(folder, "offline")
+    return [made]
+
+
+def _has_wandb_key() -> bool:
+    """Whether the environment names a key, or ``wandb login`` has left one."""
+    import wandb
+
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
+    servers = [os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url, "https://api.wandb.ai"]
     try:
-        return netrc().authenticators(host or "") is not None
+        return any(netrc().authenticators(urlparse(server).hostname or "") is not None for server in servers)
     except (OSError, NetrcParseError):
         return False
 
@@ -288,9 +383,6 @@ def run(args: ArgsType = None) -> TrainingCLI:
         ModelFolderError: the checkpoint named is not there, or damaged.
     """
     quiet_lightning()
-    words = sys.argv[1:] if args is None else args
-    if isinstance(words, list):
-        _check_checkpoint(words)
     return TrainingCLI(
         TwoTower,
         NextOrderDataModule,
@@ -302,15 +394,3 @@ def run(args: ArgsType = None) -> TrainingCLI:
         parser_kwargs={"prog": "python -m lit_rec"},
         args=args,
     )
-
-
-def _check_checkpoint(words: list[str]) -> None:
-    """A path that is not there is an error; one that is there brings its own model settings along."""
-    joined = [word.partition("=") for word in words]
-    following = [*words[1:], ""]
-    paths = [value or after for (name, _, value), after in zip(joined, following, strict=True) if name == "--ckpt_path"]
-    for path in filter(None, paths):
-        if path not in {"best", "last", "hpc", "registry", "null"}:
-            read_checkpoint(Path(path))  # says what is wrong with it
-    if paths and (overruled := [name for name, _, _ in joined if name.startswith("--model.")]):
-        logger.warning("The checkpoint's own model settings are used; these are ignored: %s", " ".join(overruled))

@@ -2,6 +2,7 @@ import csv
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from torch import Tensor
 from lit_rec.cli import main
 from lit_rec.data.dataset import TokenCache
 from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.models.two_tower import TwoTower
 from lit_rec.processed import ProcessedFolder
 from lit_rec.training import TrainingCLI, _has_wandb_key
@@ -61,6 +63,25 @@ class KillItself(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         if trainer.current_epoch == 1 and batch_idx == 5:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class SignalItself(Callback):
+    """As a scheduler or Ctrl-C does, once, in a place that the environment names."""
+
+    def _signal(self, place: str, trainer) -> None:
+        if os.environ["SIGNAL_AT"] == place and trainer.global_step in (0, 13, 16):
+            os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+
+    def on_sanity_check_start(self, trainer, pl_module) -> None:
+        self._signal("sanity check", trainer)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.global_step == 13:
+            self._signal("step", trainer)
+
+    def on_validation_start(self, trainer, pl_module) -> None:
+        if trainer.global_step == 16:
+            self._signal("evaluation", trainer)
 
 
 class NotePairs(Callback):
@@ -174,6 +195,42 @@ def test_a_killed_run_goes_on_where_it_was(whole_run: TrainingCLI, base: list[st
     assert_same_run(resumed, whole_run)
 
 
+def run_as_a_program(words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Its end and what it prints; its callbacks may be of this module."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, "-m", "lit_rec", *words],
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.parametrize(("number", "place", "step"), [(signal.SIGTERM, "step", 14), (signal.SIGINT, "evaluation", 16)])
+def test_a_run_that_is_told_to_end_names_the_command_that_goes_on_as_if_nothing_had_been(
+    number: int, place: str, step: int, whole_run: TrainingCLI, base: list[str], tmp_path: Path
+) -> None:
+    words = ["fit", *base, "--output_dir", str(tmp_path), "--checkpoint_every_n_steps", "1000"]
+    signalled = ["--trainer.callbacks+=test_training.SignalItself"]
+    ended = run_as_a_program([*words, *signalled], SIGNAL=str(int(number)), SIGNAL_AT=place)
+    assert ended.returncode == 128 + number, ended.stderr
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == step
+    (command,) = [line.strip() for line in ended.stderr.splitlines() if line.startswith("  python -m lit_rec fit")]
+    resumed = main([word for word in shlex.split(command)[3:] if word not in signalled])
+    assert_same_run(resumed, whole_run)
+
+
+def test_a_run_that_is_told_to_end_before_its_first_step_ends_at_once(base: list[str], tmp_path: Path) -> None:
+    words = ["fit", *base, "--output_dir", str(tmp_path), "--trainer.callbacks+=test_training.SignalItself"]
+    ended = run_as_a_program(words, SIGNAL=str(int(signal.SIGTERM)), SIGNAL_AT="sanity check")
+    assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
+    assert ended.stderr.splitlines()[-1] == "Interrupted; nothing half-written is left behind."
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
 def test_the_curves_are_in_a_csv(whole_run: TrainingCLI) -> None:
     (file,) = whole_run.output_dir.glob("logs/*/metrics.csv")
     header, *lines = (line.split(",") for line in file.read_text().splitlines())
@@ -276,10 +333,60 @@ def test_fit_prepares_a_raw_source_by_itself(tiny_model: Path, tmp_path: Path) -
     assert cli.trainer.global_step == 1
 
 
-@pytest.mark.parametrize("words", [["--ckpt_path", "no/such.ckpt"], ["--ckpt_path=no/such.ckpt"]])
+def test_best_and_last_name_the_runs_own_checkpoints(whole_run: TrainingCLI, base: list[str]) -> None:
+    for name, epoch in (("last", 2), ("best", None)):
+        words = ["--output_dir", str(whole_run.output_dir), "--ckpt_path", name]
+        validated = main(["validate", *of_validate(base), *words])
+        assert validated.model.hparams["max_seq_length"] == 64, "its own settings, not the verb's defaults"
+        expected = whole_run.evaluation.best if epoch is None else whole_run.evaluation.results[f"epoch {epoch}"]
+        measured = validated.trainer.callback_metrics["val/ndcg@10"].item()
+        assert measured == pytest.approx(expected["ndcg@10"], abs=1e-6)
+
+
+def test_an_older_runs_checkpoints_are_kept_and_not_taken_for_this_runs(
+    base: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys
+) -> None:
+    for name in ("best.ckpt", "last.ckpt"):
+        (tmp_path / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "checkpoints" / name).write_text("of an older run")
+    short = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "0"]
+    with caplog.at_level(logging.INFO, logger="lit_rec"):
+        main(["fit", *base, *short, "--output_dir", str(tmp_path)])
+    assert {file.name for file in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt"}
+    assert "checkpoints/last.ckpt" in capsys.readouterr().out
+    assert {file.read_text() for file in (tmp_path / "checkpoints.1").iterdir()} == {"of an older run"}
+    assert f"--ckpt_path {tmp_path / 'checkpoints.1' / 'last.ckpt'}" in caplog.text
+
+
+def test_one_seed_acts_on_the_data_and_the_ranker_unless_they_have_their_own(base: list[str], tmp_path: Path) -> None:
+    def trained(*seeds: str) -> TrainingCLI:
+        cli = main(["fit", *base, "--trainer.fast_dev_run", "true", "--output_dir", str(tmp_path), *seeds])
+        assert isinstance(cli, TrainingCLI)
+        return cli
+
+    def same(a: TrainingCLI, b: TrainingCLI) -> bool:
+        pairs = zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)
+        return all(torch.equal(x, y) for x, y in pairs)
+
+    one = trained("--seed_everything", "1", "--ranker.max_epochs", "1")
+    assert not same(one, trained("--seed_everything", "2"))
+    assert same(one, trained("--seed_everything", "2", "--data.seed", "1"))
+    assert one._ranker_settings == RankerSettings(max_epochs=1, seed=1)
+    assert trained("--seed_everything", "1", "--ranker.seed", "7")._ranker_settings == RankerSettings(seed=7)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--ckpt_path", "no/such.ckpt"],
+        ["--ckpt_path=no/such.ckpt"],
+        ["--ckpt_path=best", "--output_dir", "no/such"],
+        ["--ckpt_path=last", "--output_dir", "no/such"],
+    ],
+)
 @pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
 def test_a_checkpoint_that_is_not_there_is_named(verb: str, words: list[str], base: list[str]) -> None:
-    with pytest.raises(ModelFolderError, match=r"no/such\.ckpt"):
+    with pytest.raises(ModelFolderError, match=r"No checkpoint at no/such(/checkpoints/(best|last))?\.ckpt"):
         main([verb, *words])
 
 

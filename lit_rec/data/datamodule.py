@@ -71,7 +71,8 @@ class NextOrderDataModule(LightningDataModule):
             a CPU, and a whole batch on a GPU.
         num_workers: processes that load batches; none for the accelerator's sound number.
         pin_memory: page-locked batches; none for the accelerator's sound choice.
-        seed: seed of the order of training.
+        seed: seed of the order of training and of what is drawn from it; none for that of fit's --seed_everything,
+            and for 42 without one.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class NextOrderDataModule(LightningDataModule):
         rows_per_forward: int | None = None,
         num_workers: int | None = None,
         pin_memory: bool | None = None,
-        seed: int = 42,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.processed_dir, self.source, self.data_dir, self.output_dir = processed_dir, source, data_dir, output_dir
@@ -102,7 +103,7 @@ class NextOrderDataModule(LightningDataModule):
         self.batch_by, self.batch_size, self.eval_batch_size = batch_by, batch_size, eval_batch_size
         self.eval_queries, self.train_orders = eval_queries, train_orders
         self.rows_per_forward, self.num_workers, self.pin_memory = rows_per_forward, num_workers, pin_memory
-        self.seed = seed
+        self.seed = 42 if seed is None else seed
         self.feedback = FeedbackPairs(feedback_dir, feedback_weight, hard_negative_weight) if feedback_dir else None
         self.folder: ProcessedFolder | None = None
         self.tokenizer: Tokenizer | None = None
@@ -111,7 +112,7 @@ class NextOrderDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Prepare raw data where needed, and tokenise; done by one process."""
-        folder = self._locate(prepare_if_needed=True)
+        folder = self.prepared_folder()
         cache = TokenCache(folder, self._tokenizer())
         cache.build(self._tokenizer())
         if self.feedback is not None and self._is_fitting():
@@ -119,7 +120,7 @@ class NextOrderDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the arrays on disk; nothing is read whole."""
-        self.folder = self._locate(prepare_if_needed=False)
+        self.folder = self.prepared_folder(prepare_if_needed=False)
         self.cache = TokenCache(self.folder, self._tokenizer())
         self.queries = EvaluationQueries.read(self.folder)
         if stage == "fit":
@@ -128,6 +129,8 @@ class NextOrderDataModule(LightningDataModule):
                 pairs = self.feedback.beside(pairs, self.cache)
             dataset = OrderDataset if self.batch_by == "order" else PairDataset
             self.train_dataset = dataset(pairs, self._rows_per_forward())
+            if not len(self.queries.of_split(Split.VAL)) and self._trainer_value("global_rank", 0) == 0:
+                logger.info("No validation queries in %s: the last checkpoint is taken, none is best", self.folder.path)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint records of its data."""
@@ -193,7 +196,9 @@ class NextOrderDataModule(LightningDataModule):
         return self._train_loader
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
-        """The catalogue, then the validation queries."""
+        """The catalogue, then the validation queries; without any, fit trains and measures nothing."""
+        if self._is_fitting() and not len(self.queries.of_split(Split.VAL)):
+            return []
         return self._evaluation_loaders(Split.VAL)
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
@@ -245,7 +250,12 @@ class NextOrderDataModule(LightningDataModule):
         orders = np.sort(rng.permutation(len(self.train_dataset.pairs.anchors))[:limit])
         return orders if n_items == len(self.train_dataset.pairs.anchors) else self.train_dataset.pairs.pairs_of(orders)
 
-    def _locate(self, *, prepare_if_needed: bool) -> ProcessedFolder:
+    def prepared_folder(self, *, prepare_if_needed: bool = True) -> ProcessedFolder:
+        """The folder that is trained on.
+
+        Args:
+            prepare_if_needed: make it from raw data where it is not there.
+        """
         if not prepare_if_needed and self.processed_dir is None and self.source is not None:
             return ProcessedFolder(self.output_dir / self.settings.folder_name(self.source))
         made = locate(

@@ -23,7 +23,7 @@ class RankerSettings:
         max_epochs: passes over the targets.
         learning_rate: peak of the schedule.
         weight_decay: of AdamW.
-        seed: of weights and order.
+        seed: of weights and order; none for that of fit's --seed_everything, and for 42 without one.
     """
 
     baskets: Path | None = None
@@ -36,7 +36,7 @@ class RankerSettings:
     max_epochs: int = 5
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
-    seed: int = 42
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_targets", "hidden_size", "n_members", "batch_size", "max_epochs"):
@@ -46,3 +46,8 @@ class RankerSettings:
             raise SettingError("targets_per_shopper must be at least 0", f"got {self.targets_per_shopper}")
         if not 0 <= self.dropout < 1:
             raise SettingError("dropout must be at least 0 and below 1", f"got {self.dropout}")
+
+    @property
+    def seed_used(self) -> int:
+        """``seed``, or 42."""
+        return 42 if self.seed is None else self.seed

@@ -153,7 +153,7 @@ def one_loop(work: Path, seed: int, n_users: int, requests_a_shopper: int, steps
     lit_rec("prepare", *source, *sizes, *split)
     (processed,) = (work / "processed").iterdir()
     folder = ProcessedFolder(processed)
-    start = ["--seed_everything", str(seed), "--data.seed", str(seed)]
+    start = ["--seed_everything", str(seed)]
     static = ["--model.encoder", "static", "--model.phrases_from", str(processed), "--trainer.max_epochs", "6"]
     base = trained(work / BASE, processed, *start, *static, "--model.learning_rate", "3e-3")
     n_val, n_test = folder.params["n_val_queries"], folder.params["n_test_queries"]

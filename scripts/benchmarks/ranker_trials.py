@@ -61,7 +61,7 @@ SHIPPED = "shipped"
 _AT_A_TIME = 64
 _N_GAPS = 12
 _REQUEST_TIME = ("days_since_prior", "dow", "hour", "same_dow_share", "hour_distance")
-_SEED = RankerSettings().seed  # of the groups of shoppers, in every trial: rows of features have to meet
+_SEED = RankerSettings().seed_used  # of the groups of shoppers, in every trial: rows of features have to meet
 
 # T targets, M candidates of their histories, N products, F features
 
@@ -339,7 +339,7 @@ class Bench:
     def _network_scores(
         trial: Trial, settings: RankerSettings, examples: Examples, held_out: Floats, names: list[str]
     ) -> Floats:
-        seed_everything(settings.seed, verbose=False)
+        seed_everything(settings.seed_used, verbose=False)
         network = RankerNetwork(settings.hidden_size, settings.n_members, settings.dropout)
         network.repeat = MemberScores(names, settings.hidden_size, settings.n_members, settings.dropout)
         network.repeat.fit_scale(examples.repeat_features)
