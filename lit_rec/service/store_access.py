@@ -66,6 +66,9 @@ class StoreAccess:
                     raise FeedbackStoreError("The feedback database is asked", "it is not open", "See the log")
                 made = self._calls.submit(call)
                 return await asyncio.wrap_future(made)
+        except FeedbackStoreError as error:
+            self._note(str(error))
+            raise
         except OverloadedError as error:
             raise FeedbackStoreError("Too many wait for the feedback database", str(error)) from error
         except TimeoutError:
