@@ -69,10 +69,10 @@ def _plausible(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
 """With a time zone, kept in UTC."""
 
-Storable = Annotated[str, AfterValidator(_storable)]
-"""What every database takes as text."""
+STORABLE = AfterValidator(_storable)
+"""Refuses text that no database takes; it stands after the limits of length, which else count "items"."""
 
-_Id = Annotated[Storable, Field(min_length=1, max_length=256)]
+_Id = Annotated[str, Field(min_length=1, max_length=256), STORABLE]
 
 
 class FeedbackEvent(BaseModel):

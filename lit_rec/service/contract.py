@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from lit_rec.feedback.events import FeedbackEvent, Storable
+from lit_rec.feedback.events import STORABLE, FeedbackEvent
 from lit_rec.purchases import PastOrder, Request
 from lit_rec.service.http_errors import FieldError
 
@@ -17,7 +17,7 @@ MAX_LINES = 3_000  # products of a history that are made use of, the newest
 
 TO_COME = ("days_since_prior_order", "order_dow", "order_hour_of_day")
 
-ProductId = Annotated[Storable, Field(max_length=256)]
+ProductId = Annotated[str, Field(max_length=256), STORABLE]
 Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
 Weekday = Annotated[int, Field(ge=0, le=6)]
 Hour = Annotated[int, Field(ge=0, le=23)]
@@ -60,10 +60,10 @@ class RecommendRequest(BaseModel):
         },
     )
 
-    user_context: Annotated[Storable, Field(max_length=MAX_CONTEXT)] | None = Field(
+    user_context: Annotated[str, Field(max_length=MAX_CONTEXT), STORABLE] | None = Field(
         None, description="Past orders as one line, or any text."
     )
-    query: Annotated[Storable, Field(max_length=MAX_CONTEXT)] | None = Field(
+    query: Annotated[str, Field(max_length=MAX_CONTEXT), STORABLE] | None = Field(
         None, description="Words to search for, alone or before the context."
     )
     history: Annotated[list[HistoryOrder], Field(max_length=1_000)] | None = Field(
@@ -71,7 +71,7 @@ class RecommendRequest(BaseModel):
         description=f"Past orders, oldest first; none for a new shopper. Of very long ones the newest orders count, "
         f"those of the newest {MAX_LINES:,} products.",
     )
-    user_id: Annotated[Storable, Field(max_length=256)] | None = Field(None, description="Who asks.")
+    user_id: Annotated[str, Field(max_length=256), STORABLE] | None = Field(None, description="Who asks.")
     days_since_prior_order: Days | None = Field(None, description="Days from the newest order to the one to come.")
     order_dow: Weekday | None = Field(None, description="Weekday of the order to come.")
     order_hour_of_day: Hour | None = Field(None, description="Hour of the order to come.")
