@@ -12,6 +12,7 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 
 from lit_rec.callbacks import CatalogueSearch
 from lit_rec.cli import main
+from lit_rec.errors import FileError
 from lit_rec.export import export_model
 from lit_rec.processed import ProcessedFolder
 from lit_rec.recommender import Recommender
@@ -172,10 +173,11 @@ def test_predictions_are_what_the_recommender_answers(
     stale = run.output_dir / "predictions" / "part-00007.parquet"
     stale.parent.mkdir()
     stale.write_text("of an earlier run with more processes")
+    (stale.parent / "notes.txt").touch()  # not ours
     checkpoint = ["--ckpt_path", str(run.output_dir / "checkpoints" / "last.ckpt")]
     main(["predict", *data, *checkpoint, "--output_dir", str(run.output_dir), "--predict_top_k", "12"])
-    (file,) = stale.parent.iterdir()
-    table = pq.read_table(file).to_pydict()
+    assert sorted(file.name for file in stale.parent.iterdir()) == ["notes.txt", "part-00000.parquet"]
+    table = pq.read_table(stale.with_name("part-00000.parquet")).to_pydict()
     assert list(table) == ["query_id", "rank", "product_id", "score"]
     assert sorted(set(table["query_id"])) == sorted(folder.queries)
     assert len(table["rank"]) == 12 * len(folder.queries)
@@ -190,6 +192,23 @@ def test_predictions_are_what_the_recommender_answers(
         score_of = {item.product_id: item.score for item in answer}  # two that tie to 1e-6 may change places
         assert predicted == pytest.approx([score_of[table["product_id"][row]] for row in rows], abs=1e-5)
         assert len({table["product_id"][row] for row in rows}) == 12
+
+
+def test_a_prediction_that_breaks_off_leaves_the_files_of_before(
+    run: TrainingCLI, data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = tmp_path / "predictions" / "part-00000.parquet"
+    before.parent.mkdir()
+    before.write_text("of before")
+    monkeypatch.setattr("lit_rec.callbacks.pq.write_table", full_disk)
+    checkpoint = ["--ckpt_path", str(run.output_dir / "checkpoints" / "last.ckpt")]
+    with pytest.raises(FileError, match=r"predict could not go on: .*No space left on device"):
+        main(["predict", *data, *checkpoint, "--output_dir", str(tmp_path)])
+    assert before.read_text() == "of before"
+    assert list(before.parent.iterdir()) == [before]
 
 
 def test_more_ranks_than_products_are_all_products(
