@@ -30,6 +30,7 @@ from lit_rec.devices import sound_precision
 from lit_rec.errors import SettingError
 from lit_rec.export import export_model, read_checkpoint
 from lit_rec.files import check_folder, check_replaceable, read_json, write_json
+from lit_rec.model_folder import own_processed_folder, recorded_processed_folder
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.models.two_tower import PHRASES_FROM_DATA, TwoTower
 from lit_rec.pretrained import first_line
@@ -132,6 +133,7 @@ class TrainingCLI(LightningCLI):
             check_replaceable(config.output_dir / _FINAL, schema.MODEL_RECORD)
             if config.ranker.baskets is not None:
                 check_baskets(config.ranker.baskets)
+        self._take_own_data(config)
         if config.model.phrases_from == PHRASES_FROM_DATA:
             options = {name: config.data[name] for name in ("processed_dir", "source", "data_dir", "output_dir")}
             sizes = {name: config.data[name] for name in ("n_users", "n_products")}
@@ -152,6 +154,20 @@ class TrainingCLI(LightningCLI):
     def _seed(self) -> int | None:
         seed: int | bool = self._get(self.config, "seed_everything")
         return None if seed is False else seed
+
+    def _take_own_data(self, config: Any) -> None:  # noqa: ANN401 - jsonargparse's
+        """Data that are not named are those that the checkpoint, or the model that is measured, was trained on."""
+        data, checkpoint = config.data, config.ckpt_path
+        if data.processed_dir is not None or data.source is not None or (self.subcommand == "fit" and not checkpoint):
+            return
+        if checkpoint:
+            record = read_checkpoint(Path(checkpoint)).get("NextOrderDataModule", {})
+            own = recorded_processed_folder(checkpoint, record)
+        else:
+            own = own_processed_folder(config.model.base_model)
+        if own is not None:
+            logger.info("Using %s, which %s was trained on", own.path, checkpoint or config.model.base_model)
+            data.processed_dir = own.path
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401 - Lightning's signature
         """Build the trainer with what the run needs and what this machine does well."""

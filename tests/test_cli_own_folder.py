@@ -102,3 +102,21 @@ def test_a_corpus_of_its_own_needs_no_processed_folder(shop, capsys):
     shutil.rmtree(own)
     main(["recommend", "--model_dir", model, "--corpus", str(corpus), "--query", "milk", "--top_k", "1"])
     assert json.loads(corpus.read_text()).keys() & set(capsys.readouterr().out.split())
+
+
+def test_what_is_measured_or_gone_on_with_is_measured_on_its_own_data(shop, tiny_model):
+    model, own, _ = shop
+    words = ["--model.max_seq_length", "48", "--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
+    words += ["--trainer.limit_train_batches", "1", "--trainer.log_every_n_steps", "1", "--wandb", "off"]
+    base = ["--model.base_model", str(tiny_model)]
+    main(["fit", *base, *words, "--data.processed_dir", str(own), "--output_dir", "run"])
+    checkpoint = ["--ckpt_path", "run/checkpoints/last.ckpt"]
+    runs = [
+        ["test", *checkpoint],
+        ["validate", *checkpoint],
+        ["fit", *checkpoint],
+        ["test", "--model.base_model", model, *words[:2]],
+    ]
+    for verb, *rest in runs:
+        more = words[2:] if verb == "fit" else [*words[2:6], *words[-2:]]
+        assert main([verb, *rest, *more, "--output_dir", f"second {verb}"]).datamodule.folder.path == own

@@ -49,7 +49,7 @@ export function Builder({ baskets, change, say }) {
           ${row > 0 && html`<label class="gap">
             <input type="number" min="1" max="365" value=${basket.gap} aria-label=${`Days between basket ${row} and basket ${row + 1}`}
               onChange=${(changed) => change(with_(baskets, row, { gap: Math.min(365, Math.max(1, Math.round(Number(changed.target.value)) || USUAL_GAP)) }))} />
-            days later</label>`}
+            ${basket.gap === 1 ? "day" : "days"} later</label>`}
           ${row === 0 && html`<span class="quiet">${counted(basket.products.length, "product")}</span>`}</p>
         ${basket.products.length === 0 && html`<p class="empty">Nothing in it yet: search above.</p>`}
         <ul class="names">
