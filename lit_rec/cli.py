@@ -11,7 +11,7 @@ import signal
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +20,7 @@ from jsonargparse import DefaultHelpFormatter
 
 from lit_rec import __version__, cli_feedback, schema
 from lit_rec.command_line import BriefErrors, call_arguments, summary_of, verb_parser
+from lit_rec.commands import command, config_for, flags
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.errors import FileError, LitRecError, SettingError
 from lit_rec.evaluation.settings import EvaluationSettings
@@ -92,11 +93,13 @@ def prepare(
     )
     made = ProcessedFolder(folder).params
     if not made["n_train_pairs"]:
-        _say_next(f"python -m lit_rec test --data.processed_dir {folder} --model.base_model MODEL_DIR")
+        from lit_rec.reports import evaluate_command
+
+        model = newest_model()
+        _say_next(evaluate_command(ProcessedFolder(folder), *(["--model_dir", model] if model else [])))
         return folder
-    config = "configs/complete_journey.yaml" if source == "complete_journey" else "configs/instacart.yaml"
-    unchecked = "" if made["n_val_queries"] else " --trainer.limit_val_batches 0 --early_stopping null"
-    _say_next(f"python -m lit_rec fit --config {config} --data.processed_dir {folder}{unchecked}")
+    unchecked = [] if made["n_val_queries"] else ["--trainer.limit_val_batches", "0", "--early_stopping", "null"]
+    _say_next(command("fit", *config_for(source), "--data.processed_dir", folder, *unchecked))
     return folder
 
 
@@ -178,17 +181,13 @@ def fit_ranker(settings: RankerSettings, model_dir: Path, processed_dir: Path | 
         Metrics of the validation queries.
     """
     from lit_rec.ranker_training import fit_ranker as fit
-    from lit_rec.reports import VALIDATION_TITLE, metrics_table, print_table
+    from lit_rec.reports import VALIDATION_TITLE, metrics_table, print_table, ranker_commands
 
     folder = processed_folder_of([str(model_dir)], processed_dir)
     metrics = fit(folder, model_dir, settings)
     if metrics:
         print_table(metrics_table({"ranker": metrics}, VALIDATION_TITLE))
-    _say_next(
-        f"python -m lit_rec evaluate --processed_dir {folder.path} --model_dir {model_dir} "
-        "--baselines popularity recency_frequency tifu_knn boosted_trees",
-        f"python -m lit_rec recommend --model_dir {model_dir} --processed_dir {folder.path} --n_samples 3",
-    )
+    _say_next(*ranker_commands(folder, model_dir))
     return metrics
 
 
@@ -207,8 +206,11 @@ def export(ckpt_path: Path, output_dir: Path) -> Path:
 
     folder = export_model(ckpt_path, output_dir)
     trained_on = read_json(folder / schema.MODEL_RECORD)["data"].get("processed_dir")
-    data = f" --processed_dir {trained_on}" if trained_on else ""
-    _say_next(f"python -m lit_rec recommend --model_dir {folder}{data} --n_samples 3")
+    if trained_on and (Path(trained_on) / schema.PARAMS).is_file():
+        _say_next(command("recommend", "--model_dir", folder, "--processed_dir", trained_on, "--n_samples", 3))
+    else:
+        missing = f"The data that it was trained on are not at {trained_on}: name where they are"
+        _say_next(missing, command("recommend", "--help"))
     return folder
 
 
@@ -253,7 +255,7 @@ def package(
     )
     logger.info("Packaged %s", made.model_version)
     if output_dir is not None:
-        _say_next(f"LIT_REC_BUNDLE={output_dir} bentoml serve")
+        _say_next(f"LIT_REC_BUNDLE={shlex.quote(str(output_dir))} bentoml serve")
         return str(output_dir)
     if made.bento_tag is None:
         _say_next(f"bentoml models get {made.model_tag}", "bentoml serve", "bentoml build")
@@ -291,7 +293,7 @@ def push(
         model_dir, repo_id, corpus=corpus, branch=branch, private=private, allow_unmeasured=allow_unmeasured
     )
     logger.info("Pushed: %s", pushed.url)
-    _say_next(f"python -m lit_rec recommend --model_dir {pushed.pinned}")
+    _say_next(command("recommend", "--model_dir", pushed.pinned))
     return pushed.pinned
 
 
@@ -309,19 +311,24 @@ def evaluate(settings: EvaluationSettings) -> dict[str, object]:
     """
     from lit_rec.evaluation.evaluate import evaluate as evaluate_methods
 
-    report = evaluate_methods(settings, _command_of(settings))
+    report = evaluate_methods(settings, command("evaluate", *flags(settings)))
     written = [file for file in (settings.markdown, settings.json, settings.per_query) if file is not None]
     if failed := report["failed"]:
         why = "; ".join(f"{name}: {error}" for name, error in failed.items())
         kept = f"The others are in {written[0]}" if written else "The others are printed above"
         raise LitRecError(f"{len(failed)} of {len(failed) + len(report['methods'])} methods failed", why, kept)
     if settings.json is None:
-        _say_next(f"{_command_of(settings)} --json results/evaluation.json --markdown results/evaluation.md")
+        markdown = settings.markdown or Path("results/evaluation.md")
+        again = replace(settings, json=Path("results/evaluation.json"), markdown=markdown)
+        _say_next(command("evaluate", *flags(again)))
     else:
         _say_next(
-            *(f"less {file}" for file in written if file.suffix in {".md", ".json"}),
-            f"ls {settings.pictures_dir}/*.png",
-            *(f"python -m lit_rec recommend --model_dir {model} --n_samples 3" for model in settings.model_dir[:1]),
+            *(f"less {shlex.quote(str(file))}" for file in written if file.suffix in {".md", ".json"}),
+            f"ls {shlex.quote(str(settings.pictures_dir))}/*.png",
+            *(
+                command("recommend", "--model_dir", model, "--processed_dir", report["processed_dir"], "--n_samples", 3)
+                for model in settings.model_dir[:1]
+            ),
         )
     return report
 
@@ -367,23 +374,12 @@ def compare(
         device=device,
         seed=seed,
     )
+    data = ["--processed_dir", str(report["processed_dir"]), "--split", split]
     _say_next(
-        *([f"ls {pictures}/*.png"] if pictures else []),
-        f"python -m lit_rec evaluate --processed_dir {report['processed_dir']} --model_dir {model} --baselines all",
+        *([f"ls {shlex.quote(str(pictures))}/*.png"] if pictures else []),
+        command("evaluate", *data, "--model_dir", model, "--baselines", "all"),
     )
     return report
-
-
-def _command_of(settings: EvaluationSettings) -> str:
-    """The command line that asks for this again."""
-    words = ["python", "-m", "lit_rec", "evaluate"]
-    for setting in fields(settings):
-        value = getattr(settings, setting.name)
-        if setting.name in _MANY:
-            words += [f"--{setting.name}", *value] if value else []
-        elif value != setting.default:
-            words += [f"--{setting.name}", str(value).lower() if isinstance(value, bool) else str(value)]
-    return shlex.join(words)
 
 
 _VERBS: dict[str, Callable[..., object]] = {

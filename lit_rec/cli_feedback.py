@@ -4,11 +4,13 @@ Heavy imports wait until a verb runs, so that help comes at once.
 """
 
 import os
+import shlex
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from lit_rec.command_line import Verb, call_arguments, summary_of, verb_parser
+from lit_rec.commands import command, config_for
 from lit_rec.errors import SettingError
 from lit_rec.feedback.settings import DEFAULT_DB, PairSettings, SimulateSettings
 from lit_rec.model_folder import newest_model, processed_folder_of
@@ -66,9 +68,10 @@ def report(
         from lit_rec.feedback.html import write_page
 
         write_page(html, made)
-    written = [f"less {json}"] if json else []
+    written = [f"less {shlex.quote(str(json))}"] if json else []
     written += [f"The page: {html}"] if html else []
-    _say_next(*(written or [f"python -m lit_rec feedback report --db_path {_database(db_path)} --html report.html"]))
+    again = command("feedback", "report", "--db_path", _database(db_path), "--html", "report.html")
+    _say_next(*(written or [again]))
     return made
 
 
@@ -103,7 +106,13 @@ def simulate(
     key = api_key or os.environ.get("LIT_REC_API_KEY", "").partition(",")[0].strip() or None
     simulation = run_simulation(url, shoppers, settings, key)
     print_simulation(simulation)
-    _say_next("python -m lit_rec feedback report", f"python -m lit_rec feedback to-pairs --processed_dir {folder.path}")
+    database = _database(None)
+    is_there = "://" in database or Path(database).is_file()
+    _say_next(
+        *([] if is_there else ["With --db_path, where the service keeps its feedback:"]),
+        command("feedback", "report"),
+        command("feedback", "to-pairs", "--processed_dir", folder.path),
+    )
     return asdict(simulation)
 
 
@@ -138,7 +147,14 @@ def to_pairs(
     finally:
         store.close()
     _say_next(
-        f"python -m lit_rec fit --config CONFIG --data.processed_dir {folder.path} --data.feedback_dir {output_dir}"
+        command(
+            "fit",
+            *config_for(folder.params.get("source")),
+            "--data.processed_dir",
+            folder.path,
+            "--data.feedback_dir",
+            output_dir,
+        )
     )
     return output_dir
 

@@ -145,7 +145,7 @@ class OnnxEncoder:
                 raise ModelFolderError(
                     f"No ONNX encoder in {model_dir}",
                     f"there is no {file.relative_to(model_dir)}",
-                    "python -m lit_rec package --backend onnx writes a bundle that holds it",
+                    "The verb package writes a bundle that holds it, with --backend onnx",
                 )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads

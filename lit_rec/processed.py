@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_rec import schema
+from lit_rec.commands import command
 from lit_rec.errors import NotPreparedError, ProcessedFolderError, UnknownQueryError
 from lit_rec.files import read_json, sha256_of_file
 
@@ -29,7 +30,8 @@ def find_processed_folder(path: Path) -> Path:
         raise NotPreparedError(
             f"No prepared data at {path}",
             f"neither it nor a folder in it holds {schema.PARAMS}",
-            "Run: python -m lit_rec prepare --source complete_journey   (or name another --processed_dir)",
+            "Name the folder that prepare made, or make one here: "
+            + command("prepare", "--source", "complete_journey", "--output_dir", path),
         )
     newest = max(found, key=lambda folder: (folder / schema.PARAMS).stat().st_mtime_ns)
     logger.info("Using %s%s", newest, f", the newest of {len(found)} prepared folders" if len(found) > 1 else "")

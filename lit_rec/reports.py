@@ -9,7 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lit_rec.commands import command
 from lit_rec.files import read_json
+from lit_rec.processed import ProcessedFolder
+from lit_rec.schema import Split
 from lit_rec.text import product_name, wrapped
 
 if TYPE_CHECKING:
@@ -99,6 +102,21 @@ def print_recommendations(
         names = [f"{'✓ ' if i in recommended else ''}{product_name(corpus[i])}" for i in bought if i in corpus]
         console.print(f"Really bought ({len(bought)}): {', '.join(names)}", markup=False, highlight=False)
     console.print()
+
+
+def evaluate_command(folder: ProcessedFolder, *words: object) -> str:
+    """Counting methods, and what is named, on the test queries; on the others where a folder has no test part."""
+    queries = {split: folder.params.get(f"n_{split}_queries", 1) for split in (Split.TEST, Split.VAL)}
+    split = ["--split", Split.VAL] if queries[Split.VAL] and not queries[Split.TEST] else []
+    counting = ["--baselines", "popularity", "recency_frequency", "tifu_knn"]
+    return command("evaluate", "--processed_dir", folder.path, *split, *words, *counting)
+
+
+def ranker_commands(folder: ProcessedFolder, model_dir: Path) -> list[str]:
+    """What to do with a model folder that has a ranker."""
+    evaluated = [evaluate_command(folder, "--model_dir", model_dir)] if folder.queries else []
+    shown = command("recommend", "--model_dir", model_dir, "--processed_dir", folder.path, "--n_samples", 3)
+    return [*evaluated, shown]
 
 
 def next_steps(*lines: str) -> None:

@@ -23,6 +23,7 @@ from rich.console import Console
 from lit_rec import ranker_training, schema
 from lit_rec.callbacks import LearningCurve, PredictionWriter, RetrievalEvaluation, StopOnSignal
 from lit_rec.command_line import BriefErrors
+from lit_rec.commands import command
 from lit_rec.data.datamodule import NextOrderDataModule, locate
 from lit_rec.data.purchase_files import check_baskets
 from lit_rec.data.settings import PrepareSettings
@@ -36,7 +37,7 @@ from lit_rec.models.two_tower import PHRASES_FROM_DATA, TwoTower
 from lit_rec.pretrained import first_line
 from lit_rec.processed import ProcessedFolder
 from lit_rec.quiet import quiet_lightning
-from lit_rec.reports import TEST_TITLE, VALIDATION_TITLE, metrics_table, next_steps
+from lit_rec.reports import TEST_TITLE, VALIDATION_TITLE, metrics_table, next_steps, ranker_commands
 
 logger = logging.getLogger(__name__)
 
@@ -260,7 +261,7 @@ class TrainingCLI(LightningCLI):
             return
         older = next(path for n in count(1) if not (path := folder.with_name(f"{_CHECKPOINTS}.{n}")).exists())
         folder.rename(older)
-        logger.info("A run was here before; to go on with it: --ckpt_path %s", older / "last.ckpt")
+        logger.info("A run was here before; to go on with it: --ckpt_path %s", shlex.quote(str(older / "last.ckpt")))
 
     def after_fit(self) -> None:
         """Print the curve as a table, and what to do next."""
@@ -277,7 +278,7 @@ class TrainingCLI(LightningCLI):
             self._fit_ranker(best, settings)
             return
         next_steps(
-            f"python -m lit_rec test --config {logs}/config.yaml --ckpt_path {best}",
+            *self._test_command(Path(logs or self.output_dir) / "config.yaml", best),
             self._export_command(best),
             f"Learning curve: {self.output_dir / 'learning_curve.png'}",
         )
@@ -296,12 +297,8 @@ class TrainingCLI(LightningCLI):
         if metrics:
             text_alone = {"text alone": self.evaluation.best} if self.evaluation.best else {}
             Console().print(metrics_table({**text_alone, "ranker": metrics}, VALIDATION_TITLE))
-        next_steps(
-            f"python -m lit_rec evaluate --model_dir {model_dir} --processed_dir {folder.path} --split all "
-            "--baselines popularity recency_frequency tifu_knn",
-            f"python -m lit_rec recommend --model_dir {model_dir} --processed_dir {folder.path} --n_samples 3",
-            f"Learning curve: {self.output_dir / 'learning_curve.png'}",
-        )
+        curve = f"Learning curve: {self.output_dir / 'learning_curve.png'}"
+        next_steps(*ranker_commands(folder, model_dir), curve)
 
     def before_validate(self) -> None:
         """Leave the printing to the table below."""
@@ -312,9 +309,7 @@ class TrainingCLI(LightningCLI):
     def after_validate(self) -> None:
         """Print the metrics."""
         self._print_table(VALIDATION_TITLE)
-        next_steps(
-            *([self._export_command(self._checkpoint)] if self._checkpoint else []), "python -m lit_rec fit --help"
-        )
+        next_steps(*([self._export_command(self._checkpoint)] if self._checkpoint else []), command("fit", "--help"))
 
     def after_test(self) -> None:
         """Print the metrics beside those of earlier tests into the same folder, and keep them."""
@@ -334,7 +329,17 @@ class TrainingCLI(LightningCLI):
         next_steps(f"Predictions: {self.output_dir / 'predictions'}/part-*.parquet")
 
     def _export_command(self, checkpoint: str | Path) -> str:
-        return f"python -m lit_rec export --ckpt_path {checkpoint} --output_dir {self.output_dir / _FINAL}"
+        return command("export", "--ckpt_path", checkpoint, "--output_dir", self.output_dir / _FINAL)
+
+    def _test_command(self, config: Path, checkpoint: Path) -> list[str]:
+        """With the settings of the run where a logger has kept them; nothing where the data have no test part."""
+        folder: ProcessedFolder = self.datamodule.prepared_folder(prepare_if_needed=False)
+        if not folder.params.get("n_test_queries", 1):
+            return []
+        settings: list[object] = ["--config", config]
+        if not config.is_file():
+            settings = ["--data.processed_dir", folder.path, "--output_dir", self.output_dir]
+        return [command("test", *settings, "--ckpt_path", checkpoint)]
 
     def _print_table(self, title: str) -> None:
         if self.trainer.is_global_zero and self.evaluation.results:

@@ -12,6 +12,7 @@ from datasets import load_from_disk
 from numpy.typing import NDArray
 
 from lit_rec import schema
+from lit_rec.commands import command
 from lit_rec.data.dataset import ANCHORS, HardNegatives, TokenCache, TrainingPairs
 from lit_rec.data.tokens import Tokenizer, chunked, joined_tokens, read_tokens, write_tokens
 from lit_rec.errors import NotPreparedError, ProcessedFolderError, SettingError
@@ -55,7 +56,7 @@ class FeedbackPairs:
             raise NotPreparedError(
                 f"No feedback pairs at {self.path}",
                 f"it holds no {schema.FEEDBACK_PARAMS}",
-                f"Run: python -m lit_rec feedback to-pairs --output_dir {self.path}",
+                "Run: " + command("feedback", "to-pairs", "--output_dir", self.path),
             )
         hashes: dict[str, str] = read_json(file)["sha256"]
         return hashes

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress, track
 
 from lit_rec import __version__, schema
+from lit_rec.commands import command, flags
 from lit_rec.data.histories import Histories
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.data.sources import complete_journey, instacart, synthetic
@@ -102,8 +103,12 @@ def prepare(
         data_dir = _made_up(data_dir, n_users, n_products, settings.seed)
     reader = complete_journey if source == "complete_journey" else instacart
     fingerprint = {file.name: sha256_of_file(file) for file in reader.input_files(data_dir)}
-    if not overwrite and _reusable(folder, settings, source, fingerprint):
-        logger.info("%s already holds this; nothing to do (--overwrite true makes it anew)", folder)
+    places: list[object] = ["--output_dir", output_dir, *(["--data_dir", data_dir] if data_dir else [])]
+    if source == "synthetic":
+        places += ["--n_users", n_users, "--n_products", n_products]
+    again = command("prepare", "--source", source, *places, *flags(settings), "--overwrite", "true")
+    if not overwrite and _reusable(folder, settings, source, fingerprint, again):
+        logger.info("%s already holds this; nothing to do (prepare --overwrite true makes it anew)", folder)
         return folder
     tables = reader.load(data_dir, logger.info)
     provenance = {
@@ -292,7 +297,9 @@ class _Writer:
         return pa.Table.from_arrays(columns, schema=_HISTORY_SCHEMA)
 
 
-def _reusable(folder: Path, settings: PrepareSettings, source: SourceName, fingerprint: dict[str, str]) -> bool:
+def _reusable(
+    folder: Path, settings: PrepareSettings, source: SourceName, fingerprint: dict[str, str], again: str
+) -> bool:
     """Whether a finished folder already holds what was asked."""
     if not (folder / schema.PARAMS).exists():
         return False
@@ -302,7 +309,7 @@ def _reusable(folder: Path, settings: PrepareSettings, source: SourceName, finge
         raise ProcessedFolderError(
             f"{folder} was prepared from other input or settings",
             f"{', '.join(differing)} differ",
-            "Pass --overwrite true to replace it, or another --output_dir to keep both",
+            f"Name another output_dir to keep both, or replace it: {again}",
         )
     if "n_train_users" not in record:
         logger.info("%s is of an older version, without %s: making it anew", folder, schema.TRAIN_HISTORY)
