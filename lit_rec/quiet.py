@@ -9,6 +9,7 @@ _NOISE = (
     "The dirpath has changed from",  # a relative path in the checkpoint's place
     r"`ModelCheckpoint\(monitor=",  # without validation queries, which fit says itself
     "Early stopping conditioned on metric",
+    "Total length of `list` across ranks is zero",
     "Precision .* is not supported by the model summary",
     "The 'train_dataloader' does not have many workers",  # batches are slices of arrays
 )

@@ -4,12 +4,15 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lit_rec import ranker_training, schema
 from lit_rec.baselines.popularity import Popularity
 from lit_rec.cli import main
-from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.data.purchase_files import read_training_histories
+from lit_rec.errors import ModelFolderError, ProcessedFolderError, SettingError
 from lit_rec.features.candidates import Candidates
 from lit_rec.features.history import HISTORY_FEATURES
 from lit_rec.features.statistics import STATISTICS
@@ -19,7 +22,7 @@ from lit_rec.models.ranker_module import RankerModule
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.processed import ProcessedFolder
 from lit_rec.purchases import PastOrder, Queries, Request, RollingTargets, histories_of, rolling_targets
-from lit_rec.ranker_training import assemble, chosen_targets, fit_ranker, target_chunks, train
+from lit_rec.ranker_training import assemble, chosen_targets, fit_ranker, inputs, target_chunks, train
 from lit_rec.recommender import Recommender
 
 QUICK = RankerSettings(hidden_size=16, n_members=1, max_epochs=4, batch_size=16, learning_rate=5e-3)
@@ -160,6 +163,28 @@ def test_a_folder_that_is_no_model_is_refused_before_any_work(processed_dir, tmp
 def test_shoppers_of_one_order_are_nothing_to_learn_from(build):
     with pytest.raises(SettingError, match="at least two orders"):
         chosen_targets(build.histories([[1, 2]], [[3]]), QUICK)
+
+
+def test_baskets_of_another_shop_that_has_the_same_ids_are_refused(processed_dir, tmp_path):
+    folder = ProcessedFolder(processed_dir)
+    product = read_training_histories(folder).product
+    sold = np.unique(product)
+    by_sales = sold[np.argsort(-np.bincount(product)[sold], kind="stable")]
+    mirrored = np.zeros(len(folder.corpus), dtype=np.int64)
+    mirrored[by_sales] = by_sales[::-1]
+
+    def settings(name, products):
+        ids = np.array(list(map(int, folder.corpus)))[products]
+        columns = {
+            "product_id": ids,
+            **dict.fromkeys(("order_id", "add_to_cart_order", "reordered"), np.ones_like(ids)),
+        }
+        pq.write_table(pa.table(columns), tmp_path / name)
+        return replace(QUICK, baskets=tmp_path / name)
+
+    assert inputs(folder, settings("own.parquet", product))[2] is not None
+    with pytest.raises(ProcessedFolderError, match="does not sell well here"):
+        inputs(folder, settings("others.parquet", mirrored[product]))
 
 
 def test_at_most_so_many_targets_are_taken(build):

@@ -18,9 +18,12 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from lit_rec import training
 from lit_rec.cli import main
 from lit_rec.data.dataset import TokenCache
-from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.data.prepare import prepare
+from lit_rec.data.settings import PrepareSettings
+from lit_rec.errors import ModelFolderError, NotPreparedError, SettingError
 from lit_rec.models.ranker_settings import RankerSettings
 from lit_rec.models.two_tower import TwoTower
 from lit_rec.processed import ProcessedFolder
@@ -497,6 +500,59 @@ def test_two_processes_predict_each_query_once(two_processes: Path, processed_di
     shares = [pq.read_table(part)["query_id"].to_pylist() for part in parts]
     assert min(map(len, shares)) > 0
     assert Counter(shares[0] + shares[1]) == dict.fromkeys(ProcessedFolder(processed_dir).queries, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn"])
+def test_after_training_in_two_processes_one_of_them_trains_the_ranker(
+    strategy: str, base: list[str], tmp_path: Path
+) -> None:
+    words = ["fit", *base, "--output_dir", str(tmp_path), "--trainer.max_epochs", "1", "--trainer.devices", "2"]
+    ranker = ["--ranker.max_epochs", "1", "--ranker.n_members", "1", "--ranker.hidden_size", "8"]
+    ended = run_as_a_program([*words, "--trainer.strategy", strategy, *ranker])
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "final" / "ranker.safetensors").is_file()
+
+
+def test_without_held_out_shoppers_fit_trains_and_takes_the_last_checkpoint(
+    base: list[str], raw_dir: Path, tmp_path: Path, capsys
+) -> None:
+    folder = prepare("instacart", raw_dir, tmp_path / "made", PrepareSettings(eval_frac=0))
+    short = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--early_stopping", "1"]
+    main(["fit", *base, *short, "--data.processed_dir", str(folder), "--output_dir", str(tmp_path / "run")])
+    assert [file.name for file in (tmp_path / "run" / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert f"export --ckpt_path {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}" in capsys.readouterr().out
+
+
+def test_baskets_that_are_not_there_are_said_before_anything_is_prepared(base: list[str], tmp_path: Path) -> None:
+    words = ["--output_dir", str(tmp_path / "run"), "--ranker.baskets", str(tmp_path / "none.parquet")]
+    with pytest.raises(NotPreparedError, match="No baskets at"):
+        main(["fit", *base, *words])
+
+
+@pytest.mark.parametrize(
+    ("said", "mode"), [("Offline", "offline"), ("DRYRUN", "offline"), ("disabled", "off"), ("of", "offline")]
+)
+def test_wandb_mode_is_read_in_any_case(said: str, mode: str, base: list[str], tmp_path: Path, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(training, "wandb_loggers", lambda folder, asked: seen.append(asked) or [])
+    monkeypatch.setenv("WANDB_MODE", said)
+    main(["fit", *base, "--wandb", "auto", "--trainer.fast_dev_run", "true", "--output_dir", str(tmp_path)])
+    assert seen == ([] if mode == "off" else [mode])
+
+
+def test_wandb_that_refuses_is_offline_and_where_it_cannot_write_off(tmp_path: Path, monkeypatch, caplog) -> None:
+    import wandb
+
+    def refuse(**options: Any) -> None:
+        raise wandb.errors.CommError("no such host") if options["mode"] == "online" else OSError("read-only")
+
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(wandb, "init", refuse)
+    with caplog.at_level(logging.WARNING, logger="lit_rec"):
+        assert training.wandb_loggers(tmp_path, "online") == []
+    assert "Weights & Biases is offline: no such host" in caplog.text
+    assert "Weights & Biases is off" in caplog.text
 
 
 @pytest.mark.parametrize(

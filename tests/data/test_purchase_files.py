@@ -190,6 +190,15 @@ def test_baskets_are_orders_in_catalogue_positions_with_places_of_the_whole_cart
     assert tuple(getattr(found, field.name).dtype for field in dataclasses.fields(found)) == kinds
 
 
+def test_baskets_of_another_catalogue_or_of_no_numbers_are_refused(made, tmp_path):
+    others = write_baskets(tmp_path / "others.parquet", product_id=range(900_001, 900_008))
+    with pytest.raises(ProcessedFolderError, match=r"7 of their 7 lines are of products that it does not hold"):
+        read_baskets(others, made(0.5))
+    (tmp_path / "text.parquet").write_text("no parquet")
+    with pytest.raises(ProcessedFolderError, match="must be parquet"):
+        read_baskets(tmp_path / "text.parquet", made(0.5))
+
+
 def test_no_baskets_and_columns_that_lack_are_said(made, tmp_path):
     with pytest.raises(NotPreparedError, match=r"No baskets at .*none.parquet"):
         read_baskets(tmp_path / "none.parquet", made(0.5))
