@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +67,13 @@ def local_model(name_or_path: str | Path) -> Path:
         return Path(resolved)
     hub_id = HUB_ID.fullmatch(resolved)
     if hub_id is None:
-        found = "it is neither a folder nor a hub id such as owner/name or owner/name@revision"
-        raise ModelFolderError(f"No model could be loaded from {str(name_or_path)!r}", found, _NEXT)
+        found, do = "it is neither a folder nor a hub id such as owner/name or owner/name@revision", _NEXT
+        if Path(resolved).is_absolute():
+            found, do = (
+                "there is no such folder",
+                f"If it was moved: {shlex.join(['ln', '-s', 'NEW_PLACE', resolved])}. {_NEXT}",
+            )
+        raise ModelFolderError(f"No model could be loaded from {str(name_or_path)!r}", found, do)
     return _snapshot(hub_id["repo_id"], hub_id["revision"])
 
 
@@ -134,10 +140,13 @@ def load_sentence_transformer(base_model: str, device: str = "cpu") -> "Sentence
     disable_progress_bar()  # type: ignore[no-untyped-call] # of a load that takes a tenth of a second
     folder = local_model(base_model)
     try:
-        return SentenceTransformer(str(folder), device=device)
+        model = SentenceTransformer(str(folder), device=device)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         asked = f"No model could be loaded from {base_model!r}"
         raise ModelFolderError(asked, first_line(error), _NEXT) from error
+    if getattr(model.tokenizer, "pad_token_id", 0) is None:  # as GPT-2's: any token does, since masks leave it out
+        model.tokenizer.pad_token = model.tokenizer.eos_token or model.tokenizer.convert_ids_to_tokens(0)
+    return model
 
 
 def default_prompt(model: "SentenceTransformer") -> str:

@@ -57,14 +57,15 @@ class TransformerTokenizer:
     def __init__(
         self, sentence_transformer: "SentenceTransformer", max_seq_length: int, truncation_side: TruncationSide
     ) -> None:
-        config = getattr(sentence_transformer.transformers_model, "config", None)
-        positions = getattr(config, "max_position_embeddings", None) or max_seq_length
-        if not 1 <= max_seq_length <= positions:
+        self._tokenizer: Any = sentence_transformer.tokenizer
+        least = self._tokenizer.num_special_tokens_to_add() + 1
+        positions = _positions(sentence_transformer.transformers_model) or max(max_seq_length, least)
+        if not least <= max_seq_length <= positions:
             raise SettingError(
-                f"max_seq_length must be from 1 to the base model's {positions}", f"got {max_seq_length}"
+                f"max_seq_length must be from {least}, special tokens and one more, to the base model's {positions}",
+                f"got {max_seq_length}",
             )
         sentence_transformer.max_seq_length = self.max_seq_length = max_seq_length
-        self._tokenizer: Any = sentence_transformer.tokenizer
         self._tokenizer.truncation_side = truncation_side
         self._tokenizer.init_kwargs["truncation_side"] = truncation_side  # else saved only if it has cut a text
         self.pad_token_id = int(self._tokenizer.pad_token_id)
@@ -88,6 +89,16 @@ class TransformerTokenizer:
     def features(self, chunks: Sequence[dict[str, Tensor]], dropout: float) -> list[dict[str, Tensor]]:
         """The chunks as they are; a transformer drops out by itself."""
         return [dict(chunk) for chunk in chunks]
+
+
+def _positions(transformer: Any) -> int | None:  # noqa: ANN401 - untyped library
+    """How many tokens a transformer has positions for; None where that is not bounded."""
+    positions: int | None = getattr(getattr(transformer, "config", None), "max_position_embeddings", None)
+    for name, module in transformer.named_modules() if positions else ():
+        padding = getattr(module, "padding_idx", None) if name.endswith("position_embeddings") else None
+        if positions and padding is not None:  # RoBERTa and its kin count from the one after that of the padding
+            return min(positions, int(module.num_embeddings) - int(padding) - 1)
+    return positions
 
 
 class StaticTokenizer:

@@ -83,6 +83,8 @@ class TwoTower(LightningModule):
             raise SettingError("temperature must be above 0", f"got {temperature}")
         if not 0 <= warmup_frac <= 1:
             raise SettingError("warmup_frac must be a share between 0 and 1", f"got {warmup_frac}")
+        base_model = _lasting(base_model)
+        phrases_from = _lasting(phrases_from) if phrases_from else None
         self.save_hyperparameters()
         self.checkpoint_epoch: int | None = None
         self.encoder = TextEncoder(
@@ -152,7 +154,7 @@ class TwoTower(LightningModule):
                 f"the content of base_model {base_model!r} or of phrases_from {phrases!r} differs from the training's",
                 "Bring back what it was trained with",
             )
-        self.checkpoint_epoch = checkpoint["epoch"]
+        self.checkpoint_epoch = checkpoint.get("epoch")
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Embeddings of a batch of products or queries; callbacks make metrics of them."""
@@ -182,3 +184,8 @@ class TwoTower(LightningModule):
             num_training_steps=n_steps,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _lasting(path_or_id: str) -> str:
+    """A folder by its whole path, so that its checkpoint loads from anywhere; a hub id as it is."""
+    return str(Path(path_or_id).absolute()) if Path(path_or_id).is_dir() else path_or_id
