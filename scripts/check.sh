@@ -10,3 +10,4 @@ $bin/ruff check .
 $bin/mypy
 $bin/lint-imports
 $bin/python -m pytest -q tests/test_configs.py
+NO_MKDOCS_2_WARNING=1 $bin/mkdocs build --strict --quiet --site-dir build/site

@@ -180,7 +180,7 @@ def _check(client: httpx.Client, url: str, api_key: str | None) -> None:
         raise ServiceError(
             f"No service answers at {url}",
             f"{type(error).__name__}: {error}",
-            "Start it (bentoml serve, see bento/README.md), or name another --url",
+            "Start it (bentoml serve, see docs/serve.md), or name another --url",
         ) from error
     if health.status_code != 200:
         raise ServiceError(

@@ -23,8 +23,9 @@ from lit_rec.cli import _TRAINING_VERBS, _parser
 from lit_rec.service.settings import PREFIX, ServiceSettings
 
 ROOT = Path(__file__).parents[2]
-BENTO = ROOT / "bento" / "README.md"
-DOCUMENTS = [ROOT / "README.md", BENTO, ROOT / "deploy" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SERVE = ROOT / "docs" / "serve.md"
+READMES = [ROOT / "README.md", ROOT / "bento" / "README.md", ROOT / "deploy" / "README.md"]
+DOCUMENTS = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 MODEL, CORPUS = "models/quickstart/final", "processed/complete_journey_p5_mp20_ef0.3_roll4/eval_corpus.json"
@@ -86,14 +87,14 @@ def test_every_script_that_is_named_is_there(document):
 
 
 def test_the_service_is_told_in_the_order_of_use():
-    headings = re.findall("^## (.+)$", BENTO.read_text(encoding="utf-8"), re.MULTILINE)
-    assert headings[:5] == ["Serve", "curl", "Python client", "Containerize", "Deploy"]
+    headings = re.findall("^## (.+)$", SERVE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings[:5] == ["Start", "curl", "Python client", "Containerize", "Deploy"]
 
 
 def test_every_call_of_the_table_has_a_test_and_every_route_a_row(tmp_path):
     from lit_rec.service.app import create_app
 
-    table = BENTO.read_text(encoding="utf-8").partition("## Every call")[2]
+    table = SERVE.read_text(encoding="utf-8").partition("## Every call")[2]
     rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
     there = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests" / "service").glob("test_*.py"))
     for row in rows:
@@ -106,7 +107,7 @@ def test_every_call_of_the_table_has_a_test_and_every_route_a_row(tmp_path):
 
 
 def test_the_settings_that_are_named_are_settings():
-    named = set(re.findall(r"\b([A-Z][A-Z_]{3,})=", BENTO.read_text(encoding="utf-8")))
+    named = set(re.findall(r"\b([A-Z][A-Z_]{3,})=", SERVE.read_text(encoding="utf-8")))
     assert named <= {f"{PREFIX}{name.upper()}" for name in ServiceSettings.model_fields} | {"BENTOML_HOME"}
 
 
@@ -181,13 +182,13 @@ BEFORE = ("bash scripts/quickstart.sh", "source .venv/bin/activate", "pip instal
 @pytest.mark.timeout(600)
 def test_the_commands_of_the_service_work_in_their_order(shop, tmp_path):
     ours, environment = shop
-    serve, from_clone = blocks(BENTO, "bash")[:2]
+    serve, from_clone = blocks(SERVE, "bash")[:2]
     *made, served = [command for command in commands(serve) if not command.startswith(BEFORE)]
     for command in made:
         run(ours(command), environment)
     with serving(ours(served), tmp_path, environment) as port:
         here = lambda text: text.replace("localhost:3000", f"127.0.0.1:{port}")  # noqa: E731
-        calls = [command for block in blocks(BENTO, "bash") for command in commands(block) if "curl" in command]
+        calls = [command for block in blocks(SERVE, "bash") for command in commands(block) if "curl" in command]
         answers = [run(here(command).replace("curl -s", "curl -sS --fail-with-body"), environment) for command in calls]
         assert len(answers) == 7
         recommended = [json.loads(answer)["recommendations"] for answer in answers[:3]]
@@ -195,7 +196,7 @@ def test_the_commands_of_the_service_work_in_their_order(shop, tmp_path):
         assert all("reason" in item for item in recommended[1])
         assert json.loads(answers[3])["count"] == 2
         assert 'feedback_events_total{event_type="click"} 1.0' in answers[-1]
-        (client,) = blocks(BENTO, "python")
+        (client,) = blocks(SERVE, "python")
         (tmp_path / "client.py").write_text(here(client))
         assert len(run(f"python {tmp_path / 'client.py'}", environment).splitlines()) == 5
     (again,) = commands(from_clone)
