@@ -8,10 +8,10 @@ import yaml
 from bentoml.exceptions import BentoMLConfigException, NotFound
 from bentoml.images import Image
 
-from lit_rec import schema
-from lit_rec.errors import LitRecError
-from lit_rec.files import read_json
-from lit_rec.schema import Backend
+from lit_rec.core import schema
+from lit_rec.core.errors import LitRecError
+from lit_rec.core.files import read_json
+from lit_rec.core.schema import Backend
 
 _HERE = Path(__file__).parent
 _RECORD = _HERE.parents[1] / "bento.yaml"  # of a built bento, whose src/bento/ this file is then in

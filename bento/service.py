@@ -17,8 +17,8 @@ import uvicorn.config
 from bentoml.exceptions import BentoMLConfigException
 
 from bento.image import bundle_tag, check_source, serving_image
-from lit_rec import schema
-from lit_rec.errors import SettingError
+from lit_rec.core import schema
+from lit_rec.core.errors import SettingError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -24,7 +24,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 from benchmark_record import machine
 
-from lit_rec.files import read_json, write_json
+from lit_rec.core.files import read_json, write_json
 
 PODMAN = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs"]
 CONTEXT = "; ".join(f"[+{day}d w{day % 7}h9] Milk, Bread, Eggs, Bananas" for day in range(1, 6)) + "."

@@ -23,7 +23,7 @@ if [ ! -e "$final/ranker.json" ]; then
   lit_rec fit_ranker --model_dir "$final" --processed_dir "$processed" --targets_per_shopper 2
 else
   echo; echo "$final is there already; its test:"
-  .venv/bin/python -c 'import sys; from lit_rec.reports import print_metrics_file; print_metrics_file(sys.argv[1])' \
+  .venv/bin/python -c 'import sys; from lit_rec.evaluation.tables import print_metrics_file; print_metrics_file(sys.argv[1])' \
     "$run/test_metrics.json"
 fi
 lit_rec recommend --model_dir "$final" --processed_dir "$processed" --n_samples 3

@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from lit_rec.files import sha256_of_file
+from lit_rec.core.files import sha256_of_file
 
 VENDOR = Path(__file__).parents[1] / "lit_rec" / "service" / "static" / "vendor"
 PACKAGES = {

@@ -9,11 +9,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.tie_breaking import popularity_rank
-from lit_rec.features.candidates import Candidates
-from lit_rec.features.history import history_features
-from lit_rec.features.order_matrix import OrderMatrix
-from lit_rec.features.statistics import ProductStatistics, aisles_of
-from lit_rec.purchases import PurchaseHistories, Queries, rolling_targets
+from lit_rec.data.purchases import PurchaseHistories, Queries, rolling_targets
+from lit_rec.ranking.candidates import Candidates
+from lit_rec.ranking.history_features import history_features
+from lit_rec.ranking.order_matrix import OrderMatrix
+from lit_rec.ranking.statistics import ProductStatistics, aisles_of
 
 _GROUPS = 5
 

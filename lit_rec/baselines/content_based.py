@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
-from lit_rec.devices import best_device
-from lit_rec.features.order_matrix import OrderMatrix
-from lit_rec.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
-from lit_rec.purchases import PurchaseHistories, Queries
+from lit_rec.core.devices import best_device
+from lit_rec.data.purchases import PurchaseHistories, Queries
+from lit_rec.ranking.order_matrix import OrderMatrix
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -7,10 +7,10 @@ import numpy as np
 
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
-from lit_rec.errors import SettingError
-from lit_rec.features.co_occurrence import co_occurrence, similarity
-from lit_rec.features.order_matrix import OrderMatrix
-from lit_rec.purchases import PurchaseHistories, Queries
+from lit_rec.core.errors import SettingError
+from lit_rec.data.purchases import PurchaseHistories, Queries
+from lit_rec.ranking.co_occurrence import co_occurrence, similarity
+from lit_rec.ranking.order_matrix import OrderMatrix
 
 
 class ItemItem(Baseline):
@@ -74,7 +74,7 @@ class CoVisitation(Baseline):
     takes that out. Products that the shopper has bought take part. Those that are like none of the shopper's follow
     by popularity.
 
-    Source: :func:`lit_rec.features.co_occurrence.similarity` has the formula and where it is from.
+    Source: :func:`lit_rec.ranking.co_occurrence.similarity` has the formula and where it is from.
 
     Args:
         neighbours: keep so many similar products of each product, the most similar, itself among them.

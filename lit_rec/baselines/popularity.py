@@ -6,8 +6,8 @@ from typing import Self
 import numpy as np
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.features.order_matrix import OrderMatrix
-from lit_rec.purchases import PurchaseHistories, Queries
+from lit_rec.data.purchases import PurchaseHistories, Queries
+from lit_rec.ranking.order_matrix import OrderMatrix
 
 
 class Popularity(Baseline):

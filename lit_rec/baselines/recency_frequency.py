@@ -5,9 +5,9 @@ from typing import Self
 
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.tie_breaking import own_then_popular, popularity_rank
-from lit_rec.errors import SettingError
-from lit_rec.features.order_matrix import OrderMatrix
-from lit_rec.purchases import PurchaseHistories, Queries
+from lit_rec.core.errors import SettingError
+from lit_rec.data.purchases import PurchaseHistories, Queries
+from lit_rec.ranking.order_matrix import OrderMatrix
 
 
 class RecencyFrequency(Baseline):

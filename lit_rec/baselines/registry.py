@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 from lit_rec.baselines.base import Baseline
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 _CLASS_OF = {
     "popularity": "popularity.Popularity",

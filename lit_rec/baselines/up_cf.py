@@ -9,9 +9,9 @@ from scipy.sparse import csr_array
 
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
-from lit_rec.errors import SettingError
-from lit_rec.features.order_matrix import OrderMatrix, highest, rows_at_a_time
-from lit_rec.purchases import PurchaseHistories, Queries
+from lit_rec.core.errors import SettingError
+from lit_rec.data.purchases import PurchaseHistories, Queries
+from lit_rec.ranking.order_matrix import OrderMatrix, highest, rows_at_a_time
 
 # Q queries, U training shoppers, N products
 

@@ -1,0 +1,4 @@
+"""Raw orders to tables, histories, contexts, pairs, and the LightningDataModule that streams them.
+
+May import core.
+"""

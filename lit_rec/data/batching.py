@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 # Batches of a bucket are sorted by length among themselves: many pad little, few mix well. With fewer buckets than
 # this, an item would meet the same others in every epoch.

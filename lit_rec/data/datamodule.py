@@ -13,7 +13,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from lit_rec.core.errors import SettingError
+from lit_rec.core.schema import Split
 from lit_rec.data.batching import BatchSampler, ResumableLoader
+from lit_rec.data.contexts import ContextForm, product_name
 from lit_rec.data.dataset import (
     Batch,
     EvaluationQueries,
@@ -25,13 +28,10 @@ from lit_rec.data.dataset import (
 )
 from lit_rec.data.feedback_pairs import FeedbackPairs
 from lit_rec.data.prepare import prepare
+from lit_rec.data.processed import ProcessedFolder, find_processed_folder
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.data.split import seeded_fractions
 from lit_rec.data.tokens import Tokenizer
-from lit_rec.errors import SettingError
-from lit_rec.processed import ProcessedFolder, find_processed_folder
-from lit_rec.schema import Split
-from lit_rec.text import ContextForm, product_name
 
 logger = logging.getLogger(__name__)
 

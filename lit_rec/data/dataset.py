@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.core.files import replaced_when_complete, sha256_of_texts
+from lit_rec.core.schema import Split
+from lit_rec.data.processed import ProcessedFolder
+from lit_rec.data.purchases import concatenated_ranges
 from lit_rec.data.split import split_users
 from lit_rec.data.tokens import Tokenizer, TokenTable, chunked, length_sorted_chunks, read_tokens, write_tokens
-from lit_rec.errors import NotPreparedError, ProcessedFolderError
-from lit_rec.files import replaced_when_complete, sha256_of_texts
-from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import concatenated_ranges
-from lit_rec.schema import Split
 
 logger = logging.getLogger(__name__)
 

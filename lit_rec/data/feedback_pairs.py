@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 from datasets import load_from_disk
 from numpy.typing import NDArray
 
-from lit_rec import schema
-from lit_rec.commands import command
+from lit_rec.core import schema
+from lit_rec.core.commands import command
+from lit_rec.core.errors import NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.core.files import read_json, replaced_when_complete, sha256_of_texts
 from lit_rec.data.dataset import ANCHORS, HardNegatives, TokenCache, TrainingPairs
+from lit_rec.data.purchases import starts
 from lit_rec.data.tokens import Tokenizer, chunked, joined_tokens, read_tokens, write_tokens
-from lit_rec.errors import NotPreparedError, ProcessedFolderError, SettingError
-from lit_rec.files import read_json, replaced_when_complete, sha256_of_texts
-from lit_rec.purchases import starts
 
 _TEXTS_PER_CHUNK = 4_096
 _FEEDBACK = "feedback"

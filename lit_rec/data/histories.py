@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.data.contexts import Order
+from lit_rec.data.purchases import starts
 from lit_rec.data.tables import Tables
-from lit_rec.purchases import starts
-from lit_rec.text import Order
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,20 @@ from datasets import Dataset, disable_progress_bars
 from numpy.typing import NDArray
 from rich.progress import Progress, track
 
-from lit_rec import __version__, schema
-from lit_rec.commands import command, flags
+from lit_rec import __version__
+from lit_rec.core import schema
+from lit_rec.core.commands import command, flags
+from lit_rec.core.errors import ProcessedFolderError, SettingError
+from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_file, write_json
+from lit_rec.core.schema import Split
+from lit_rec.data.contexts import context_string, product_text
 from lit_rec.data.histories import Histories
+from lit_rec.data.processed import ProcessedFolder, content_hashes, missing_files
+from lit_rec.data.purchases import concatenated_ranges, starts
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.data.sources import complete_journey, instacart, synthetic
 from lit_rec.data.tables import Tables
 from lit_rec.data.targets import Targets, choose_targets
-from lit_rec.errors import ProcessedFolderError, SettingError
-from lit_rec.files import check_replaceable, replaced_when_complete, sha256_of_file, write_json
-from lit_rec.processed import ProcessedFolder, content_hashes, missing_files
-from lit_rec.purchases import concatenated_ranges, starts
-from lit_rec.schema import Split
-from lit_rec.text import context_string, product_text
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, pro
         tables: validated tables.
         settings: what was asked.
         folder: where it goes; a processed folder that is there is replaced, anything else is refused.
-        provenance: what :data:`~lit_rec.schema.PARAMS` records besides settings, counts and hashes.
+        provenance: what :data:`~lit_rec.core.schema.PARAMS` records besides settings, counts and hashes.
     """
     logger.info("Sorting %s order lines by user and time", f"{len(tables.order_lines):,}")
     histories = Histories.from_tables(tables)

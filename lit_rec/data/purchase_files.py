@@ -1,26 +1,18 @@
-"""Purchase histories of a processed folder, as :class:`~lit_rec.purchases.PurchaseHistories`."""
+"""Purchase histories of a processed folder, as :class:`~lit_rec.data.purchases.PurchaseHistories`."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from datasets import load_from_disk
 from numpy.typing import NDArray
 
-from lit_rec import schema
-from lit_rec.errors import NotPreparedError, ProcessedFolderError
-from lit_rec.features.statistics import Baskets
-from lit_rec.pretrained import first_line
-from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import UNKNOWN, PurchaseHistories, starts
-
-_BASKET_COLUMNS = (schema.ORDER_ID, schema.PRODUCT_ID, schema.CART_POSITION, schema.REORDERED)
-_MOST_UNKNOWN = 0.5  # share of the baskets' lines
-_OTHER_BASKETS = "Name baskets with this shop's ids, or do without: baskets null"
+from lit_rec.core import schema
+from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.data.processed import ProcessedFolder
+from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, starts
 
 
 def read_eval_histories(folder: ProcessedFolder, query_ids: Sequence[str]) -> PurchaseHistories:
@@ -53,58 +45,6 @@ def read_training_histories(folder: ProcessedFolder) -> PurchaseHistories:
         ProcessedFolderError: a history has a product that is not in the catalogue.
     """
     return _histories(folder, _table(folder, schema.TRAIN_HISTORY, "Run prepare again, with an --eval_frac below 1"))
-
-
-def read_baskets(file: Path, folder: ProcessedFolder) -> Baskets:
-    """Single orders of further shoppers; of the few products that are not in the catalogue nothing is kept.
-
-    Args:
-        file: parquet with the columns of Kaggle's order_products files.
-        folder: whose catalogue.
-
-    Raises:
-        NotPreparedError: there is no such file.
-        ProcessedFolderError: it is no such file, or most of its products are not in the catalogue.
-    """
-    check_baskets(file)
-    numbers = pa.schema([(name, pa.int64()) for name in _BASKET_COLUMNS])
-    try:
-        table = pq.read_table(file, columns=numbers.names).cast(numbers).sort_by([(schema.ORDER_ID, "ascending")])
-    except (pa.ArrowException, OSError) as error:
-        asked = f"{file} must hold whole numbers in the columns {', '.join(numbers.names)}"
-        raise ProcessedFolderError(asked, first_line(error), _OTHER_BASKETS) from error
-    catalogue = pa.array(map(int, folder.corpus), pa.int64())
-    position = pc.index_in(table[schema.PRODUCT_ID], value_set=catalogue).combine_chunks()
-    if position.null_count > len(position) * _MOST_UNKNOWN:
-        raise ProcessedFolderError(
-            f"The baskets of {file} must be of the catalogue of {folder.path}",
-            f"{position.null_count:,} of their {len(position):,} lines are of products that it does not hold",
-            _OTHER_BASKETS,
-        )
-    order = np.unique(table[schema.ORDER_ID].to_numpy(), return_inverse=True)[1]
-    size = np.bincount(order)[order]
-    place = ((table[schema.CART_POSITION].to_numpy() - 0.5) / size).clip(0, 1).astype(np.float32)
-    known = pc.is_valid(position).to_numpy(zero_copy_only=False)
-    product = pc.fill_null(position, 0).to_numpy().astype(np.int32)
-    return Baskets(order[known], product[known], place[known], table[schema.REORDERED].to_numpy()[known] > 0)
-
-
-def check_baskets(file: Path) -> None:
-    """Whether a file of baskets is there and has what it needs; what it holds is not read.
-
-    Raises:
-        NotPreparedError: there is no such file.
-        ProcessedFolderError: it is not parquet, or a column is missing.
-    """
-    if not file.is_file():
-        raise NotPreparedError(f"No baskets at {file}", "there is no such file", _OTHER_BASKETS)
-    try:
-        names = pq.read_schema(file).names
-    except (pa.ArrowException, OSError) as error:
-        raise ProcessedFolderError(f"{file} must be parquet", first_line(error), _OTHER_BASKETS) from error
-    if missing := set(_BASKET_COLUMNS) - set(names):
-        needed = ", ".join(_BASKET_COLUMNS)
-        raise ProcessedFolderError(f"{file} needs the columns {needed}", f"without {', '.join(missing)}")
 
 
 def _table(folder: ProcessedFolder, name: str, do: str) -> pa.Table:

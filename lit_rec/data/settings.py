@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lit_rec.errors import SettingError
-from lit_rec.text import NameBudget
+from lit_rec.core.errors import SettingError
+from lit_rec.data.contexts import NameBudget
 
 SourceName = Literal["instacart", "complete_journey", "synthetic"]
 Targets = Literal["last", "rolling"]

@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_rec.schema import Split
+from lit_rec.core.schema import Split
 
 # One hash per question, so that the answers are independent of each other.
 _EVAL, _VAL = "eval", "val"
@@ -41,7 +41,7 @@ def split_users(user_ids: NDArray[np.int64], *, eval_frac: float, val_frac: floa
         seed: seed of the hash.
 
     Returns:
-        str ``(U,)``, values of :class:`~lit_rec.schema.Split`.
+        str ``(U,)``, values of :class:`~lit_rec.core.schema.Split`.
     """
     held_out = seeded_fractions(user_ids, seed=seed, question=_EVAL) < eval_frac
     val = seeded_fractions(user_ids, seed=seed, question=_VAL) < val_frac
@@ -59,7 +59,7 @@ def fold_users(user_ids: NDArray[np.int64], *, n_folds: int, fold: int, val_frac
         seed: seed of the hash.
 
     Returns:
-        str ``(U,)``, values of :class:`~lit_rec.schema.Split`.
+        str ``(U,)``, values of :class:`~lit_rec.core.schema.Split`.
     """
     place = (seeded_fractions(user_ids, seed=seed, question=_EVAL) * n_folds - fold) % n_folds
     return np.where(place < 1, Split.TEST, np.where(place < 1 + val_frac, Split.VAL, Split.TRAIN))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lit_rec import schema
+from lit_rec.core import schema
 
 ORDERS_SCHEMA = pl.Schema(
     {

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_rec.core.errors import SettingError
+from lit_rec.core.schema import Split
 from lit_rec.data.histories import Histories
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.split import fold_users, seeded_fractions, split_users
-from lit_rec.errors import SettingError
-from lit_rec.schema import Split
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Targets:
     Args:
         train: int64, in time order within a user.
         eval: int64, one a held-out user.
-        eval_split: :class:`~lit_rec.schema.Split` of each of ``eval``.
+        eval_split: :class:`~lit_rec.core.schema.Split` of each of ``eval``.
         train_users: int64, the users whose orders may be trained on, as positions in ``user_ids``.
     """
 

@@ -9,9 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from lit_rec import schema
+from lit_rec.artifacts.model_folder import processed_folder_of
+from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL
 from lit_rec.baselines.registry import BASELINES
-from lit_rec.errors import LitRecError, SettingError
+from lit_rec.core import schema
+from lit_rec.core.errors import LitRecError, SettingError
+from lit_rec.core.files import check_folder, check_writable, replaced_file, write_json
+from lit_rec.core.schema import Split
+from lit_rec.data.processed import ProcessedFolder, find_processed_folder
+from lit_rec.data.purchases import Queries
 from lit_rec.evaluation.contenders import Contender, baseline_contenders
 from lit_rec.evaluation.cost import measured_cost
 from lit_rec.evaluation.inputs import HeldOut, Training, read_held_out, read_training
@@ -21,12 +27,6 @@ from lit_rec.evaluation.per_query_files import save_per_query
 from lit_rec.evaluation.pictures import draw
 from lit_rec.evaluation.report import Report, make_report, markdown, terminal_tables
 from lit_rec.evaluation.settings import ALL_BASELINES, EvaluationSettings
-from lit_rec.files import check_folder, check_writable, replaced_file, write_json
-from lit_rec.model_folder import processed_folder_of
-from lit_rec.pretrained import DEFAULT_BASE_MODEL
-from lit_rec.processed import ProcessedFolder, find_processed_folder
-from lit_rec.purchases import Queries
-from lit_rec.schema import Split
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 def evaluate(settings: EvaluationSettings, command: str = "") -> Report:
     """Measure the methods, print and write what is asked for.
 
-    A method that fails (a :class:`~lit_rec.errors.LitRecError`) does not lose the others: it is named under
+    A method that fails (a :class:`~lit_rec.core.errors.LitRecError`) does not lose the others: it is named under
     ``failed`` in the report.
 
     Args:

@@ -12,13 +12,13 @@ import numpy as np
 from datasets import load_from_disk
 from numpy.typing import NDArray
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import ProcessedFolderError, SettingError
+from lit_rec.core.schema import Split
 from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.purchase_files import read_eval_histories, read_training_histories
-from lit_rec.errors import ProcessedFolderError, SettingError
-from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import PurchaseHistories, Queries, starts
-from lit_rec.schema import Split
+from lit_rec.data.purchases import PurchaseHistories, Queries, starts
 
 logger = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import pad
 
+from lit_rec.core.errors import SettingError, ShapeError
 from lit_rec.data.dataset import padded
-from lit_rec.errors import SettingError, ShapeError
+from lit_rec.data.purchases import Queries
 from lit_rec.evaluation.inputs import HeldOut
 from lit_rec.metrics.functional import membership, ndcg, recall
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, per_query
-from lit_rec.purchases import Queries
 
 CHUNK_SIZE = 64
 """Queries scored at a time: 64 x 49,688 products x 8 bytes are 25 MB."""

@@ -9,12 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_rec import schema
-from lit_rec.errors import ModelFolderError
+from lit_rec.artifacts.pretrained import local_model
+from lit_rec.core import schema
+from lit_rec.core.errors import ModelFolderError
+from lit_rec.data.purchases import Queries
 from lit_rec.evaluation.contenders import Contender, Ready
-from lit_rec.pretrained import local_model
-from lit_rec.purchases import Queries
-from lit_rec.recommender import Recommender
+from lit_rec.inference.recommender import Recommender
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def model_contenders(model_dir: str, corpus: Path, device: str | None = None) ->
     Args:
         model_dir: a model folder, or a hub id; also the name.
         corpus: the catalogue, product id to text.
-        device: see :class:`~lit_rec.recommender.Recommender`.
+        device: see :class:`~lit_rec.inference.recommender.Recommender`.
     """
 
     @cache

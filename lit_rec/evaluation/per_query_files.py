@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lit_rec.errors import ProcessedFolderError, SettingError
+from lit_rec.core.errors import ProcessedFolderError, SettingError
+from lit_rec.core.files import replaced_file
 from lit_rec.evaluation.measure import PerQuery
-from lit_rec.files import replaced_file
 
 _METHOD, _QUERY_ID, _SHOWN = "method", "query_id", "shown_product_ids"
 _OF_QUERIES = ("n_orders", "basket_size", "repeat_share")

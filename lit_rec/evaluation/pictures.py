@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lit_rec.evaluation.measure import RECALL_RANKS
+from lit_rec.evaluation.plots import Bar, metric_bars, recall_curves
 from lit_rec.evaluation.report import Report
-from lit_rec.plots import Bar, metric_bars, recall_curves
 
 METRICS_FILE, RECALL_FILE, REPEAT_FILE = "metrics.png", "recall_at_k.png", "repeat_explore.png"
 

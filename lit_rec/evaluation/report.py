@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from lit_rec import __version__
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
+from lit_rec.data.contexts import wrapped
 from lit_rec.evaluation.measure import PerQuery
 from lit_rec.evaluation.slices import TITLES, sliced
 from lit_rec.metrics.bootstrap import LEVEL, N_RESAMPLES, percentile_intervals, resampled_means
-from lit_rec.text import wrapped
 
 HEADLINE_METRICS = (
     "ndcg@10",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 EvaluatedSplit = Literal["test", "val", "all"]
 TunedMetric = Literal["ndcg@10", "recall@10", "explore_part_recall@100"]

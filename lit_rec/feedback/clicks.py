@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from lit_rec.feedback.events import EventType
 from lit_rec.feedback.settings import SimulateSettings
+from lit_rec.store.events import EventType
 
 Action = tuple[str, int, EventType]
 """A product, its position from 1, and what was done with it."""

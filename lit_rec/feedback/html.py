@@ -5,10 +5,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from lit_rec.core.files import replaced_file
 from lit_rec.feedback import pictures
 from lit_rec.feedback.impressions import said
 from lit_rec.feedback.report import Report
-from lit_rec.files import replaced_file
 
 
 def write_page(file: Path, report: Report) -> None:

@@ -9,10 +9,10 @@ import polars as pl
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, literal, not_, or_, select
 from sqlalchemy.engine import make_url
 
-from lit_rec.errors import FeedbackStoreError, SettingError
-from lit_rec.feedback.events import EARLIEST, PAGE, EventType, latest
-from lit_rec.feedback.store import FeedbackStore, url_of
-from lit_rec.feedback.tables import feedback_events, served_lists, served_products
+from lit_rec.core.errors import FeedbackStoreError, SettingError
+from lit_rec.store.database import FeedbackStore, url_of
+from lit_rec.store.events import EARLIEST, PAGE, EventType, latest
+from lit_rec.store.tables import feedback_events, served_lists, served_products
 
 LEFT_OUT = {
     "page": "of the service's own page (--include_page true counts them)",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from lit_rec.errors import ShapeError
+from lit_rec.core.errors import ShapeError
 
 LEVEL = 0.95
 N_RESAMPLES = 2_000

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lit_rec.feedback.events import EventType
 from lit_rec.feedback.impressions import ACTIONS, left_out, read_products
 from lit_rec.feedback.intervals import LEVEL, clustered_difference, wilson
-from lit_rec.feedback.store import FeedbackStore
+from lit_rec.store.database import FeedbackStore
+from lit_rec.store.events import EventType
 
 RATES = {
     "ctr": EventType.CLICK.value,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 DEFAULT_DB = "data/feedback.db"
 

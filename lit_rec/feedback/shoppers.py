@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 from datasets import load_from_disk
 
-from lit_rec import schema
-from lit_rec.errors import NotPreparedError, SettingError
+from lit_rec.core import schema
+from lit_rec.core.errors import NotPreparedError, SettingError
+from lit_rec.core.schema import Split
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.feedback.settings import AskBy
-from lit_rec.processed import ProcessedFolder
-from lit_rec.schema import Split
 
 
 @dataclass(frozen=True)

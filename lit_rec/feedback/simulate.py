@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 from rich.progress import track
 
-from lit_rec.errors import ServiceError
+from lit_rec.core.errors import ServiceError
 from lit_rec.feedback.clicks import act
 from lit_rec.feedback.settings import SimulateSettings
 from lit_rec.feedback.shoppers import Shopper

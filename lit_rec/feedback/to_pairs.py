@@ -10,20 +10,21 @@ import polars as pl
 import pyarrow as pa
 from sqlalchemy import select
 
-from lit_rec import __version__, schema
+from lit_rec import __version__
+from lit_rec.core import schema
+from lit_rec.core.errors import FeedbackStoreError
+from lit_rec.core.files import check_replaceable, replaced_when_complete, write_json
+from lit_rec.data.contexts import ContextForm
 from lit_rec.data.prepare import write_dataset
-from lit_rec.errors import FeedbackStoreError
-from lit_rec.feedback.events import EventType
+from lit_rec.data.processed import ProcessedFolder, content_hashes
+from lit_rec.data.purchases import PastOrder, Request
 from lit_rec.feedback.impressions import left_out, read_products, said, span
 from lit_rec.feedback.propensity import DEEPEST, Vector, examination_by_position, negative_weights, positive_weights
 from lit_rec.feedback.settings import PairSettings
-from lit_rec.feedback.store import FeedbackStore
-from lit_rec.feedback.tables import served_lists
-from lit_rec.files import check_replaceable, replaced_when_complete, write_json
-from lit_rec.processed import ProcessedFolder, content_hashes
-from lit_rec.purchases import PastOrder, Request
-from lit_rec.recommender import context_of
-from lit_rec.text import ContextForm
+from lit_rec.inference.recommender import context_of
+from lit_rec.store.database import FeedbackStore
+from lit_rec.store.events import EventType
+from lit_rec.store.tables import served_lists
 
 logger = logging.getLogger(__name__)
 

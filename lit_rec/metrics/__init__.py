@@ -1,0 +1,4 @@
+"""Ranking metrics: the functions, their torchmetrics states, and intervals.
+
+May import core.
+"""

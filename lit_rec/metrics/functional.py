@@ -18,7 +18,7 @@ Every metric raises:
 import torch
 from torch import Tensor
 
-from lit_rec.errors import SettingError, ShapeError
+from lit_rec.core.errors import SettingError, ShapeError
 
 
 def accuracy(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:

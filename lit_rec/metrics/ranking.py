@@ -6,7 +6,7 @@ Shapes: Q queries, N products, k ranks.
 import torch
 from torch import Tensor
 
-from lit_rec.errors import SettingError, ShapeError
+from lit_rec.core.errors import SettingError, ShapeError
 
 
 def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchmetrics import Metric
 
-from lit_rec.errors import SettingError, ShapeError
+from lit_rec.core.errors import SettingError, ShapeError
 from lit_rec.metrics.functional import (
     accuracy,
     average_precision,

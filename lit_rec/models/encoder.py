@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lit_rec.errors import SettingError
-from lit_rec.files import sha256_of_texts
+from lit_rec.artifacts.pretrained import default_prompt, load_sentence_transformer
+from lit_rec.core.errors import SettingError
+from lit_rec.core.files import sha256_of_texts
 from lit_rec.models.tokenization import (
     StaticTokenizer,
     TextTokenizer,
@@ -19,7 +20,6 @@ from lit_rec.models.tokenization import (
     is_static,
     static_from_token_embeddings,
 )
-from lit_rec.pretrained import default_prompt, load_sentence_transformer
 
 EncoderKind = Literal["transformer", "static"]
 

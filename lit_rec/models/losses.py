@@ -7,7 +7,7 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
-from lit_rec.errors import ShapeError
+from lit_rec.core.errors import ShapeError
 
 # B anchors, C candidate products, P (anchor, product) pairs, D embedding
 

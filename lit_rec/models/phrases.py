@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow.compute as pc
 from datasets import load_from_disk
 
-from lit_rec import schema
-from lit_rec.errors import NotPreparedError, SettingError
-from lit_rec.processed import find_processed_folder
-from lit_rec.text import product_name
+from lit_rec.core import schema
+from lit_rec.core.errors import NotPreparedError, SettingError
+from lit_rec.data.contexts import product_name
+from lit_rec.data.processed import find_processed_folder
 
 
 def frequent_names(processed_dir: Path, min_count: int) -> list[str]:

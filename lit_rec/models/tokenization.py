@@ -13,7 +13,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 from torch import Tensor
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer  # seconds to import, and it prints: parsing must not wait

@@ -10,7 +10,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from transformers import get_scheduler
 
-from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL
+from lit_rec.core.errors import ModelFolderError, SettingError
 from lit_rec.models.encoder import EncoderKind, TextEncoder
 from lit_rec.models.losses import (
     gather_candidates,
@@ -20,7 +21,6 @@ from lit_rec.models.losses import (
     with_hard_negatives,
 )
 from lit_rec.models.phrases import frequent_names
-from lit_rec.pretrained import DEFAULT_BASE_MODEL
 
 _TOKENS = "tokens_fingerprint"
 

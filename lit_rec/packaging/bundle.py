@@ -20,10 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from lit_rec import __version__, schema
-from lit_rec.encoders import is_static_folder, load_encoder
-from lit_rec.errors import ModelFolderError, SettingError
-from lit_rec.files import (
+from lit_rec import __version__
+from lit_rec.core import schema
+from lit_rec.core.errors import ModelFolderError, SettingError
+from lit_rec.core.files import (
     is_as_written,
     read_json,
     replaced_when_complete,
@@ -31,10 +31,11 @@ from lit_rec.files import (
     sha256_of_texts,
     write_json,
 )
-from lit_rec.index import load_or_build
+from lit_rec.core.schema import Backend
+from lit_rec.inference.encoders import is_static_folder, load_encoder
+from lit_rec.inference.index import load_or_build
+from lit_rec.inference.recommender import Recommender, read_corpus
 from lit_rec.packaging.source import source_sha256
-from lit_rec.recommender import Recommender, read_corpus
-from lit_rec.schema import Backend
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Bundle:
         """Load what the bundle holds; the catalogue is not encoded again.
 
         Args:
-            device: of the torch back end; see :class:`~lit_rec.recommender.Recommender`.
+            device: of the torch back end; see :class:`~lit_rec.inference.recommender.Recommender`.
             batch_size: texts encoded, and shoppers ranked, at a time.
         """
         return Recommender(
@@ -145,7 +146,8 @@ def write_bundle(
 ) -> Bundle:
     """Write a bundle, whole or not at all.
 
-    The catalogue's embeddings are kept beside the corpus too, as :class:`~lit_rec.recommender.Recommender` does.
+    The catalogue's embeddings are kept beside the corpus too, as
+    :class:`~lit_rec.inference.recommender.Recommender` does.
 
     Args:
         model_dir: a model folder.

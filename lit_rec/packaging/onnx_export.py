@@ -15,11 +15,11 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from lit_rec import schema
-from lit_rec.encoders import is_static_folder
-from lit_rec.errors import SettingError
-from lit_rec.files import replaced_when_complete
-from lit_rec.pretrained import default_prompt, load_sentence_transformer
+from lit_rec.artifacts.pretrained import default_prompt, load_sentence_transformer
+from lit_rec.core import schema
+from lit_rec.core.errors import SettingError
+from lit_rec.core.files import replaced_when_complete
+from lit_rec.inference.encoders import is_static_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -9,15 +9,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lit_rec import schema
-from lit_rec.errors import LitRecError, ModelFolderError, NotPreparedError, SettingError
-from lit_rec.files import check_replaceable
-from lit_rec.model_folder import check_files, recorded_metrics
+from lit_rec.artifacts.model_folder import check_files, recorded_metrics
+from lit_rec.artifacts.pretrained import local_model
+from lit_rec.core import schema
+from lit_rec.core.errors import LitRecError, ModelFolderError, NotPreparedError, SettingError
+from lit_rec.core.files import check_replaceable
+from lit_rec.core.schema import Backend
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.packaging.bundle import MANIFEST, Bundle, write_bundle
 from lit_rec.packaging.shoppers import held_out_shoppers
-from lit_rec.pretrained import local_model
-from lit_rec.processed import ProcessedFolder
-from lit_rec.schema import Backend
 
 logger = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.schema import Split
 from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.purchase_files import read_eval_histories
-from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import UNKNOWN, PurchaseHistories
-from lit_rec.schema import Split
+from lit_rec.data.purchases import UNKNOWN, PurchaseHistories
 
 logger = logging.getLogger(__name__)
 

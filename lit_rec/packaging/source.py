@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import lit_rec
-from lit_rec.files import sha256_of_file
+from lit_rec.core.files import sha256_of_file
 
 
 def source_sha256(package: Path | None = None) -> str:

@@ -17,7 +17,6 @@ from fastapi.responses import HTMLResponse
 from fastapi_offline import FastAPIOffline
 
 from lit_rec import __version__
-from lit_rec.feedback.store import url_of
 from lit_rec.service import collecting
 from lit_rec.service.bodies import Bodies
 from lit_rec.service.collecting import add_feedback
@@ -32,6 +31,7 @@ from lit_rec.service.recommending import RECOMMEND, add_recommend, check_room
 from lit_rec.service.recording import Recorder
 from lit_rec.service.settings import ServiceSettings
 from lit_rec.service.store_access import StoreAccess
+from lit_rec.store.database import url_of
 
 logger = logging.getLogger(__name__)
 

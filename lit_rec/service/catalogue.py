@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lit_rec.text import product_aisle, product_name
+from lit_rec.data.contexts import product_aisle, product_name
 
 _DEPARTMENT_INFIX = ". Department: "
 

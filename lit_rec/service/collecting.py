@@ -9,15 +9,15 @@ from fastapi import Body, FastAPI, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 
-from lit_rec.errors import FeedbackStoreError, UnstorableError
-from lit_rec.feedback.events import FeedbackEvent
-from lit_rec.feedback.store import FeedbackStore, Outcome
-from lit_rec.feedback.tables import served_products
+from lit_rec.core.errors import FeedbackStoreError, UnstorableError
 from lit_rec.service.contract import MAX_EVENTS, EventResult, FeedbackBatch, FeedbackResponse
 from lit_rec.service.http_errors import ApiError, ErrorBody, FieldError, fields_of
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.recommending import ERRORS
 from lit_rec.service.recording import Recorder
+from lit_rec.store.database import FeedbackStore, Outcome
+from lit_rec.store.events import FeedbackEvent
+from lit_rec.store.tables import served_products
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from lit_rec.feedback.events import STORABLE, FeedbackEvent
-from lit_rec.purchases import PastOrder, Request
+from lit_rec.data.purchases import PastOrder, Request
 from lit_rec.service.http_errors import FieldError
+from lit_rec.store.events import STORABLE, FeedbackEvent
 
 MAX_CONTEXT = 10_000  # characters
 MAX_EVENTS = 500

@@ -16,14 +16,14 @@ from typing import Any, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lit_rec import schema
-from lit_rec.encoders import TorchEncoder
-from lit_rec.files import sha256_of_file, sha256_of_texts
-from lit_rec.index import Vectors
+from lit_rec.artifacts.pretrained import local_model
+from lit_rec.core import schema
+from lit_rec.core.files import sha256_of_file, sha256_of_texts
+from lit_rec.data.purchases import Queries, Request, histories_of
+from lit_rec.inference.encoders import TorchEncoder
+from lit_rec.inference.index import Vectors
+from lit_rec.inference.recommender import DEMO_QUERY, Recommendation, Recommender
 from lit_rec.packaging.bundle import Bundle
-from lit_rec.pretrained import local_model
-from lit_rec.purchases import Queries, Request, histories_of
-from lit_rec.recommender import DEMO_QUERY, Recommendation, Recommender
 from lit_rec.service.batching import BatchingQueue, OverloadedError
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.settings import ArmSettings, ServiceSettings
@@ -51,7 +51,7 @@ class Question:
         request: past orders.
         top_k: how many products, at least 1.
         exclude_product_ids: never recommend these.
-        to_come: what is said of the order to come beside that, by names of :class:`~lit_rec.purchases.Request`.
+        to_come: what is said of the order to come beside that, by names of :class:`~lit_rec.data.purchases.Request`.
     """
 
     context: str | None = None

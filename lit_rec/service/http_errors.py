@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from lit_rec.errors import FeedbackStoreError, OutcomeUnknownError
+from lit_rec.core.errors import FeedbackStoreError, OutcomeUnknownError
 from lit_rec.service.logs import request_id_of_context
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from limits import RateLimitItem, parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,8 @@ from starlette.responses import Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
-from lit_rec.feedback.events import Moment
-from lit_rec.purchases import UNKNOWN, PurchaseHistories, histories_of
-from lit_rec.recommender import Recommender
+from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, histories_of
+from lit_rec.inference.recommender import Recommender
 from lit_rec.service.catalogue import Catalogue, Product
 from lit_rec.service.engine import NotReadyError
 from lit_rec.service.http_errors import ApiError, ErrorBody
@@ -28,6 +27,7 @@ from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.recommending import ERRORS
 from lit_rec.service.shoppers import Shopper, ShopperStore
 from lit_rec.service.store_access import StoreAccess
+from lit_rec.store.events import Moment
 
 STATIC = Path(__file__).with_name("static")
 _INDEX = STATIC / "index.html"

@@ -11,13 +11,13 @@ from typing import Any, NoReturn
 
 from fastapi import FastAPI, Request
 
-from lit_rec.feedback.store import ServedList
-from lit_rec.purchases import Request as PastOrders
+from lit_rec.data.purchases import Request as PastOrders
 from lit_rec.service.batching import OverloadedError
 from lit_rec.service.contract import TO_COME, RecommendedProduct, RecommendRequest, RecommendResponse, Stats
 from lit_rec.service.engine import Answer, Engine, NotReadyError, Question
 from lit_rec.service.http_errors import ApiError, ErrorBody
 from lit_rec.service.logs import request_id_of_context
+from lit_rec.store.database import ServedList
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Sequence
 from itertools import islice
 
-from lit_rec.errors import FeedbackStoreError, UnstorableError
-from lit_rec.feedback.store import FeedbackStore, ServedList
+from lit_rec.core.errors import FeedbackStoreError, UnstorableError
 from lit_rec.service.monitoring import Monitoring
+from lit_rec.store.database import FeedbackStore, ServedList
 
 logger = logging.getLogger(__name__)
 

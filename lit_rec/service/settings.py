@@ -18,7 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 from lit_rec.service.bodies import ANY_ORIGIN
 from lit_rec.service.limits import IN_MEMORY
 

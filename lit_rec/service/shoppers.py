@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lit_rec.errors import ProcessedFolderError
-from lit_rec.files import read_json
-from lit_rec.purchases import PastOrder, Request
+from lit_rec.core.errors import ProcessedFolderError
+from lit_rec.core.files import read_json
+from lit_rec.data.purchases import PastOrder, Request
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from lit_rec.errors import FeedbackStoreError, OutcomeUnknownError
-from lit_rec.feedback.store import FeedbackStore
+from lit_rec.core.errors import FeedbackStoreError, OutcomeUnknownError
 from lit_rec.service.batching import BatchingQueue, OverloadedError
 from lit_rec.service.monitoring import Monitoring
+from lit_rec.store.database import FeedbackStore
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lit_rec import __version__
-from lit_rec.files import write_json
+from lit_rec.core.files import write_json
 
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = REPOSITORY / "results" / "benchmarks"

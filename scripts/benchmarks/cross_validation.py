@@ -25,11 +25,11 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from lit_rec.baselines.registry import BASELINES
+from lit_rec.core.files import write_json
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.evaluation.per_query_files import load_per_query, pool
 from lit_rec.evaluation.pictures import draw
 from lit_rec.evaluation.report import make_report, markdown
-from lit_rec.files import write_json
 
 RANKER, TEXT, FOR_NEW = "ranker", "text tower alone", "co_visitation, tuned for new products"
 COUNTING = (

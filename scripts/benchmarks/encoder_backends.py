@@ -19,16 +19,16 @@ from benchmark_record import RESULTS, save
 from jsonargparse import auto_cli
 from numpy.typing import NDArray
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.schema import Backend, Split
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.evaluation.inputs import HeldOut, read_held_out
 from lit_rec.evaluation.measure import measure
 from lit_rec.evaluation.models import TextTower
-from lit_rec.index import Vectors
+from lit_rec.inference.index import Vectors
+from lit_rec.inference.recommender import Recommender
 from lit_rec.metrics.bootstrap import paired_difference
 from lit_rec.packaging.bundle import Bundle, write_bundle
-from lit_rec.processed import ProcessedFolder
-from lit_rec.recommender import Recommender
-from lit_rec.schema import Backend, Split
 
 METRICS = ("ndcg@10", "recall@10")
 

@@ -30,17 +30,17 @@ import uvicorn
 from benchmark_record import save
 from jsonargparse import auto_cli
 
-from lit_rec.cli import main as run_verb
+from lit_rec.cli.commands import main as run_verb
+from lit_rec.core.files import read_json
+from lit_rec.data.processed import ProcessedFolder
+from lit_rec.evaluation.plots import Bar, metric_bars
 from lit_rec.feedback.clicks import step_chances
-from lit_rec.feedback.events import EventType
 from lit_rec.feedback.impressions import open_for_reading, read_products
 from lit_rec.feedback.settings import SimulateSettings
-from lit_rec.files import read_json
 from lit_rec.metrics.bootstrap import paired_difference
-from lit_rec.plots import Bar, metric_bars
-from lit_rec.processed import ProcessedFolder
 from lit_rec.service.app import create_app
 from lit_rec.service.settings import ServiceSettings
+from lit_rec.store.events import EventType
 
 BASE, CONTROL = "base", "original pairs"
 ARMS: dict[str, list[str]] = {

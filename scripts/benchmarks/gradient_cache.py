@@ -21,8 +21,8 @@ from benchmark_record import RESULTS, save
 from jsonargparse import auto_cli
 
 from lit_rec.data.dataset import OrderDataset, TokenCache
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.models.two_tower import TwoTower
-from lit_rec.processed import ProcessedFolder
 
 
 def measure(processed_dir: Path, orders: int, rows: int | None, max_seq_length: int) -> dict[str, Any]:

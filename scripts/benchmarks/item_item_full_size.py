@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lit_rec.baselines.registry import baseline_class
-from lit_rec.features.order_matrix import OrderMatrix
-from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import UNKNOWN, PurchaseHistories, Queries, starts
+from lit_rec.data.processed import ProcessedFolder
+from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, Queries, starts
+from lit_rec.ranking.order_matrix import OrderMatrix
 
 SECONDS_LIMIT, GB_LIMIT = 300, 8
 METHODS = ("item_item", "co_visitation")

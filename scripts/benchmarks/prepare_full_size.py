@@ -28,10 +28,10 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.table import Table
 
+from lit_rec.core.files import read_json
+from lit_rec.core.schema import PARAMS
+from lit_rec.data.processed import find_processed_folder
 from lit_rec.data.sources import synthetic
-from lit_rec.files import read_json
-from lit_rec.processed import find_processed_folder
-from lit_rec.schema import PARAMS
 
 SECONDS_LIMIT, GB_LIMIT = 360, 8
 _COUNTS = ("n_users", "n_train_orders", "n_train_pairs", "n_eval_queries", "n_eval_pairs", "n_corpus")

@@ -31,29 +31,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
 from lit_rec.baselines.boosted_trees import BoostedTrees
 from lit_rec.baselines.recency_frequency import RecencyFrequency
 from lit_rec.baselines.tifu_knn import TifuKnn
+from lit_rec.core.files import read_json, write_json
+from lit_rec.core.quiet import quiet_lightning
 from lit_rec.data.dataset import EvaluationQueries, padded
 from lit_rec.data.prepare import prepare
-from lit_rec.data.purchase_files import read_baskets, read_eval_histories, read_training_histories
+from lit_rec.data.processed import ProcessedFolder
+from lit_rec.data.purchase_files import read_eval_histories, read_training_histories
+from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.data.settings import PrepareSettings, SourceName
-from lit_rec.features.candidates import Candidates
-from lit_rec.features.explore import SUPPORT_FEATURES, Company, CoPurchases
-from lit_rec.features.order_matrix import OrderMatrix
-from lit_rec.features.repeat import REPEAT_FEATURES, repeat_features
-from lit_rec.features.statistics import Baskets, ProductStatistics, aisles_of
-from lit_rec.files import read_json, write_json
 from lit_rec.metrics.bootstrap import paired_difference
 from lit_rec.metrics.functional import membership, ndcg
-from lit_rec.models.ranker_module import RankerBatch, RankerModule, listwise_loss
-from lit_rec.models.ranker_network import MemberScores, RankerNetwork
-from lit_rec.models.ranker_settings import RankerSettings
-from lit_rec.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
-from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import PurchaseHistories, Queries
-from lit_rec.quiet import quiet_lightning
-from lit_rec.ranker_training import Examples, assemble, chosen_targets, target_chunks, train
+from lit_rec.ranking.auxiliary_orders import read_baskets
+from lit_rec.ranking.candidates import Candidates
+from lit_rec.ranking.explore_features import SUPPORT_FEATURES, Company, CoPurchases
+from lit_rec.ranking.module import RankerBatch, RankerModule, listwise_loss
+from lit_rec.ranking.network import MemberScores, RankerNetwork
+from lit_rec.ranking.order_matrix import OrderMatrix
+from lit_rec.ranking.repeat_features import REPEAT_FEATURES, repeat_features
+from lit_rec.ranking.settings import RankerSettings
+from lit_rec.ranking.statistics import Baskets, ProductStatistics, aisles_of
+from lit_rec.ranking.training import Examples, assemble, chosen_targets, target_chunks, train
 
 Floats = NDArray[np.float32]
 

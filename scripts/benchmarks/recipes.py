@@ -26,9 +26,9 @@ from typing import Any
 
 from jsonargparse import auto_cli
 
-from lit_rec.errors import SettingError
-from lit_rec.reports import HEADLINE_METRICS
-from lit_rec.schema import PARAMS
+from lit_rec.core.errors import SettingError
+from lit_rec.core.schema import PARAMS
+from lit_rec.evaluation.tables import HEADLINE_METRICS
 
 LABELS = {
     "untrained_reference": "untrained MiniLM, the reference's contexts",

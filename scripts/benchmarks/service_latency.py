@@ -37,8 +37,8 @@ import psutil
 from benchmark_record import RESULTS, save
 from rich.progress import track
 
-from lit_rec import schema
-from lit_rec.recommender import Recommender
+from lit_rec.core import schema
+from lit_rec.inference.recommender import Recommender
 
 _ROOT = Path(__file__).parents[2]
 _OURS = [str(Path(sys.executable).with_name("bentoml")), "serve", str(_ROOT), "--host", "127.0.0.1", "--port"]

@@ -44,13 +44,13 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import PrinterCallback, TrainerCallback
 
-from lit_rec import schema
+from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
+from lit_rec.core import schema
+from lit_rec.core.devices import Precision, sound_precision
+from lit_rec.core.errors import SettingError
 from lit_rec.data.datamodule import NextOrderDataModule
-from lit_rec.devices import Precision, sound_precision
-from lit_rec.errors import SettingError
+from lit_rec.data.processed import find_processed_folder
 from lit_rec.models.two_tower import TwoTower
-from lit_rec.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
-from lit_rec.processed import find_processed_folder
 
 PEER, PEER_BF16 = "sentence-transformers", "sentence-transformers, bf16"
 TARGET_RATIO = 9  # of batches of orders over the peer

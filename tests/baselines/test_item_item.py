@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lit_rec.baselines.item_item import CoVisitation, ItemItem, ItemItemReference
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 TRAINING = [[[0, 1], [0, 1, 2]], [[0, 2], [3]], [[1]]]
 # counts: 00 3, 11 3, 22 2, 33 1; 01 2, 02 2, 12 1

@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 
 from lit_rec.baselines.recency_frequency import RecencyFrequency
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 TRAINING = [[[5], [5], [4]]]
 

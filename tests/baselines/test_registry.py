@@ -5,7 +5,7 @@ import pytest
 
 from lit_rec.baselines.base import Baseline
 from lit_rec.baselines.registry import BASELINES, baseline_class
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 NAMES = [
     "popularity",

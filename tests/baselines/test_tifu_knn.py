@@ -5,7 +5,7 @@ import pytest
 
 from lit_rec.baselines import tifu_knn as module
 from lit_rec.baselines.tifu_knn import TifuKnn, order_weights
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 
 def weights_of(n_orders, n_groups, within_decay=0.5, group_decay=0.1):

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 
 from lit_rec.baselines import up_cf as module
 from lit_rec.baselines.up_cf import UpCf
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 
 
 def test_scores_by_hand(build):

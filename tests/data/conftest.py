@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.schema import PRIOR, TARGET, UNLABELLED
 from lit_rec.data.tables import ORDER_LINES_SCHEMA, ORDERS_SCHEMA, PRODUCTS_SCHEMA, Tables
-from lit_rec.schema import PRIOR, TARGET, UNLABELLED
 
 
 class Bought(NamedTuple):

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
+from lit_rec.core.errors import SettingError
 from lit_rec.data.batching import BatchSampler, ResumableLoader
-from lit_rec.errors import SettingError
 
 
 class Echo(Dataset):

@@ -7,13 +7,13 @@ import pytest
 import torch
 from datasets import load_from_disk
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import NotPreparedError, SettingError
+from lit_rec.core.files import write_json
+from lit_rec.core.schema import Split
 from lit_rec.data.datamodule import NextOrderDataModule
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.errors import NotPreparedError, SettingError
-from lit_rec.files import write_json
 from lit_rec.models.encoder import TextEncoder
-from lit_rec.schema import Split
 
 
 class CountingEncoder(TextEncoder):

@@ -7,7 +7,10 @@ import pytest
 import torch
 from datasets import Dataset, load_from_disk
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.core.files import read_json, write_json
+from lit_rec.core.schema import Split
 from lit_rec.data.dataset import (
     EvaluationQueries,
     OrderDataset,
@@ -18,12 +21,9 @@ from lit_rec.data.dataset import (
     TrainingPairs,
 )
 from lit_rec.data.prepare import write_processed
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.tokens import TokenTable
-from lit_rec.errors import NotPreparedError, ProcessedFolderError
-from lit_rec.files import read_json, write_json
-from lit_rec.processed import ProcessedFolder
-from lit_rec.schema import Split
 
 
 def table_of(*rows):

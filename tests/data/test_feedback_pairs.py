@@ -6,16 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.core.files import read_json, write_json
 from lit_rec.data.datamodule import NextOrderDataModule
 from lit_rec.data.dataset import ANCHORS, TokenCache
 from lit_rec.data.feedback_pairs import FeedbackPairs
 from lit_rec.data.prepare import write_dataset
+from lit_rec.data.processed import ProcessedFolder, content_hashes
 from lit_rec.data.tokens import read_tokens
-from lit_rec.errors import NotPreparedError, ProcessedFolderError, SettingError
-from lit_rec.files import read_json, write_json
 from lit_rec.models.encoder import TextEncoder
-from lit_rec.processed import ProcessedFolder, content_hashes
 
 POSITIVES = [(3, "4", 0.5), (3, "7", 1.5), (8, "4", 1.0)]  # request, product, weight
 NEGATIVES = [(8, "9", 0.5), (3, "1", 1.0), (8, "2", 0.75)]  # of the requests in another order

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.data.contexts import Order
 from lit_rec.data.histories import Histories
 from lit_rec.data.tables import Tables
-from lit_rec.text import Order
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ import polars as pl
 import pytest
 from datasets import load_from_disk
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import FileError, InputError, NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.core.files import read_json, write_json
 from lit_rec.data.prepare import prepare, write_processed
+from lit_rec.data.processed import ProcessedFolder, content_hashes, find_processed_folder
 from lit_rec.data.purchase_files import read_eval_histories
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.split import split_users
 from lit_rec.data.tables import Tables
-from lit_rec.errors import FileError, InputError, NotPreparedError, ProcessedFolderError, SettingError
-from lit_rec.files import read_json, write_json
-from lit_rec.processed import ProcessedFolder, content_hashes, find_processed_folder
 
 ROLLING = PrepareSettings(eval_frac=0.4, targets="rolling")
 HISTORIES = ("train_history", "eval_history")

@@ -8,15 +8,16 @@ import polars as pl
 import pytest
 from datasets import Dataset, load_from_disk
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.core.files import read_json, write_json
 from lit_rec.data.prepare import write_processed
-from lit_rec.data.purchase_files import read_baskets, read_eval_histories, read_training_histories
+from lit_rec.data.processed import ProcessedFolder
+from lit_rec.data.purchase_files import read_eval_histories, read_training_histories
+from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, rolling_targets
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.tables import Tables
-from lit_rec.errors import NotPreparedError, ProcessedFolderError
-from lit_rec.files import read_json, write_json
-from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import UNKNOWN, PurchaseHistories, rolling_targets
+from lit_rec.ranking.auxiliary_orders import read_baskets
 
 
 @pytest.fixture(scope="module")

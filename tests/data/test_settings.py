@@ -2,8 +2,8 @@
 
 import pytest
 
+from lit_rec.core.errors import SettingError
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.errors import SettingError
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from lit_rec.core.errors import SettingError
 from lit_rec.data.histories import Histories
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.split import fold_users, split_users
 from lit_rec.data.targets import choose_targets
-from lit_rec.errors import SettingError
 
 
 @pytest.fixture(scope="module")

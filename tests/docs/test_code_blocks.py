@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec import schema
+from lit_rec.core import schema
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -23,7 +23,7 @@ BLOCKS = [
 @pytest.fixture(scope="module")
 def stand_ins(tiny_model, processed_dir, tmp_path_factory):
     """What the documents name, and what is there instead."""
-    from lit_rec.cli import main
+    from lit_rec.cli.commands import main
 
     model_dir = Path(shutil.copytree(tiny_model, tmp_path_factory.mktemp("docs") / "final"))
     (model_dir / schema.MODEL_RECORD).write_text(json.dumps({"data": {}}), encoding="utf-8")

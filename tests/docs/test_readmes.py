@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec import schema
-from lit_rec.cli import _TRAINING_VERBS, _parser
+from lit_rec.cli.commands import _TRAINING_VERBS, _parser
+from lit_rec.core import schema
 from lit_rec.service.settings import PREFIX, ServiceSettings
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +149,7 @@ def _wait_until_ready(url, server, log):
 @pytest.fixture
 def shop(tiny_model, processed_dir, tmp_path):
     """The tiny model with a ranker, and an environment with a BentoML of its own."""
-    from lit_rec.cli import main
+    from lit_rec.cli.commands import main
 
     folder = Path(shutil.copytree(tiny_model, tmp_path / "tiny" / "final"))
     (folder / schema.MODEL_RECORD).write_text(json.dumps({"data": {}}))

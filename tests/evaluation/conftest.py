@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, Queries, starts
 from lit_rec.evaluation.inputs import HeldOut
 from lit_rec.evaluation.measure import PerQuery
-from lit_rec.purchases import UNKNOWN, PurchaseHistories, Queries, starts
 
 
 def histories_of(shoppers):

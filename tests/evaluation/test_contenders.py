@@ -5,7 +5,7 @@ import pytest
 
 from lit_rec.baselines.base import Baseline
 from lit_rec.baselines.recency_frequency import RecencyFrequency
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 from lit_rec.evaluation.contenders import baseline_contenders, fitted, hyper_parameters
 from lit_rec.evaluation.inputs import Training
 

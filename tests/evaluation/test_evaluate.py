@@ -2,10 +2,10 @@
 
 import pytest
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.evaluation.evaluate import evaluate
 from lit_rec.evaluation.settings import EvaluationSettings
-from lit_rec.processed import ProcessedFolder
 
 
 def asked(processed_dir, **settings):

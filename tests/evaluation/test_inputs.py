@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.core.schema import Split
 from lit_rec.data.prepare import prepare
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.sources import synthetic
-from lit_rec.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.evaluation.inputs import catalogue, onto_catalogue, read_held_out, read_training
-from lit_rec.processed import ProcessedFolder
-from lit_rec.schema import Split
 
 
 @pytest.fixture(scope="module")

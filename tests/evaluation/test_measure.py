@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lit_rec.errors import SettingError, ShapeError
+from lit_rec.core.errors import SettingError, ShapeError
 from lit_rec.evaluation.measure import RECALL_RANKS, measure
 
 IDEAL_2 = 1 + 1 / math.log2(3)

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from lit_rec.errors import ModelFolderError
+from lit_rec.core.errors import ModelFolderError
 from lit_rec.evaluation.models import RANKER_FILE, Ranker, TextTower, model_contenders
-from lit_rec.recommender import Recommender
+from lit_rec.inference.recommender import Recommender
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lit_rec.errors import ProcessedFolderError, SettingError
+from lit_rec.core.errors import ProcessedFolderError, SettingError
 from lit_rec.evaluation.measure import measure
 from lit_rec.evaluation.per_query_files import load_per_query, pool, save_per_query
 

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lit_rec.evaluation.pictures import draw
+from lit_rec.evaluation.plots import Bar, metric_bars, recall_curves
 from lit_rec.evaluation.report import make_report
-from lit_rec.plots import Bar, metric_bars, recall_curves
 
 
 @pytest.fixture(autouse=True)

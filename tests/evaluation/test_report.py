@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 from lit_rec.evaluation.report import make_report, markdown, terminal_tables
 from lit_rec.metrics.bootstrap import percentile_intervals, resampled_means
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 from lit_rec.evaluation.settings import EvaluationSettings
 
 

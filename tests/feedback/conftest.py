@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from lit_rec.feedback.store import FeedbackStore, url_of
+from lit_rec.store.database import FeedbackStore, url_of
 
 SERVER = os.environ.get("LIT_REC_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lit_rec.feedback.clicks import act
-from lit_rec.feedback.events import EventType
 from lit_rec.feedback.settings import SimulateSettings
+from lit_rec.store.events import EventType
 
 PRODUCTS = [str(number) for number in range(10)]
 

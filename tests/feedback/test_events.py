@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from pydantic import ValidationError
 
-from lit_rec.feedback.events import MAX_METADATA_BYTES, EventType, FeedbackEvent
+from lit_rec.store.events import MAX_METADATA_BYTES, EventType, FeedbackEvent
 
 
 def event_of(**changed):

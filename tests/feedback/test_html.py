@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lit_rec.feedback.events import PAGE, FeedbackEvent
 from lit_rec.feedback.html import write_page
 from lit_rec.feedback.report import make_report
-from lit_rec.feedback.store import ServedList
+from lit_rec.store.database import ServedList
+from lit_rec.store.events import PAGE, FeedbackEvent
 
 
 class Page(HTMLParser):

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, text
 
-from lit_rec.errors import FeedbackStoreError, SettingError
-from lit_rec.feedback.events import PAGE, FeedbackEvent
+from lit_rec.core.errors import FeedbackStoreError, SettingError
 from lit_rec.feedback.impressions import left_out, open_for_reading, read_products, span
-from lit_rec.feedback.store import FeedbackStore, ServedList, url_of
-from lit_rec.feedback.tables import feedback_events
+from lit_rec.store.database import FeedbackStore, ServedList, url_of
+from lit_rec.store.events import PAGE, FeedbackEvent
+from lit_rec.store.tables import feedback_events
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -176,7 +176,7 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path):
 
 READ = """
 import sys
-from lit_rec.errors import FeedbackStoreError
+from lit_rec.core.errors import FeedbackStoreError
 from lit_rec.feedback.impressions import open_for_reading, read_products
 for path in sys.argv[1:]:
     try:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lit_rec.errors import ShapeError
+from lit_rec.core.errors import ShapeError
 from lit_rec.feedback import intervals
 from lit_rec.feedback.intervals import UNKNOWN, clustered_difference, wilson
 

@@ -8,11 +8,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text
 
-from lit_rec.errors import FeedbackStoreError
-from lit_rec.feedback.events import FeedbackEvent
-from lit_rec.feedback.migrate import VERSION_TABLE, migrate
-from lit_rec.feedback.store import FeedbackStore, url_of
-from lit_rec.feedback.tables import feedback_events, metadata
+from lit_rec.core.errors import FeedbackStoreError
+from lit_rec.store.database import FeedbackStore, url_of
+from lit_rec.store.events import FeedbackEvent
+from lit_rec.store.migrate import VERSION_TABLE, migrate
+from lit_rec.store.tables import feedback_events, metadata
 
 REFERENCE_SCHEMA = """
 CREATE TABLE feedback_events(id INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT, event_type TEXT NOT NULL,

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lit_rec.feedback.events import FeedbackEvent
 from lit_rec.feedback.intervals import wilson
 from lit_rec.feedback.report import make_report
-from lit_rec.feedback.store import ServedList
+from lit_rec.store.database import ServedList
+from lit_rec.store.events import FeedbackEvent
 
 FIRST_DAY = datetime(2026, 5, 1, 23, 30, tzinfo=UTC)
 

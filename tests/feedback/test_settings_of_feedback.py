@@ -1,6 +1,6 @@
 import pytest
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 from lit_rec.feedback.settings import PairSettings, SimulateSettings
 
 

@@ -5,13 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import NotPreparedError, SettingError
+from lit_rec.core.schema import Split
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.purchase_files import read_eval_histories
-from lit_rec.errors import NotPreparedError, SettingError
+from lit_rec.data.purchases import PastOrder, Request, histories_of
 from lit_rec.feedback.shoppers import shoppers_of
-from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import PastOrder, Request, histories_of
-from lit_rec.schema import Split
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from lit_rec.errors import ServiceError
+from lit_rec.core.errors import ServiceError
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.feedback import simulate as simulate_module
 from lit_rec.feedback.impressions import read_products
 from lit_rec.feedback.settings import SimulateSettings
 from lit_rec.feedback.shoppers import Shopper, shoppers_of
 from lit_rec.feedback.simulate import simulate
-from lit_rec.feedback.store import FeedbackStore, url_of
-from lit_rec.feedback.tables import feedback_events, served_lists, served_products
-from lit_rec.processed import ProcessedFolder
+from lit_rec.store.database import FeedbackStore, url_of
+from lit_rec.store.tables import feedback_events, served_lists, served_products
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import OperationalError
 
-from lit_rec.errors import FeedbackStoreError, OutcomeUnknownError, SettingError, UnstorableError
-from lit_rec.feedback.events import FeedbackEvent
-from lit_rec.feedback.store import FeedbackStore, ServedList, url_of
-from lit_rec.feedback.tables import feedback_events, served_lists, served_products
+from lit_rec.core.errors import FeedbackStoreError, OutcomeUnknownError, SettingError, UnstorableError
+from lit_rec.store.database import FeedbackStore, ServedList, url_of
+from lit_rec.store.events import FeedbackEvent
+from lit_rec.store.tables import feedback_events, served_lists, served_products
 
 
 def event_of(product="1", kind="impression", request="r1", **more):
@@ -121,8 +121,8 @@ def test_threads_may_share_a_store(store):
 
 _WRITER = """
 import sys
-from lit_rec.feedback.events import FeedbackEvent
-from lit_rec.feedback.store import FeedbackStore, ServedList
+from lit_rec.store.events import FeedbackEvent
+from lit_rec.store.database import FeedbackStore, ServedList
 url, process = sys.argv[1:]
 sys.stdin.readline()  # all begin at once
 store = FeedbackStore(url)

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lit_rec.feedback.events import PAGE, FeedbackEvent
 from lit_rec.feedback.report import make_report
 from lit_rec.feedback.simulate import Simulation
-from lit_rec.feedback.store import ServedList
 from lit_rec.feedback.terminal import print_report, print_simulation
+from lit_rec.store.database import ServedList
+from lit_rec.store.events import PAGE, FeedbackEvent
 
 
 @pytest.fixture(autouse=True)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
-from lit_rec import schema
-from lit_rec.errors import FeedbackStoreError, FileError
-from lit_rec.feedback.events import PAGE, FeedbackEvent
+from lit_rec.core import schema
+from lit_rec.core.errors import FeedbackStoreError, FileError
+from lit_rec.core.files import read_json
+from lit_rec.data.contexts import product_name
+from lit_rec.data.processed import ProcessedFolder, content_hashes
 from lit_rec.feedback.settings import PairSettings
-from lit_rec.feedback.store import FeedbackStore, ServedList, url_of
 from lit_rec.feedback.to_pairs import to_pairs
-from lit_rec.files import read_json
-from lit_rec.processed import ProcessedFolder, content_hashes
-from lit_rec.text import product_name
+from lit_rec.store.database import FeedbackStore, ServedList, url_of
+from lit_rec.store.events import PAGE, FeedbackEvent
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from fake_hub import FakeHub
 
-from lit_rec import schema
-from lit_rec.text import product_text
+from lit_rec.core import schema
+from lit_rec.data.contexts import product_text
 
 CORPUS = {f"p{row}": product_text(f"Product {row}", f"aisle {row % 4}", "food") for row in range(30)}
 METRICS = {"ndcg@10": 0.25, "recall@10": 0.125, "explore_recall@100": float("nan"), "n_queries": 1200.0}
@@ -70,10 +70,10 @@ def add_ranker(build, model_dir: Path) -> None:
     """A network of chance weights, which always says the same."""
     import torch
 
-    from lit_rec.features.explore import CoPurchases
-    from lit_rec.features.statistics import ProductStatistics, aisles_of
-    from lit_rec.models.ranker import Ranker
-    from lit_rec.models.ranker_network import RankerNetwork
+    from lit_rec.ranking.explore_features import CoPurchases
+    from lit_rec.ranking.network import RankerNetwork
+    from lit_rec.ranking.ranker import Ranker
+    from lit_rec.ranking.statistics import ProductStatistics, aisles_of
 
     torch.manual_seed(0)
     training, aisle = build.histories(*build.shoppers(40, len(CORPUS), 0)), aisles_of(list(CORPUS.values()))

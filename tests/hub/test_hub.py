@@ -13,12 +13,12 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from lit_rec import schema
-from lit_rec.cli import main
-from lit_rec.errors import HubError, ModelFolderError, NotPreparedError, SettingError
-from lit_rec.hub import model_card, push
-from lit_rec.purchases import PastOrder, Request
-from lit_rec.recommender import Recommender
+from lit_rec.artifacts.hub import model_card, push
+from lit_rec.cli.commands import main
+from lit_rec.core import schema
+from lit_rec.core.errors import HubError, ModelFolderError, NotPreparedError, SettingError
+from lit_rec.data.purchases import PastOrder, Request
+from lit_rec.inference.recommender import Recommender
 
 # huggingface_hub 2.4 uploads files in a way that httpx2 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -95,7 +95,7 @@ def test_a_service_names_its_model_after_the_hub_and_by_its_content(hub, model_d
 
 
 def test_evaluate_and_compare_take_the_whole_model(hub, model_dir, corpus):
-    from lit_rec.comparison.compare import recorded_base_model
+    from lit_rec.evaluation.compare import recorded_base_model
     from lit_rec.evaluation.models import model_contenders
 
     pinned = push(model_dir, REPO).pinned

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lit_rec.errors import SettingError, ShapeError
+from lit_rec.core.errors import SettingError, ShapeError
 from lit_rec.metrics import bootstrap
 from lit_rec.metrics.bootstrap import percentile_intervals, resampled_means
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_functional import by_hand
 
-from lit_rec.errors import SettingError, ShapeError
+from lit_rec.core.errors import SettingError, ShapeError
+from lit_rec.data.contexts import Order, context_string, product_text
 from lit_rec.metrics.functional import (
     accuracy,
     average_precision,
@@ -21,7 +22,6 @@ from lit_rec.metrics.functional import (
 )
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import RetrievalMetrics, per_query
-from lit_rec.text import Order, context_string, product_text
 
 FAMILIES = {
     "accuracy": accuracy,

@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
-from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.core.errors import ModelFolderError, SettingError
 from lit_rec.models.encoder import TextEncoder
 from lit_rec.models.two_tower import TwoTower
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from lit_rec.artifacts.pretrained import load_sentence_transformer
+from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
 from lit_rec.data.tokens import TokenTable, length_sorted_chunks
-from lit_rec.encoders import model_fingerprint
-from lit_rec.errors import ModelFolderError, NotPreparedError, SettingError
+from lit_rec.inference.encoders import model_fingerprint
 from lit_rec.models.encoder import TextEncoder, split_chunks
 from lit_rec.models.phrases import frequent_names
-from lit_rec.pretrained import load_sentence_transformer
 
 SHORT = ["", "milk", "(no prior orders).", "Product: organic milk. Aisle: milk. Department: dairy."]
 OLDEST = "[w1h1] product, milk; " * 30
@@ -271,7 +271,7 @@ def test_what_an_encoder_has_not_is_refused(settings: dict[str, object], named: 
 def test_frequent_names_are_those_of_the_training_pairs(processed_dir: Path, tmp_path: Path) -> None:
     from datasets import load_from_disk
 
-    from lit_rec.text import product_name
+    from lit_rec.data.contexts import product_name
 
     counts = Counter(map(product_name, load_from_disk(processed_dir / "train_dataset")["positive"]))
     expected = sorted(name for name, count in counts.items() if count >= 3)

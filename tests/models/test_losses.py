@@ -8,9 +8,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch import Tensor, multiprocessing
 
+from lit_rec.core.errors import ShapeError
 from lit_rec.data.dataset import OrderDataset, PairDataset, TrainingPairs
 from lit_rec.data.tokens import TokenTable
-from lit_rec.errors import ShapeError
 from lit_rec.models.encoder import TextEncoder
 from lit_rec.models.losses import gather_candidates, global_mean, mean_over_anchors, multi_positive_loss
 from lit_rec.models.two_tower import TwoTower

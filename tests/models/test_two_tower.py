@@ -8,9 +8,9 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
+from lit_rec.core.errors import ModelFolderError, SettingError
 from lit_rec.data.dataset import Batch, OrderDataset, TrainingPairs
 from lit_rec.data.tokens import TokenTable
-from lit_rec.errors import ModelFolderError, SettingError
 from lit_rec.models.encoder import TextEncoder, split_chunks
 from lit_rec.models.two_tower import TwoTower
 

@@ -51,7 +51,7 @@ def test_a_model_store_in_the_repository_is_no_part_of_a_bento():
     build = yaml.safe_load((ROOT / "bentofile.yaml").read_text(encoding="utf-8"))
     specs = BentoPathSpec(build["include"], [], str(ROOT))
     for path in (
-        "lit_rec/schema.py",
+        "lit_rec/core/schema.py",
         "lit_rec/service/static/index.html",
         "bento/service.py",
         "bento/requirements/onnx.txt",
@@ -61,7 +61,7 @@ def test_a_model_store_in_the_repository_is_no_part_of_a_bento():
     for home in ("bentoml_home", "deploy/store"):
         for path in (
             "models/lit_rec/x7/model/model.safetensors",
-            "bentos/lit_rec/x7/src/lit_rec/schema.py",
+            "bentos/lit_rec/x7/src/lit_rec/core/schema.py",
             "bento/a.py",
         ):
             assert not specs.includes(f"{home}/{path}"), path

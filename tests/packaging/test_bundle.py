@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from lit_rec.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError
-from lit_rec.model_folder import digests
+from lit_rec.artifacts.model_folder import digests
+from lit_rec.core.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.core.schema import Backend
+from lit_rec.inference.recommender import Recommender
 from lit_rec.packaging.bundle import Bundle, write_bundle
 from lit_rec.packaging.source import source_sha256
-from lit_rec.recommender import Recommender
-from lit_rec.schema import Backend
 
 QUERY = "[+7d w4h14] milk, bread."
 

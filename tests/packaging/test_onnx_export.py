@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from lit_rec.encoders import OnnxEncoder, TorchEncoder
-from lit_rec.errors import ModelFolderError, SettingError
+from lit_rec.core.errors import ModelFolderError, SettingError
+from lit_rec.inference.encoders import OnnxEncoder, TorchEncoder
 from lit_rec.models.encoder import TextEncoder
 from lit_rec.packaging.onnx_export import export_onnx, quantize
 

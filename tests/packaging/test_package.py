@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec import schema
-from lit_rec.cli import main
-from lit_rec.errors import FileError, LitRecError, ModelFolderError, NotPreparedError, SettingError
-from lit_rec.files import sha256_of_file
+from lit_rec.cli.commands import main
+from lit_rec.core import schema
+from lit_rec.core.errors import FileError, LitRecError, ModelFolderError, NotPreparedError, SettingError
+from lit_rec.core.files import sha256_of_file
 from lit_rec.packaging.bundle import Bundle
 from lit_rec.packaging.package import package
 

@@ -104,7 +104,7 @@ def test_it_answers_over_http_what_its_bundle_recommends(home, tag, python, tmp_
 
 
 def test_a_bento_whose_source_was_changed_does_not_start(home, tag, python, tmp_path):
-    source = next(home.glob("bentos/lit_rec/*/src/lit_rec/text.py"))
+    source = next(home.glob("bentos/lit_rec/*/src/lit_rec/data/contexts.py"))
     before = source.read_text()
     source.write_text(before + "\n# changed\n")
     try:

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from lit_rec import schema
+from lit_rec.core import schema
 from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.purchase_files import read_eval_histories
+from lit_rec.data.purchases import PastOrder, Request, histories_of
 from lit_rec.packaging.shoppers import held_out_shoppers
-from lit_rec.processed import ProcessedFolder
-from lit_rec.purchases import PastOrder, Request, histories_of
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from lit_rec import schema
-from lit_rec.files import read_json, write_json
+from lit_rec.core import schema
+from lit_rec.core.files import read_json, write_json
 from lit_rec.service.settings import PREFIX, SETTINGS_FILE, ServiceSettings
 
 
@@ -23,9 +23,9 @@ def corpus_path(processed_dir):
 @pytest.fixture(scope="session")
 def ranked_model(tiny_model, processed_dir, tmp_path_factory):
     """The tiny model with a ranker that fit_ranker trained."""
-    from lit_rec.models.ranker_settings import RankerSettings
-    from lit_rec.processed import ProcessedFolder
-    from lit_rec.ranker_training import fit_ranker
+    from lit_rec.data.processed import ProcessedFolder
+    from lit_rec.ranking.settings import RankerSettings
+    from lit_rec.ranking.training import fit_ranker
 
     folder = tmp_path_factory.mktemp("ranked") / "final"
     shutil.copytree(tiny_model, folder)

@@ -93,7 +93,7 @@ def test_what_was_served_need_not_be_stored(start):
 
 
 def test_others_are_answered_while_texts_are_encoded(serve, monkeypatch):
-    from lit_rec.encoders import TorchEncoder
+    from lit_rec.inference.encoders import TorchEncoder
 
     encode, is_busy, go = TorchEncoder.encode, threading.Event(), threading.Event()
 
@@ -119,7 +119,7 @@ def test_others_are_answered_while_texts_are_encoded(serve, monkeypatch):
 
 
 def test_more_than_it_can_do_is_refused_with_a_time_to_come_back(serve, monkeypatch):
-    from lit_rec.encoders import TorchEncoder
+    from lit_rec.inference.encoders import TorchEncoder
 
     encode, go = TorchEncoder.encode, threading.Event()
 
@@ -145,7 +145,7 @@ def test_more_than_it_can_do_is_refused_with_a_time_to_come_back(serve, monkeypa
 def test_on_sigterm_it_says_so_and_finishes_what_it_has(tiny_model, corpus_path, tmp_path, until):
     program = (
         "import sys, time, uvicorn\n"
-        "from lit_rec.encoders import TorchEncoder\n"
+        "from lit_rec.inference.encoders import TorchEncoder\n"
         "from lit_rec.service.app import create_app\n"
         "from lit_rec.service.settings import load_settings\n"
         "encode = TorchEncoder.encode\n"
@@ -186,8 +186,8 @@ def test_on_sigterm_it_says_so_and_finishes_what_it_has(tiny_model, corpus_path,
     assert process.returncode in {0, -signal.SIGTERM}, log
     from sqlalchemy import func, select
 
-    from lit_rec.feedback.store import FeedbackStore, url_of
-    from lit_rec.feedback.tables import served_lists
+    from lit_rec.store.database import FeedbackStore, url_of
+    from lit_rec.store.tables import served_lists
 
     store = FeedbackStore(url_of(tmp_path / "feedback.db"))
     assert store.rows(select(func.count()).select_from(served_lists))[0][0] == 9, "what was served is stored too"
@@ -206,7 +206,7 @@ def test_serving_imports_nothing_of_training():
 
 @pytest.mark.parametrize("store", ["/proc/none/feedback.db", "mysql://x/y"])
 def test_without_a_store_it_does_not_start(make_app, store):
-    from lit_rec.errors import LitRecError
+    from lit_rec.core.errors import LitRecError
 
     with pytest.raises(LitRecError), TestClient(make_app(feedback_db_path=store)):
         pass

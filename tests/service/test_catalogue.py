@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from lit_rec.data.contexts import product_text
 from lit_rec.service.catalogue import Catalogue, Product
-from lit_rec.text import product_text
 
 NAMES = ["Oat Milk", "Milk Chocolate", "Milk", "Buttermilk", "Whole Milk, 2.5%", "Crème Fraîche", "Soap"]
 CORPUS = {f"p{row}": product_text(name, "dairy" if row < 6 else "milk baths", "food") for row, name in enumerate(NAMES)}

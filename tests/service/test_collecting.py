@@ -7,10 +7,10 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from lit_rec.errors import FeedbackStoreError
-from lit_rec.feedback.events import FeedbackEvent
-from lit_rec.feedback.tables import feedback_events
+from lit_rec.core.errors import FeedbackStoreError
 from lit_rec.service.contract import MAX_EVENTS
+from lit_rec.store.events import FeedbackEvent
+from lit_rec.store.tables import feedback_events
 
 EVENT = {"event_type": "click", "request_id": "r1", "product_id": "7"}
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from lit_rec import schema
-from lit_rec.encoders import TorchEncoder
-from lit_rec.files import write_json
-from lit_rec.model_folder import digests
-from lit_rec.purchases import Request
-from lit_rec.recommender import Recommender
+from lit_rec.artifacts.model_folder import digests
+from lit_rec.core import schema
+from lit_rec.core.files import write_json
+from lit_rec.data.purchases import Request
+from lit_rec.inference.encoders import TorchEncoder
+from lit_rec.inference.recommender import Recommender
 from lit_rec.service.engine import Engine, NotReadyError, Question
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.settings import ArmSettings, ServiceSettings

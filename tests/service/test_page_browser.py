@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.files import write_json
 from lit_rec.feedback.report import make_report
-from lit_rec.files import write_json
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
 expect = sync_api.expect
@@ -35,8 +35,8 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def shoppers(processed_dir, tmp_path_factory):
+    from lit_rec.data.processed import ProcessedFolder
     from lit_rec.packaging.shoppers import held_out_shoppers
-    from lit_rec.processed import ProcessedFolder
 
     file = tmp_path_factory.mktemp("held_out") / "shoppers.json"
     known = held_out_shoppers(ProcessedFolder(processed_dir), 8)
@@ -47,9 +47,9 @@ def shoppers(processed_dir, tmp_path_factory):
 @pytest.fixture(scope="module")
 def taught_model(tiny_model, processed_dir, tmp_path_factory):
     """The tiny model with a ranker that was trained long enough to know what is bought again."""
-    from lit_rec.models.ranker_settings import RankerSettings
-    from lit_rec.processed import ProcessedFolder
-    from lit_rec.ranker_training import fit_ranker
+    from lit_rec.data.processed import ProcessedFolder
+    from lit_rec.ranking.settings import RankerSettings
+    from lit_rec.ranking.training import fit_ranker
 
     folder = tmp_path_factory.mktemp("taught") / "final"
     shutil.copytree(tiny_model, folder)

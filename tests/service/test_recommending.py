@@ -6,9 +6,9 @@ from datetime import datetime
 import pytest
 from sqlalchemy import select
 
-from lit_rec.feedback.tables import served_lists, served_products
-from lit_rec.purchases import PastOrder, Request
-from lit_rec.recommender import Recommender
+from lit_rec.data.purchases import PastOrder, Request
+from lit_rec.inference.recommender import Recommender
+from lit_rec.store.tables import served_lists, served_products
 
 CONTEXT = "[+7d w4h14] Organic Milk, Whole Wheat Bread."
 

@@ -5,11 +5,11 @@ import time
 import pytest
 from sqlalchemy import func, select
 
-from lit_rec.errors import FeedbackStoreError
-from lit_rec.feedback.store import FeedbackStore, ServedList, url_of
-from lit_rec.feedback.tables import served_lists
+from lit_rec.core.errors import FeedbackStoreError
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.recording import Recorder
+from lit_rec.store.database import FeedbackStore, ServedList, url_of
+from lit_rec.store.tables import served_lists
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec.errors import SettingError
+from lit_rec.core.errors import SettingError
 from lit_rec.service.settings import ArmSettings, ServiceSettings, load_settings
 
 ROOT = Path(__file__).parents[2]

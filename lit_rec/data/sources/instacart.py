@@ -19,7 +19,8 @@ from pathlib import Path
 
 import polars as pl
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import InputError, Problem
 from lit_rec.data.sources.kaggle_files import (
     DOWNLOAD,
     RawFile,
@@ -30,7 +31,6 @@ from lit_rec.data.sources.kaggle_files import (
     unreadable,
 )
 from lit_rec.data.tables import ORDER_LINES_SCHEMA, ORDERS_SCHEMA, PRODUCTS_SCHEMA, Tables
-from lit_rec.errors import InputError, Problem
 
 ORDERS, PRODUCTS, AISLES, DEPARTMENTS = "orders", "products", "aisles", "departments"
 PRIOR_LINES, TRAIN_LINES = "order_products__prior", "order_products__train"

@@ -20,7 +20,7 @@ from typing import IO
 
 import polars as pl
 
-from lit_rec.errors import Problem
+from lit_rec.core.errors import Problem
 
 ENDINGS = (".csv", ".csv.gz", ".csv.zip", ".zip", ".parquet")
 DOWNLOAD = "Download it again from https://www.kaggle.com/c/instacart-market-basket-analysis/data"

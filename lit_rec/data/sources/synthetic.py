@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import SettingError
+from lit_rec.core.files import read_json, replaced_when_complete, write_json
 from lit_rec.data.sources.synthetic_catalogue import Catalogue, Floats, Ints, make_catalogue
-from lit_rec.errors import SettingError
-from lit_rec.files import read_json, replaced_when_complete, write_json
 
 Flags = npt.NDArray[np.bool_]
 

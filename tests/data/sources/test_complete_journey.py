@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import InputError
 from lit_rec.data.sources import complete_journey
 from lit_rec.data.tables import ORDER_LINES_SCHEMA, ORDERS_SCHEMA, PRODUCTS_SCHEMA, Tables
-from lit_rec.errors import InputError
 
 PRODUCTS = [
     (5, "GROCERY", "Private", "FRZN ICE", "ICE - CRUSHED/CUBED", "22 LB"),

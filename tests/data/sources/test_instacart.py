@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from lit_rec import schema
+from lit_rec.core import schema
+from lit_rec.core.errors import InputError
 from lit_rec.data.sources import instacart
 from lit_rec.data.tables import ORDER_LINES_SCHEMA, ORDERS_SCHEMA, PRODUCTS_SCHEMA, Tables
-from lit_rec.errors import InputError
 
 OUTER_ZIP = "instacart-market-basket-analysis.zip"
 SAMPLE = Path(__file__).parents[4] / "shared" / "data" / "instacart-sample"

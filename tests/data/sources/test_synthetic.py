@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from lit_rec.core.errors import SettingError
 from lit_rec.data.sources import synthetic
-from lit_rec.errors import SettingError
 
 N_USERS, N_PRODUCTS = 2_500, 10_000  # two blocks of users
 FILES = (

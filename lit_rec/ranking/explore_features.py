@@ -1,0 +1,283 @@
+"""What speaks for a product beside its own purchases by the shopper: what goes with the others, aisles, popularity.
+
+Numpy and sparse matrices, for training and serving alike. Shapes: Q shoppers, L order lines, N products, P products of
+the pool, C candidates that they have not bought, M candidates that they have, F features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from lit_rec.data.purchases import PurchaseHistories
+from lit_rec.ranking.candidates import Candidates
+from lit_rec.ranking.co_occurrence import similarity
+from lit_rec.ranking.order_matrix import OrderMatrix
+from lit_rec.ranking.statistics import STATISTICS, Baskets, ProductStatistics
+
+Floats = NDArray[np.float32]
+
+_DECAY = 0.9  # of the weight of an order with each order after it
+_PER_SOURCE = 100
+
+SHOPPER_FEATURES = ("shopper_orders", "shopper_basket_size", "shopper_distinct", "shopper_reorder_share")
+EXPLORE_FEATURES = (
+    "goes_with",
+    "goes_with_cosine",
+    "goes_with_last",
+    "aisle_share",
+    "share_of_aisle",
+    "aisle_choice",
+    *SHOPPER_FEATURES,
+    *STATISTICS,
+)
+"""Columns of :attr:`ExploreCandidates.features`."""
+
+SUPPORT_FEATURES = ("goes_with_others", "goes_with_others_cosine", "goes_with_others_last")
+"""Columns of :func:`support_features`."""
+
+
+@dataclass(frozen=True)
+class CoPurchases:
+    """Which products are bought together, and which are bought much.
+
+    Args:
+        pool: int64 ``(P,)``, the products that may be found: the most popular ones, ascending.
+        cosine: float32 ``(N, P)``, cosine of the orders of two products, the strongest of each row.
+        popularity: float32 ``(N,)``, order lines.
+        aisle: int32 ``(N,)``.
+        newcomers: int64 ``(U,)``, products that nobody could buy yet, which may be found too; mostly none.
+        relatives: float32 ``(P, U)``, of which products each of those goes with the others like the weighted mean.
+    """
+
+    pool: NDArray[np.int64]
+    cosine: csr_array
+    popularity: Floats
+    aisle: NDArray[np.int32]
+    newcomers: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    relatives: csr_array | None = None
+
+    @cached_property
+    def found(self) -> NDArray[np.int64]:
+        """int64 ``(P + U,)``: all products that may be found."""
+        return np.concatenate([self.pool, self.newcomers])
+
+    @classmethod
+    def fit(
+        cls,
+        histories: PurchaseHistories,
+        aisle: NDArray[np.int32],
+        baskets: Baskets | None = None,
+        *,
+        pool_size: int = 8_000,
+        neighbours: int = 500,
+    ) -> Self:
+        """Count.
+
+        Args:
+            histories: whole histories of training shoppers.
+            aisle: int32 ``(N,)``.
+            baskets: further orders; None for none.
+            pool_size: P, at most.
+            neighbours: products kept a row.
+        """
+        n_products = len(aisle)
+        incidence = OrderMatrix.of(histories, n_products).incidence
+        if baskets is not None and len(baskets.order):
+            ones = np.ones(len(baskets.order), dtype=np.float32)
+            further = csr_array(
+                (ones, (baskets.order, baskets.product)), shape=(int(baskets.order[-1]) + 1, n_products)
+            )
+            further.sum_duplicates()
+            further.data.fill(1)
+            incidence = csr_array(vstack([incidence, further]))
+        popularity = np.bincount(incidence.indices, minlength=n_products).astype(np.float32)
+        by_popularity = np.argsort(-popularity, kind="stable")[:pool_size]
+        pool = np.sort(by_popularity[popularity[by_popularity] > 0]).astype(np.int64)
+        cosine = similarity(incidence, neighbours, columns=pool)
+        return cls(pool, cosine, popularity, aisle)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What :meth:`from_arrays` takes."""
+        return {
+            "pool": self.pool,
+            "cosine": self.cosine.data.astype(np.float32),
+            "cosine_column": self.cosine.indices.astype(np.int32),
+            "cosine_start": self.cosine.indptr.astype(np.int64),
+            "popularity": self.popularity,
+            "aisle": self.aisle,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """What :meth:`arrays` made."""
+        content = (arrays["cosine"], arrays["cosine_column"], arrays["cosine_start"])
+        shape = (len(arrays["popularity"]), len(arrays["pool"]))
+        return cls(arrays["pool"], csr_array(content, shape=shape), arrays["popularity"], arrays["aisle"])
+
+
+@dataclass(frozen=True)
+class ExploreCandidates:
+    """Products that a shopper has not bought, worth a closer look.
+
+    Args:
+        query: int64 ``(C,)``, ascending.
+        product: int64 ``(C,)``, each once a shopper.
+        features: float32 ``(C, F)``, columns :data:`EXPLORE_FEATURES`.
+    """
+
+    query: NDArray[np.int64]
+    product: NDArray[np.int64]
+    features: Floats
+
+
+def shopper_features(histories: PurchaseHistories) -> Floats:
+    """float32 ``(Q, 4)``, columns :data:`SHOPPER_FEATURES`; all 0 without a history."""
+    n_orders, n_lines = histories.n_orders, histories.n_lines
+    key = histories.query * (int(histories.product.max(initial=0)) + 1) + histories.product
+    distinct = np.bincount(histories.query[np.unique(key, return_index=True)[1]], minlength=len(histories))
+    basket = n_lines / np.maximum(n_orders, 1)
+    again = (n_lines - distinct) / np.maximum(n_lines, 1)
+    columns = (np.log1p(n_orders), np.log1p(basket), np.log1p(distinct), again)
+    return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=1)
+
+
+@dataclass(frozen=True)
+class Company:
+    """How well each product of the pool goes with what each shopper has bought.
+
+    Args:
+        share: float32 ``(Q, N)``, purchases weighted by age, of sum 1.
+        last: float32 ``(Q, N)``, 1 where the newest order holds the product.
+        rules: float32 ``(Q, P + U)`` by name, the first columns of :data:`EXPLORE_FEATURES`.
+    """
+
+    share: csr_array
+    last: csr_array
+    rules: Mapping[str, Floats]
+
+    @classmethod
+    def of(cls, histories: PurchaseHistories, co_purchases: CoPurchases) -> Self:
+        """Compute.
+
+        Args:
+            histories: of a few shoppers: P numbers are held for each, several times.
+            co_purchases: of other shoppers.
+        """
+        orders = OrderMatrix.of(histories, len(co_purchases.aisle))
+        weights = orders.decayed(_DECAY).astype(np.float32)
+        last = orders.summed((orders.orders_ago == 1).astype(np.float64)).astype(np.float32)
+        total = np.asarray(weights.sum(axis=1)).reshape(-1, 1).clip(1e-6).astype(np.float32)
+        share = csr_array(weights / total)
+        return cls(share, last, _pool_rules(share, last, co_purchases))
+
+
+def support_features(candidates: Candidates, company: Company, co_purchases: CoPurchases) -> Floats:
+    """How well bought products go with the others that the shopper has bought.
+
+    Args:
+        candidates: of the histories.
+        company: of the same shoppers.
+        co_purchases: of other shoppers.
+
+    Returns:
+        float32 ``(M, 3)``, columns :data:`SUPPORT_FEATURES`; NaN for a product outside the pool.
+    """
+    features = np.full((len(candidates), len(SUPPORT_FEATURES)), np.nan, dtype=np.float32)
+    place = np.full(len(co_purchases.aisle), -1)
+    place[co_purchases.found] = np.arange(len(co_purchases.found))
+    in_pool = place[candidates.product] >= 0
+    query, product = candidates.query[in_pool], candidates.product[in_pool]
+    for column, (rule, weights) in enumerate(
+        [("goes_with", company.share), ("goes_with_cosine", company.share), ("goes_with_last", company.last)]
+    ):
+        own = np.asarray(weights[query, product]).ravel()  # a product goes with itself with 1
+        features[in_pool, column] = company.rules[rule][query, place[product]] - own
+    return features
+
+
+def explore_candidates(
+    histories: PurchaseHistories, company: Company, co_purchases: CoPurchases, statistics: ProductStatistics
+) -> ExploreCandidates:
+    """The best of each of four simple rules, with what speaks for each.
+
+    Args:
+        histories: of a few shoppers.
+        company: of the same shoppers.
+        co_purchases: of other shoppers.
+        statistics: of other shoppers.
+    """
+    found, rules = co_purchases.found, company.rules
+    seen = np.zeros((len(histories), len(co_purchases.aisle)), dtype=bool)
+    seen[histories.query, histories.product] = True
+    seen = seen[:, found]
+    query, place = np.nonzero(_best_of_each(rules, seen))
+    product = found[place]
+    columns = [rules[name][query, place] for name in rules]
+    features = [np.stack(columns, axis=1), shopper_features(histories)[query], statistics.columns[product]]
+    return ExploreCandidates(query, product, np.concatenate(features, axis=1).astype(np.float32))
+
+
+def _pool_rules(share: csr_array, last: csr_array, co_purchases: CoPurchases) -> dict[str, Floats]:
+    """float32 ``(Q, P + U)`` each."""
+    found, aisle, popularity = co_purchases.found, co_purchases.aisle, co_purchases.popularity
+    root = np.sqrt(np.maximum(popularity, 1)).astype(np.float32)
+    goes_with = _goes_with(share, last, co_purchases.cosine, root)
+    goes_with[[0, 2]] *= root[co_purchases.pool]
+    if co_purchases.relatives is not None:
+        goes_with = np.concatenate([goes_with, np.stack([some @ co_purchases.relatives for some in goes_with])], axis=2)
+    n_aisles = int(aisle.max(initial=0)) + 1
+    of_aisle = csr_array(
+        (np.ones(len(aisle), np.float32), (np.arange(len(aisle)), aisle)), shape=(len(aisle), n_aisles)
+    )
+    aisle_share = np.asarray((share @ of_aisle).toarray(), dtype=np.float32)[:, aisle[found]]
+    counted = popularity.copy()
+    counted[co_purchases.newcomers] = 0
+    aisle_lines = np.bincount(aisle, weights=counted, minlength=n_aisles)
+    share_of_aisle = (popularity / np.maximum(aisle_lines, 1)[aisle])[found].astype(np.float32)
+    return {
+        "goes_with": goes_with[0],
+        "goes_with_cosine": goes_with[1],
+        "goes_with_last": goes_with[2],
+        "aisle_share": aisle_share,
+        "share_of_aisle": np.broadcast_to(share_of_aisle, aisle_share.shape),
+        "aisle_choice": aisle_share * share_of_aisle,
+    }
+
+
+def _goes_with(share: csr_array, last: csr_array, cosine: csr_array, root: Floats) -> Floats:
+    """float32 ``(3, Q, P)``: sums over the shopper's products h of weight times cosine.
+
+    The weights are share / root, share and last / root. With root, the square root of popularity, the first and the
+    last become sums of weight times the share of the orders of h that hold the product, once they are multiplied with
+    the root of that product.
+
+    Shopper by shopper, for scipy multiplies rows of ``cosine`` with three dense columns at once, faster than three
+    products of sparse matrices, which look at those rows twice each.
+    """
+    sums = np.empty((3, share.shape[0], cosine.shape[1]), dtype=np.float32)
+    for query in range(share.shape[0]):
+        entries = slice(share.indptr[query], share.indptr[query + 1])
+        product, weight = share.indices[entries], share.data[entries]
+        newest = slice(last.indptr[query], last.indptr[query + 1])
+        in_newest = np.isin(product, last.indices[newest])
+        columns = np.stack([weight / root[product], weight, in_newest / root[product]], axis=1)
+        sums[:, query] = (cosine[product].T @ columns.astype(np.float32)).T
+    return sums
+
+
+def _best_of_each(rules: Mapping[str, Floats], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bool ``(Q, P + U)``: among the best of some rule, and not bought yet."""
+    chosen = np.zeros(seen.shape, dtype=bool)
+    n = min(_PER_SOURCE, seen.shape[1])
+    if n == 0:
+        return chosen
+    for name in ("goes_with", "goes_with_cosine", "goes_with_last", "aisle_choice"):
+        scores = np.where(seen, -np.inf, rules[name])
+        best = np.argpartition(-scores, n - 1, axis=1)[:, :n]
+        np.put_along_axis(chosen, best, True, axis=1)
+    return chosen & ~seen

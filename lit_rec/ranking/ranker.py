@@ -1,0 +1,314 @@
+"""The repeat-explore ranker: scores the whole catalogue from what shoppers' histories say.
+
+Numpy alone, for it is on the serving path; :mod:`~lit_rec.ranking.network` is what is trained. Shapes: Q
+shoppers, M candidates of their histories, C candidates that they have not bought, N products, E members, F features.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from scipy.sparse import csr_array
+
+from lit_rec.artifacts.model_folder import damaged_ranker, ranker_record
+from lit_rec.core import schema
+from lit_rec.core.errors import ModelFolderError
+from lit_rec.core.files import replaced_file, sha256_of_file, write_json
+from lit_rec.data.purchases import PurchaseHistories
+from lit_rec.ranking.candidates import Candidates
+from lit_rec.ranking.explore_features import (
+    EXPLORE_FEATURES,
+    SHOPPER_FEATURES,
+    Company,
+    CoPurchases,
+    explore_candidates,
+    shopper_features,
+)
+from lit_rec.ranking.repeat_features import REPEAT_FEATURES, repeat_features
+from lit_rec.ranking.statistics import ProductStatistics, aisles_of
+
+Floats = NDArray[np.float32]
+
+LIMIT = 5.0  # standard deviations
+LINEAR_LAYERS = (0, 3, 6)  # of a member; the others have no weights
+_RELATIVES = 5  # known products that a new one is taken for the mean of
+_NEWCOMERS_AT_A_TIME = 256  # each holds a number for every product
+
+
+@dataclass(frozen=True)
+class Members:
+    """Several small trained networks over the same features.
+
+    Args:
+        on_log_scale: bool ``(F,)``.
+        mean: float32 ``(F,)``, after the logarithm.
+        std: float32 ``(F,)``.
+        layers: of each member the weights ``(inputs, outputs)`` and biases of its layers, in order.
+    """
+
+    on_log_scale: NDArray[np.bool_]
+    mean: Floats
+    std: Floats
+    layers: list[list[tuple[Floats, Floats]]]
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_members: int) -> Self:
+        """From a state of :class:`~lit_rec.ranking.network.MemberScores`."""
+        layers = [
+            [
+                (np.ascontiguousarray(arrays[f"members.{e}.{layer}.weight"].T), arrays[f"members.{e}.{layer}.bias"])
+                for layer in LINEAR_LAYERS
+            ]
+            for e in range(n_members)
+        ]
+        return cls(arrays["log"], arrays["mean"], arrays["std"], layers)
+
+    def __call__(self, features: Floats) -> Floats:
+        """Mean score of the members, ``(M,)``.
+
+        Args:
+            features: float32 ``(M, F)``; NaN where not known.
+        """
+        inputs = self._inputs(features)
+        scores = np.zeros(len(features), dtype=np.float32)
+        for first, second, last in self.layers:
+            hidden = _silu(_silu(inputs @ first[0] + first[1]) @ second[0] + second[1])
+            scores += (hidden @ last[0] + last[1])[:, 0]
+        return scores / np.float32(len(self.layers))
+
+    def _inputs(self, features: Floats) -> Floats:
+        values = features.copy()
+        logs = values[:, self.on_log_scale]
+        values[:, self.on_log_scale] = np.sign(logs) * np.log1p(np.abs(logs))
+        values = (values - self.mean) / self.std
+        missing = np.isnan(values)
+        values[missing] = 0
+        return np.concatenate([values.clip(-LIMIT, LIMIT), missing.astype(np.float32)], axis=1)
+
+
+@dataclass(frozen=True)
+class ScoringNetwork:
+    """The trained networks of bought and of new products, and what makes the two comparable; numpy alone.
+
+    Args:
+        arrays: state of a :class:`~lit_rec.ranking.network.RankerNetwork`.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+
+    @cached_property
+    def repeat(self) -> Members:
+        """Scores candidates of the history."""
+        return Members.from_arrays(_part(self.arrays, "repeat."), self._n_members)
+
+    @cached_property
+    def explore(self) -> Members:
+        """Scores candidates that were not bought before."""
+        return Members.from_arrays(_part(self.arrays, "explore."), self._n_members)
+
+    def comparable(self, explore: Floats, query: NDArray[np.int64], shoppers: Floats) -> Floats:
+        """Explore scores on the scale of repeat scores.
+
+        Args:
+            explore: ``(C,)``.
+            query: int64 ``(C,)``.
+            shoppers: float32 ``(Q, 4)``, :data:`~lit_rec.ranking.explore_features.SHOPPER_FEATURES`.
+        """
+        a = self.arrays
+        hidden = _silu(shoppers @ a["offset.0.weight"].T + a["offset.0.bias"])
+        offset = (hidden @ a["offset.2.weight"].T + a["offset.2.bias"])[:, 0]
+        scores: Floats = explore * np.exp(a["log_scale"]) + offset[query]
+        return scores
+
+    def check(self) -> None:
+        """Score one made-up candidate of each kind.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: shapes do not fit together.
+        """
+        explore = self.explore(np.zeros((1, len(EXPLORE_FEATURES)), dtype=np.float32))
+        self.repeat(np.zeros((1, len(REPEAT_FEATURES)), dtype=np.float32))
+        self.comparable(explore, np.zeros(1, dtype=np.int64), np.zeros((1, len(SHOPPER_FEATURES)), dtype=np.float32))
+
+    @property
+    def _n_members(self) -> int:
+        return sum(name.startswith("repeat.members.") and name.endswith(".0.weight") for name in self.arrays)
+
+
+def _silu(values: Floats) -> Floats:
+    activated = np.negative(values)
+    with np.errstate(over="ignore"):  # of a large negative number: 0 is right
+        np.exp(activated, out=activated)
+    activated += 1
+    return np.divide(values, activated, out=activated)
+
+
+@dataclass
+class Ranker:
+    """A trained network with what it knows of the catalogue.
+
+    Args:
+        network: what scores candidates, trained.
+        statistics: of the training shoppers, in catalogue order.
+        co_purchases: of the training shoppers.
+        product_ids: N, in catalogue order.
+        record: how it came about.
+    """
+
+    network: ScoringNetwork
+    statistics: ProductStatistics
+    co_purchases: CoPurchases
+    product_ids: list[str]
+    record: dict[str, Any]
+
+    def scores(self, histories: PurchaseHistories) -> Floats:
+        """float32 ``(Q, N)``: bought and new products on one scale, all others behind them by popularity.
+
+        Args:
+            histories: of a few shoppers: N numbers are held for each.
+        """
+        scores = np.full((len(histories), len(self.product_ids)), np.inf, dtype=np.float32)
+        is_behind = np.ones_like(scores, dtype=np.bool_)
+        candidates = Candidates.of(histories, len(self.product_ids))
+        company = Company.of(histories, self.co_purchases)
+        new = explore_candidates(histories, company, self.co_purchases, self.statistics)
+        if len(candidates):
+            features = repeat_features(histories, candidates, company, self.statistics, self.co_purchases)
+            scores[candidates.query, candidates.product] = self.network.repeat(features)
+            is_behind[candidates.query, candidates.product] = False
+        if len(new.query):
+            explore = self.network.explore(new.features)
+            scores[new.query, new.product] = self.network.comparable(explore, new.query, shopper_features(histories))
+            is_behind[new.query, new.product] = False
+        last = scores.min(axis=1, initial=np.inf, keepdims=True)
+        last[np.isinf(last)] = 0  # of nobody: there is no candidate
+        return np.where(is_behind, last - 2 + self._by_popularity, scores)
+
+    @cached_property
+    def _by_popularity(self) -> Floats:
+        """``(N,)``, from 0 to below 1: the order of what is no candidate. Places, for few products have many counts."""
+        counts, places = np.unique(self.co_purchases.popularity, return_inverse=True)
+        return (places / len(counts)).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write ``ranker.json`` and ``ranker.safetensors`` into a model folder.
+
+        The record goes first: weights that a kill has left of before do not have the hash that it holds.
+        """
+        arrays = {"statistics": self.statistics.columns, **self.co_purchases.arrays()}
+        tensors = {f"catalogue.{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
+        tensors |= {f"network.{name}": value for name, value in self.network.arrays.items()}
+        with replaced_file(folder / schema.RANKER_WEIGHTS) as unfinished:
+            save_file(tensors, unfinished)
+            content = {
+                **self.record,
+                "weights_sha256": sha256_of_file(unfinished),
+                "repeat_features": REPEAT_FEATURES,
+                "explore_features": EXPLORE_FEATURES,
+                "product_ids": self.product_ids,
+            }
+            write_json(folder / schema.RANKER, content, indent=None)
+
+    @classmethod
+    def load(cls, folder: Path, corpus: Mapping[str, str], embeddings: Floats) -> Self:
+        """Read what :meth:`save` wrote, for a catalogue.
+
+        Args:
+            folder: a model folder.
+            corpus: product id to text, in catalogue order. A product that the ranker was not trained on is taken for
+                the mean of those of its aisle that are bought and whose texts are the most similar.
+            embeddings: float32 ``(N, D)``, of length 1: of the texts.
+
+        Raises:
+            ModelFolderError: it was written by another version, or is damaged.
+        """
+        try:
+            record = ranker_record(folder)
+            if tuple(record["repeat_features"]) != REPEAT_FEATURES:
+                raise KeyError("other repeat features")
+            if tuple(record["explore_features"]) != EXPLORE_FEATURES:
+                raise KeyError("other explore features")
+            tensors = load_file(folder / schema.RANKER_WEIGHTS)
+            network = ScoringNetwork(_part(tensors, "network."))
+            network.check()
+            arrays = dict(_part(tensors, "catalogue."))
+            statistics = ProductStatistics(arrays.pop("statistics"))
+            ranker = cls(network, statistics, CoPurchases.from_arrays(arrays), record.pop("product_ids"), record)
+            if not len(ranker.product_ids) == len(statistics.columns) == len(ranker.co_purchases.popularity):
+                raise ValueError("the two files are of two catalogues")
+            return ranker if ranker.product_ids == list(corpus) else ranker._of_catalogue(corpus, embeddings)
+        except ModelFolderError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise damaged_ranker(folder, error) from error
+
+    def _of_catalogue(self, corpus: Mapping[str, str], embeddings: Floats) -> Self:
+        """The same ranker for another catalogue, or another order of it.
+
+        What is not known of a new product is computed here, once, so that scoring it costs as little as any other.
+        """
+        place = {product_id: row for row, product_id in enumerate(self.product_ids)}
+        row = np.array([place.get(product_id, -1) for product_id in corpus], dtype=np.int64)
+        known = row >= 0
+        if not known.any():
+            raise ValueError("it knows no product of this catalogue")
+        new_place = np.full(len(self.product_ids), -1, dtype=np.int64)
+        new_place[row[known]] = np.flatnonzero(known)
+        old = self.co_purchases
+        aisle = aisles_of(list(corpus.values()))
+        columns, popularity = self.statistics.columns[row], old.popularity[row]
+        newcomers = np.flatnonzero(~known)
+        sold = known & (popularity > 0)  # a new product is on sale, which not all of a catalogue is
+        relatives = _relatives(newcomers, sold if sold.any() else known, aisle, embeddings)
+        columns[newcomers] = columns[relatives].mean(axis=1)
+        popularity[newcomers] = np.expm1(np.log1p(popularity[relatives]).mean(axis=1))
+        in_catalogue = new_place[old.pool] >= 0
+        pool = new_place[old.pool[in_catalogue]]
+        order = np.argsort(pool)
+        pool = pool[order]
+        cosine = old.cosine[np.where(known, row, 0)][:, np.flatnonzero(in_catalogue)[order]]
+        cosine = cosine.multiply(known[:, None].astype(np.float32)).tocsr()
+        of_product = csr_array(
+            (
+                np.full(relatives.size, 1 / max(relatives.shape[1], 1), np.float32),
+                (relatives.ravel(), np.repeat(np.arange(len(newcomers)), relatives.shape[1])),
+            ),
+            shape=(len(row), len(newcomers)),
+        )
+        return type(self)(
+            self.network,
+            ProductStatistics(columns),
+            CoPurchases(pool, cosine, popularity, aisle, newcomers, of_product[pool] if len(newcomers) else None),
+            list(corpus),
+            self.record,
+        )
+
+
+def _relatives(
+    newcomers: NDArray[np.int64], others: NDArray[np.bool_], aisle: NDArray[np.int32], embeddings: Floats
+) -> NDArray[np.int64]:
+    """int64 ``(U, K)``: of other products the most similar ones of each newcomer's aisle.
+
+    Of an aisle that has fewer than K of them, those of the whole catalogue are taken.
+    """
+    n = min(_RELATIVES, int(others.sum()))
+    relatives = np.empty((len(newcomers), n), dtype=np.int64)
+    for number in np.unique(aisle[newcomers]):
+        of_aisle = np.flatnonzero(others & (aisle == number))
+        among = of_aisle if len(of_aisle) >= n else np.flatnonzero(others)
+        rows = np.flatnonzero(aisle[newcomers] == number)
+        for some in np.split(rows, range(_NEWCOMERS_AT_A_TIME, len(rows), _NEWCOMERS_AT_A_TIME)):
+            similarity = embeddings[newcomers[some]] @ embeddings[among].T
+            relatives[some] = among[np.argpartition(-similarity, n - 1, axis=1)[:, :n]]
+    return relatives
+
+
+def _part(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,361 @@
+"""Trains the repeat-explore ranker of a model folder on the histories of a processed folder.
+
+Several of each training shopper's past orders are targets, each with only the orders before it as its history. What
+is known of products is counted over other shoppers than the target's own, group by group, so that nothing of a target
+is in its features.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from numpy.typing import NDArray
+from rich.progress import track
+from scipy.stats import spearmanr
+from torch.utils.data import DataLoader, Dataset
+
+from lit_rec import __version__
+from lit_rec.artifacts.model_folder import check_catalogue
+from lit_rec.core import schema
+from lit_rec.core.errors import ModelFolderError, ProcessedFolderError, SettingError
+from lit_rec.core.files import check_writable
+from lit_rec.core.quiet import quiet_lightning
+from lit_rec.core.schema import Split
+from lit_rec.data.batching import BatchSampler
+from lit_rec.data.dataset import EvaluationQueries, padded
+from lit_rec.data.processed import ProcessedFolder
+from lit_rec.data.purchase_files import read_eval_histories, read_training_histories
+from lit_rec.data.purchases import (
+    PurchaseHistories,
+    RollingTargets,
+    concatenated_ranges,
+    rolling_targets,
+    starts,
+)
+from lit_rec.metrics.ranking import top_k
+from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
+from lit_rec.ranking.auxiliary_orders import read_baskets
+from lit_rec.ranking.candidates import Candidates
+from lit_rec.ranking.explore_features import Company, CoPurchases, explore_candidates, shopper_features
+from lit_rec.ranking.module import Listing, RankerBatch, RankerModule
+from lit_rec.ranking.network import RankerNetwork
+from lit_rec.ranking.ranker import Floats, Ranker
+from lit_rec.ranking.repeat_features import repeat_features
+from lit_rec.ranking.settings import RankerSettings
+from lit_rec.ranking.statistics import Baskets, ProductStatistics, aisles_of
+
+logger = logging.getLogger(__name__)
+
+_GROUPS = 4  # of training shoppers: what is known of products is counted over the others
+_TARGETS_AT_A_TIME = 256
+_QUERIES_AT_A_TIME = 64
+_PRODUCTS_TO_COMPARE = 100  # sold both in the histories and in the baskets; the correlation of fewer is chance
+_LEAST_CORRELATION = 0.2  # of their ranks by sales: 0.4 to 0.7 within Instacart, from 500 order lines; 0 by chance
+
+# T targets, M candidates of their histories, C candidates that were not bought before, N products
+
+
+def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSettings) -> dict[str, float]:
+    """Train a ranker and write it into the model folder.
+
+    Args:
+        folder: a processed folder with training shoppers.
+        model_dir: a model folder; the ranker goes in.
+        settings: how.
+
+    Returns:
+        Metrics of the validation queries; empty where there are none.
+
+    Raises:
+        NotPreparedError: the folder holds no training histories, or the baskets are not there.
+        ProcessedFolderError: the baskets are of other products than the folder.
+        SettingError: no training shopper has two orders.
+        ModelFolderError: there is no such model folder, or it is of another catalogue.
+    """
+    if not (model_dir / schema.MODEL_RECORD).is_file():
+        raise ModelFolderError(
+            f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the verb export"
+        )
+    check_catalogue(model_dir, folder.corpus, str(folder.path))
+    check_writable(model_dir / schema.RANKER, model_dir / schema.RANKER_WEIGHTS)
+    begin = time.monotonic()
+    quiet_lightning()
+    seed_everything(settings.seed_used, verbose=False)
+    training, targets, baskets = inputs(folder, settings)
+    aisle = aisles_of(list(folder.corpus.values()))
+    examples = assemble(training, targets, aisle, baskets, settings.seed_used)
+    logger.info(
+        "%s targets, %s products of their histories and %s new ones; %.0f s so far",
+        *(f"{n:,}" for n in (len(targets), len(examples.repeat_features), len(examples.explore_features))),
+        time.monotonic() - begin,
+    )
+    network = RankerNetwork(settings.hidden_size, settings.n_members, settings.dropout)
+    network.repeat.fit_scale(examples.repeat_features)
+    network.explore.fit_scale(examples.explore_features)
+    train(RankerModule(network, settings.learning_rate, settings.weight_decay), examples, settings)
+    ranker = Ranker(
+        network.frozen(),
+        ProductStatistics.fit(training, aisle, baskets),
+        CoPurchases.fit(training, aisle, baskets),
+        list(folder.corpus),
+        {},
+    )
+    metrics = _validated(ranker, folder)
+    ranker.record = {
+        "lit_rec_version": __version__,
+        "packages": {name: version(name) for name in ("torch", "lightning", "numpy", "scipy")},
+        "settings": {
+            **asdict(settings),
+            "baskets": str(settings.baskets) if settings.baskets else None,
+            "seed": settings.seed_used,
+        },
+        "data": {"processed_dir": str(folder.path), "sha256": folder.sha256},
+        "n_targets": len(targets),
+        "seconds": round(time.monotonic() - begin, 1),
+        "metrics": metrics,
+    }
+    ranker.save(model_dir)
+    logger.info("The ranker is in %s; %.0f s", model_dir / schema.RANKER_WEIGHTS, time.monotonic() - begin)
+    return metrics
+
+
+def inputs(
+    folder: ProcessedFolder, settings: RankerSettings
+) -> tuple[PurchaseHistories, RollingTargets, Baskets | None]:
+    """All that a ranker is trained on, read and checked; fit asks for it too, before the hours of its own training.
+
+    Args:
+        folder: a processed folder with training shoppers.
+        settings: how.
+
+    Raises:
+        NotPreparedError: the folder holds no training histories, or the baskets are not there.
+        ProcessedFolderError: the baskets are of other products than the folder.
+        SettingError: no training shopper has two orders.
+    """
+    training = read_training_histories(folder)
+    targets = chosen_targets(training, settings)
+    if settings.baskets is None:
+        return training, targets, None
+    baskets = read_baskets(settings.baskets, folder)
+    counts = np.stack([np.bincount(some.product, minlength=len(folder.corpus)) for some in (training, baskets)])
+    counts = counts[:, (counts > 0).all(axis=0)]
+    # Ids of two shops are alike where both count from 1, but not what sells well.
+    if counts.shape[1] >= _PRODUCTS_TO_COMPARE and spearmanr(*counts).statistic < _LEAST_CORRELATION:
+        raise ProcessedFolderError(
+            f"The baskets of {settings.baskets} must be of the shop of {folder.path}",
+            "their product ids are the same, but what sells well there does not sell well here",
+            "Name baskets with this shop's ids, or do without: baskets null",
+        )
+    return training, targets, baskets
+
+
+def chosen_targets(training: PurchaseHistories, settings: RankerSettings) -> RollingTargets:
+    """The past orders that are learned from.
+
+    Args:
+        training: whole histories of the training shoppers.
+        settings: how many.
+
+    Raises:
+        SettingError: no shopper has two orders.
+    """
+    targets = rolling_targets(training, settings.targets_per_shopper)
+    if len(targets) == 0:
+        raise SettingError(
+            "The ranker learns from shoppers with at least two orders",
+            f"none of the {len(training):,} training shoppers has",
+            "Prepare more data",
+        )
+    if len(targets) > settings.max_targets:
+        rng = np.random.default_rng(settings.seed_used)
+        targets = targets.select(np.sort(rng.permutation(len(targets))[: settings.max_targets]))
+    return targets
+
+
+@dataclass
+class Examples(Dataset[RankerBatch]):
+    """All candidates of all targets; answers an array of targets with a batch.
+
+    Args:
+        n_targets: T.
+        repeat_features: float32 ``(M, F)``.
+        repeat_start: int64 ``(T + 1,)``.
+        repeat_bought: float32 ``(M,)``.
+        explore_features: float32 ``(C, F)``.
+        explore_start: int64 ``(T + 1,)``.
+        explore_bought: float32 ``(C,)``.
+        shoppers: float32 ``(T, 4)``.
+    """
+
+    n_targets: int
+    repeat_features: Floats
+    repeat_start: NDArray[np.int64]
+    repeat_bought: Floats
+    explore_features: Floats
+    explore_start: NDArray[np.int64]
+    explore_bought: Floats
+    shoppers: Floats
+
+    def __len__(self) -> int:
+        return self.n_targets
+
+    def __getitem__(self, targets: NDArray[np.int64]) -> RankerBatch:
+        return RankerBatch(
+            _listing(self.repeat_features, self.repeat_start, self.repeat_bought, targets),
+            _listing(self.explore_features, self.explore_start, self.explore_bought, targets),
+            torch.from_numpy(self.shoppers[targets]),
+        )
+
+
+def _listing(features: Floats, start: NDArray[np.int64], bought: Floats, targets: NDArray[np.int64]) -> Listing:
+    rows = concatenated_ranges(start[targets], start[targets + 1])
+    target = np.repeat(np.arange(len(targets)), start[targets + 1] - start[targets])
+    return Listing(torch.from_numpy(features[rows]), torch.from_numpy(target), torch.from_numpy(bought[rows]))
+
+
+@dataclass
+class _Part:
+    """Candidates of some targets, as they are made."""
+
+    features: list[Floats] = field(default_factory=list)
+    counts: list[NDArray[np.int64]] = field(default_factory=list)
+    bought: list[Floats] = field(default_factory=list)
+
+    def add(self, features: Floats, query: NDArray[np.int64], bought: NDArray[np.bool_], n_queries: int) -> None:
+        self.features.append(features)
+        self.counts.append(np.bincount(query, minlength=n_queries))
+        self.bought.append(bought.astype(np.float32))
+
+
+def target_chunks(
+    training: PurchaseHistories, targets: RollingTargets, seed: int
+) -> Iterator[tuple[PurchaseHistories, RollingTargets]]:
+    """Targets a few hundred at a time, each time with the shoppers that something may be counted over.
+
+    Args:
+        training: whole histories of the shoppers whose targets they are.
+        targets: what is to be predicted.
+        seed: of the groups of shoppers.
+
+    Yields:
+        Shoppers of the other groups, the same object for all chunks of a group, and some targets of one group.
+    """
+    group = np.random.default_rng(seed).integers(0, min(_GROUPS, max(len(training), 1)), len(training))
+    chunks: list[tuple[int, NDArray[np.int64]]] = []
+    for number in np.unique(group).tolist():
+        rows = np.flatnonzero(group[targets.shopper] == number)
+        chunks += [(number, part) for part in np.split(rows, range(_TARGETS_AT_A_TIME, len(rows), _TARGETS_AT_A_TIME))]
+    last, others = -1, training
+    for number, rows in track(chunks, description="Features of the ranker", disable=len(chunks) < 3):
+        if number != last:
+            last, others = number, training.select(np.flatnonzero(group != number))
+        yield others, targets.select(rows)
+
+
+def assemble(
+    training: PurchaseHistories,
+    targets: RollingTargets,
+    aisle: NDArray[np.int32],
+    baskets: Baskets | None,
+    seed: int,
+) -> Examples:
+    """Candidates and features of all targets, in the order of :func:`target_chunks`.
+
+    Args:
+        training: whole histories of the shoppers whose targets they are.
+        targets: what is to be predicted.
+        aisle: int32 ``(N,)``.
+        baskets: further orders; None for none.
+        seed: of the groups of shoppers.
+    """
+    repeat, explore, shoppers = _Part(), _Part(), []
+    known: tuple[PurchaseHistories, ProductStatistics, CoPurchases] | None = None
+    for others, some in target_chunks(training, targets, seed):
+        if known is None or known[0] is not others:
+            known = others, ProductStatistics.fit(others, aisle, baskets), CoPurchases.fit(others, aisle, baskets)
+        _, statistics, co_purchases = known
+        candidates = Candidates.of(some.histories, len(aisle))
+        company = Company.of(some.histories, co_purchases)
+        features = repeat_features(some.histories, candidates, company, statistics, co_purchases)
+        repeat.add(features, candidates.query, some.is_in_target(candidates.query, candidates.product), len(some))
+        new = explore_candidates(some.histories, company, co_purchases, statistics)
+        explore.add(new.features, new.query, some.is_in_target(new.query, new.product), len(some))
+        shoppers.append(shopper_features(some.histories))
+    return Examples(
+        n_targets=len(targets),
+        repeat_features=np.concatenate(repeat.features),
+        repeat_start=starts(np.concatenate(repeat.counts)),
+        repeat_bought=np.concatenate(repeat.bought),
+        explore_features=np.concatenate(explore.features),
+        explore_start=starts(np.concatenate(explore.counts)),
+        explore_bought=np.concatenate(explore.bought),
+        shoppers=np.concatenate(shoppers),
+    )
+
+
+class _Passes(Callback):
+    """A line a pass, where there is no progress bar."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        losses = [
+            f"{name.removeprefix('train/').removesuffix('_loss_epoch')} {value:.4f}"
+            for name, value in trainer.callback_metrics.items()
+            if name.endswith("_epoch")
+        ]
+        logger.info("pass %s of %s: loss %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(losses))
+
+
+def train(module: RankerModule, examples: Examples, settings: RankerSettings) -> None:
+    """Train a module on all candidates of all targets.
+
+    Args:
+        module: its network is changed.
+        examples: what it learns from.
+        settings: how.
+    """
+    sampler = BatchSampler(
+        np.zeros(len(examples), dtype=np.int64), settings.batch_size, seed=settings.seed_used, by_length=False
+    )
+    loader: DataLoader[Any] = DataLoader(examples, sampler=sampler, batch_size=None, num_workers=0)
+    has_bar = sys.stderr.isatty()
+    trainer = Trainer(
+        accelerator="cpu",  # networks this small are no work for a GPU
+        devices=1,
+        plugins=[LightningEnvironment()],  # fit's other processes, where it had some, have no part in this
+        max_epochs=settings.max_epochs,
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=has_bar,
+        callbacks=[] if has_bar else [_Passes()],
+        use_distributed_sampler=False,
+    )
+    trainer.fit(module, loader)
+
+
+def _validated(ranker: Ranker, folder: ProcessedFolder) -> dict[str, float]:
+    """Metrics of the validation queries."""
+    queries = EvaluationQueries.read(folder)
+    rows = [row for row in queries.of_split(Split.VAL).tolist() if len(queries.relevant[row])]
+    if not rows:
+        return {}
+    histories = read_eval_histories(folder, [queries.query_ids[row] for row in rows])
+    metrics = RetrievalMetrics(len(ranker.product_ids))
+    for begin in range(0, len(rows), _QUERIES_AT_A_TIME):
+        chunk = slice(begin, begin + _QUERIES_AT_A_TIME)
+        scores = torch.from_numpy(ranker.scores(histories.select(chunk)))
+        _, ranked = top_k(scores, min(MAX_RANK, len(ranker.product_ids)))
+        some = rows[chunk]
+        metrics.update(ranked, padded([queries.relevant[r] for r in some]), padded([queries.history[r] for r in some]))
+    return {name: float(value) for name, value in metrics.compute().items()}

@@ -1,0 +1,4 @@
+"""The SQL database: tables, migrations, and what is written and read.
+
+May import core.
+"""

@@ -1,0 +1,61 @@
+"""Functions as verbs: their arguments, those of their settings, and what they are called with."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from lit_rec.core.command_line import call_arguments, summary_of, verb_parser
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How.
+
+    Args:
+        size: how large.
+        names: whose.
+    """
+
+    size: int = 3
+    names: tuple[str, ...] = ()
+
+
+def verb(settings: Settings, place: str, loud: bool = False) -> None:
+    """Do it.
+
+    Args:
+        settings: how.
+        place: where.
+        loud: say so.
+    """
+
+
+def plain(place: str = "here") -> None:
+    """Do it without settings."""
+
+
+def test_settings_and_arguments_are_put_together(tmp_path):
+    parser = verb_parser(verb, Settings)
+    given = call_arguments(Settings, parser.parse_args(["--place", "here", "--size", "5"]))
+    assert given == {"settings": Settings(size=5), "place": "here", "loud": False}
+    file = tmp_path / "settings.yaml"
+    file.write_text("size: 7\nplace: there\n")
+    assert call_arguments(Settings, parser.parse_args(["--config", str(file)]))["settings"] == Settings(size=7)
+
+
+def test_fields_that_are_added_otherwise_are_skipped():
+    parser = verb_parser(verb, Settings, skip={"names"})
+    assert "names" not in parser.parse_args(["--place", "x"])
+
+
+def test_without_settings():
+    assert call_arguments(None, verb_parser(plain).parse_args([])) == {"place": "here"}
+
+
+def test_help_is_the_docstrings(capsys):
+    assert summary_of(verb) == "Do it."
+    with pytest.raises(SystemExit):
+        verb_parser(verb, Settings).parse_args(["--help"])
+    printed = capsys.readouterr().out
+    for text in ("Do it.", "how large", "say so"):
+        assert text in printed

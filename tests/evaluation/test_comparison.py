@@ -1,0 +1,196 @@
+"""Untrained against trained: what is measured, drawn and said; a collapsed model is found out."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from lit_rec.cli.commands import main
+from lit_rec.core.errors import SettingError, ShapeError
+from lit_rec.core.schema import Split
+from lit_rec.data.processed import ProcessedFolder
+from lit_rec.evaluation import compare as comparison
+from lit_rec.evaluation.collapse import Health, random_pair_cosines, spectrum, spread_of, verdict
+from lit_rec.evaluation.compare import compare, draw_sample, make_report, measure, recorded_base_model
+from lit_rec.inference.encoders import TorchEncoder
+from lit_rec.metrics.bootstrap import paired_difference
+
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """A model this small is slower with more."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def folder(processed_dir, tmp_path_factory):
+    """A copy of the processed folder, for indexes of this module's own."""
+    return shutil.copytree(processed_dir, tmp_path_factory.mktemp("data") / processed_dir.name)
+
+
+@pytest.fixture(scope="module")
+def collapsed_model(tiny_model, tmp_path_factory):
+    """All texts are the same vector, almost."""
+    model = SentenceTransformer(str(tiny_model), device="cpu")
+    with torch.no_grad():
+        model[0].auto_model.encoder.layer[-1].output.LayerNorm.weight.mul_(1e-2)
+        model[0].auto_model.encoder.layer[-1].output.LayerNorm.bias.add_(1.0)
+    saved = tmp_path_factory.mktemp("collapsed") / "model"
+    model.save(str(saved))
+    return saved
+
+
+def unit(vectors):
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def random_vectors(n=500, d=32, common=0.0, seed=0):
+    """Directions at random, pulled towards one by ``common``."""
+    vectors = np.random.default_rng(seed).normal(size=(n, d)) / d**0.5
+    vectors[:, 0] += common
+    return unit(vectors)
+
+
+def spread(vectors):
+    return spread_of(vectors, random_pair_cosines(vectors))
+
+
+def test_the_verb_prints_writes_and_draws(folder, tiny_model, collapsed_model, tmp_path, capsys):
+    words = ["compare", "--model_dir", str(collapsed_model), "--base_model", str(tiny_model), "--device", "cpu"]
+    words += ["--processed_dir", str(folder), "--sample_queries", "6"]
+    report = main([*words, "--json", str(tmp_path / "sub" / "report.json"), "--pictures", str(tmp_path / "pictures")])
+    assert json.loads((tmp_path / "sub" / "report.json").read_text()) == report
+    assert report["n_queries"] == 6
+    assert set(report["metrics"]) == {"untrained", "trained"}
+    assert report["metrics"]["trained"]["ndcg@10"] >= 0
+    assert report["health"] == "collapse"
+    assert report["verdict"].startswith("Collapse: products and queries are almost the same vector")
+    assert report["spread"]["trained"]["products"]["mean_cosine"] > 0.95
+    pictures = sorted(tmp_path.glob("pictures/*"))
+    assert [file.name for file in pictures] == ["metrics.png", "pair_cosines.png", "singular_values.png"]
+    assert all(file.read_bytes().startswith(PNG) for file in pictures)
+    printed = " ".join(capsys.readouterr().out.split())
+    for expected in ("ndcg@10", "products: mean_cosine", "Collapse: products", "Next", "python -m lit_rec evaluate"):
+        assert expected in printed
+    assert main(words)["metrics"] == report["metrics"], "the sample is seeded"
+
+
+def test_a_model_against_itself_makes_no_difference(folder, tiny_model):
+    sample = draw_sample(ProcessedFolder(folder), Split.TEST, None, seed=0)
+    measured = measure(TorchEncoder(tiny_model, device="cpu"), sample)
+    report = make_report({"untrained": measured, "trained": measured}, n_resamples=50)
+    assert report["differences"]["ndcg@10"] == {"difference": 0, "low": 0, "high": 0}
+    assert "made no difference" in report["verdict"]
+
+
+def test_the_untrained_model_cuts_contexts_as_the_trained_one(folder, tiny_model, onnx_model, monkeypatch):
+    sample = draw_sample(ProcessedFolder(folder), Split.TEST, None, seed=0)
+    filler = "[+7d w4h14] milk, bread, soap; " * 30
+    long = replace(sample, texts=[filler + text for text in sample.texts])  # the newest order is at the end
+    monkeypatch.setattr(comparison, "draw_sample", lambda *_: long)
+    report = compare(str(onnx_model), str(tiny_model), folder, device="cpu", n_resamples=50)  # the same weights
+    assert report["differences"]["ndcg@10"]["difference"] == 0
+    own_way = measure(TorchEncoder(tiny_model, device="cpu"), long).means()["map@100"]
+    assert report["metrics"]["untrained"]["map@100"] != own_way
+
+
+def test_metrics_are_those_of_the_librarys_evaluator(folder, tiny_model):
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    processed = ProcessedFolder(folder)
+    sample = draw_sample(processed, Split.TEST, 7, seed=3)
+    means = measure(TorchEncoder(tiny_model, device="cpu"), sample).means()
+    id_of = {text: query_id for query_id, text in processed.queries.items()}
+    queries = {id_of[text]: text for text in sample.texts}
+    relevant = {query_id: set(processed.relevant_docs[query_id]) for query_id in queries}
+    model = SentenceTransformer(str(tiny_model), device="cpu")
+    theirs = InformationRetrievalEvaluator(queries, processed.corpus, relevant, main_score_function="cosine")(model)
+    for ours, name in (("ndcg@10", "cosine_ndcg@10"), ("recall@10", "cosine_recall@10"), ("mrr@10", "cosine_mrr@10")):
+        assert means[ours] == pytest.approx(theirs[name], abs=1e-6)
+
+
+def test_samples_are_seeded_parts_of_a_split(folder):
+    processed = ProcessedFolder(folder)
+    whole = draw_sample(processed, Split.TEST, None, seed=0).texts
+    some = draw_sample(processed, Split.TEST, 5, seed=1).texts
+    assert len(some) == 5
+    assert set(some) <= set(whole)
+    assert some == draw_sample(processed, Split.TEST, 5, seed=1).texts != draw_sample(processed, Split.TEST, 5, 2).texts
+    assert not set(whole) & set(draw_sample(processed, Split.VAL, None, seed=0).texts)
+    assert len(draw_sample(processed, Split.TEST, 10**6, seed=0).texts) == len(whole)
+    with pytest.raises(SettingError, match="sample_queries"):
+        draw_sample(processed, Split.TEST, 1, seed=0)
+
+
+def test_the_base_model_is_what_the_folder_records(tmp_path):
+    (tmp_path / "lit_rec.json").write_text(json.dumps({"model": {"base_model": "some/base"}}))
+    assert recorded_base_model(str(tmp_path)) == "some/base"
+    assert recorded_base_model(str(tmp_path / "nothing")) == "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.mark.parametrize(
+    ("vectors", "expected"),
+    [
+        (random_vectors(), Health.HEALTHY),
+        (random_vectors(common=2.5), Health.NARROW),
+        (random_vectors(common=30.0), Health.COLLAPSE),
+        (np.repeat(random_vectors(n=1), 50, axis=0), Health.COLLAPSE),
+        (unit(np.pad(random_vectors(d=2), ((0, 0), (0, 126)))), Health.COLLAPSE),  # a plane of 128 dimensions
+        (random_vectors(n=20, d=384), Health.HEALTHY),  # few texts cannot have many directions
+    ],
+)
+def test_collapse_is_told_from_health(vectors, expected):
+    assert spread(vectors).health == expected
+
+
+def test_the_verdict_names_the_worse_side_its_figures_and_the_limits():
+    health, words = verdict(products=spread(random_vectors()), queries=spread(random_vectors(common=2.5)))
+    assert health == Health.NARROW
+    assert words.startswith("Narrow: queries share much")
+    assert "above 0.75" in words
+    assert verdict(products=spread(random_vectors()), queries=spread(random_vectors()))[1].startswith("Healthy")
+
+
+def test_pairs_are_seeded_and_of_different_rows():
+    vectors = np.eye(4, dtype=np.float32)
+    assert random_pair_cosines(vectors, 1000).max() == 0
+    mean = spread(random_vectors(common=1.0)).mean_cosine
+    exact = random_vectors(common=1.0) @ random_vectors(common=1.0).T
+    assert mean == pytest.approx((exact.sum() - 500) / (500 * 499), abs=0.01)
+    with pytest.raises(SettingError, match="2 texts"):
+        random_pair_cosines(vectors[:1])
+
+
+def test_the_spectrum_is_that_of_the_centred_vectors():
+    vectors = random_vectors(n=40, d=6)
+    expected = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False)
+    assert spectrum(vectors) == pytest.approx(expected / expected.sum(), abs=1e-6)
+    assert spectrum(np.ones((3, 4), dtype=np.float32)).sum() == 0
+
+
+def test_the_paired_interval_covers_as_promised():
+    """Of many draws of queries with a true difference of 0.1, 95 % of the intervals hold it, or nearly so."""
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(300):
+        hard = rng.normal(size=60)  # queries differ much more than methods do
+        found = paired_difference(hard, hard + rng.normal(0.1, 0.2, size=60), n_resamples=300)
+        held += found.low <= 0.1 <= found.high
+        assert found.high - found.low < 0.2
+    assert 0.88 <= held / 300 <= 0.99
+
+
+def test_paired_differences_leave_out_what_does_not_apply():
+    nan = float("nan")
+    assert paired_difference([0.0, nan, 0.5, 1.0], [0.5, 1.0, 1.0, nan]) == (0.5, 0.5, 0.5)
+    assert np.isnan(paired_difference([nan], [1.0])).all()
+    with pytest.raises(ShapeError, match=r"\(Q,\)"):
+        paired_difference([1.0], [1.0, 2.0])
+    with pytest.raises(SettingError, match="n_resamples"):
+        paired_difference([1.0], [1.0], n_resamples=0)

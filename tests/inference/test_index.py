@@ -1,0 +1,315 @@
+"""The product index: exact search by one rule for ties, and a cache that is right or built again."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lit_rec.core.errors import SettingError, ShapeError
+from lit_rec.inference.index import ProductIndex, load_or_build
+from lit_rec.metrics.ranking import top_k as tensor_top_k
+
+CORPUS = {"7": "milk", "3": "bread", "11": "oat milk", "5": "rye bread"}
+
+
+def vectors(rows):
+    return np.array(rows, dtype=np.float32)
+
+
+class Encoder:
+    """Gives each text a vector of its own, and counts how often it is asked."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, texts):
+        self.calls += 1
+        return np.stack([np.random.default_rng(list(text.encode())).normal(size=4) for text in texts]).astype(
+            np.float32
+        )
+
+
+# --- search
+
+
+def small_integers(n_rows, n_columns):
+    row = st.lists(st.integers(-1, 1), min_size=n_columns, max_size=n_columns)
+    return st.lists(row, min_size=n_rows, max_size=n_rows).map(vectors)
+
+
+@given(st.data())
+def test_search_equals_brute_force_and_the_rule_of_the_metrics(data):
+    n, d, q = (data.draw(st.integers(1, high)) for high in (12, 3, 4))
+    products, queries = data.draw(small_integers(n, d)), data.draw(small_integers(q, d))  # sums are exact; ties abound
+    k = data.draw(st.integers(1, n))
+    scores, ranked = ProductIndex([str(i) for i in range(n)], products).search(queries, k)
+
+    for query, row_scores, row in zip(queries.tolist(), scores.tolist(), ranked.tolist(), strict=True):
+        cosines = [sum(a * b for a, b in zip(query, product, strict=True)) for product in products.tolist()]
+        expected = sorted(range(n), key=lambda i: (-cosines[i], i))[:k]
+        assert row == expected
+        assert row_scores == [cosines[i] for i in expected]
+    of_metrics = tensor_top_k(torch.from_numpy(queries) @ torch.from_numpy(products).T, k)[1]
+    assert ranked.tolist() == of_metrics.tolist()
+
+
+def test_search_of_many_products_with_ties_equals_a_stable_sort():
+    rng = np.random.default_rng(0)
+    products, queries = (rng.integers(-2, 3, size=(n, 4)).astype(np.float32) for n in (5_000, 8))
+    for k in (1, 10, 4_999, 5_000):
+        scores, ranked = ProductIndex([str(i) for i in range(5_000)], products).search(queries, k)
+        expected = np.argsort(-(queries @ products.T), axis=1, kind="stable")[:, :k]
+        np.testing.assert_array_equal(ranked, expected)
+        np.testing.assert_array_equal(scores, np.take_along_axis(queries @ products.T, expected, axis=1))
+
+
+def test_shapes_and_types_and_a_top_k_beyond_the_catalogue():
+    index = ProductIndex(["a", "b", "c"], vectors([[1, 0], [0, 1], [0.6, 0.8]]))
+    scores, ranked = index.search(vectors([[1, 0], [0, 1]]), 99)
+    assert ranked.tolist() == [[0, 2, 1], [1, 2, 0]]
+    assert (scores.shape, scores.dtype, ranked.dtype) == ((2, 3), np.float32, np.int64)
+    for k in (1, 3):
+        scores, ranked = index.search(np.empty((0, 2), np.float32), k)
+        assert scores.shape == ranked.shape == (0, k)
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_top_k_below_one(top_k):
+    with pytest.raises(SettingError, match=f"at least 1: got {top_k}"):
+        ProductIndex(["a"], vectors([[1]])).search(vectors([[1]]), top_k)
+
+
+@pytest.mark.parametrize("queries", [np.ones(2, np.float32), np.ones((1, 3), np.float32)], ids=["flat", "wider"])
+def test_queries_that_do_not_fit(queries):
+    with pytest.raises(ShapeError, match=r"\(Q, 2\)"):
+        ProductIndex(["a"], vectors([[1, 0]])).search(queries, 1)
+
+
+@pytest.mark.parametrize("embeddings", [np.ones(2, np.float32), np.ones((3, 2), np.float32)], ids=["flat", "more"])
+def test_embeddings_that_do_not_fit_the_ids(embeddings):
+    with pytest.raises(ShapeError, match="2 ids"):
+        ProductIndex(["a", "b"], embeddings)
+
+
+@pytest.mark.parametrize("side", ["product", "query"])
+def test_nan_has_no_place_in_an_order(side):
+    products, queries = vectors([[1, 0], [0, 1]]), vectors([[1, 0]])
+    (products if side == "product" else queries)[0, 0] = np.nan
+    with pytest.raises(SettingError, match="NaN"):
+        ProductIndex(["a", "b"], products).search(queries, 1)
+
+
+# --- cache
+
+
+@pytest.fixture
+def encoder():
+    return Encoder()
+
+
+@pytest.fixture
+def entry(tmp_path, encoder):
+    """The folder of one built index."""
+    load_or_build(tmp_path / "cache", CORPUS, "weights", encoder)
+    (folder,) = (tmp_path / "cache").iterdir()
+    encoder.calls = 0
+    return folder
+
+
+def assert_right(index, corpus=CORPUS):
+    assert index.product_ids == list(corpus)
+    np.testing.assert_array_equal(index.embeddings, Encoder()(list(corpus.values())))
+    assert index.embeddings.dtype == np.float32
+
+
+def test_a_hit_does_not_encode_again(entry, encoder, caplog):
+    assert_right(load_or_build(entry.parent, dict(CORPUS), "weights", encoder))
+    assert encoder.calls == 0
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("corpus", "fingerprint"),
+    [
+        pytest.param(CORPUS, "other weights", id="other weights"),
+        pytest.param(CORPUS | {"3": "white bread"}, "weights", id="other text"),
+        pytest.param({f"{key}0": text for key, text in CORPUS.items()}, "weights", id="other ids"),
+        pytest.param(dict(reversed(CORPUS.items())), "weights", id="other order"),
+        pytest.param(dict(zip(CORPUS, reversed(CORPUS.values()), strict=True)), "weights", id="texts swapped"),
+        pytest.param(CORPUS | {"9": ""}, "weights", id="one product more"),
+    ],
+)
+def test_other_content_is_another_entry(entry, encoder, corpus, fingerprint):
+    assert_right(load_or_build(entry.parent, corpus, fingerprint, encoder), corpus)
+    assert encoder.calls == 1
+    assert len(list(entry.parent.iterdir())) == 2
+    assert_right(load_or_build(entry.parent, CORPUS, "weights", encoder))
+    assert encoder.calls == 1, "the first entry is still there"
+
+
+def test_where_one_text_ends_and_the_next_begins_counts(tmp_path, encoder):
+    for corpus in ({"a": "bc", "d": "e"}, {"a": "b", "cd": "e"}, {"ab": "c", "d": "e"}, {"a": "bcd", "": "e"}):
+        assert_right(load_or_build(tmp_path, corpus, "weights", encoder), corpus)
+    assert encoder.calls == 4
+
+
+@pytest.mark.parametrize("change", ["moved", "copied", "touched"])
+def test_path_and_time_do_not_matter(tmp_path, entry, encoder, change):
+    cache, other = entry.parent, tmp_path / "elsewhere" / "renamed"
+    if change == "moved":
+        other.parent.mkdir()
+        cache = cache.rename(other)
+    elif change == "copied":
+        cache = shutil.copytree(cache, other, copy_function=shutil.copyfile)
+    for path in [cache, *cache.rglob("*")]:
+        os.utime(path, (1, 1))
+    assert_right(load_or_build(cache, CORPUS, "weights", encoder))
+    assert encoder.calls == 0
+
+
+def _truncate(file):
+    file.write_bytes(file.read_bytes()[:-5])
+
+
+def _flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+
+
+def _swap_ids(file):
+    file.write_text(json.dumps([*list(CORPUS)[1:], next(iter(CORPUS))]))
+
+
+def _manifest(change):
+    def damage(file):
+        content = json.loads(file.read_text())
+        change(content)
+        file.write_text(json.dumps(content))
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        pytest.param("embeddings.npy", _truncate, id="truncated embeddings"),
+        pytest.param("embeddings.npy", _flip_a_bit, id="one bit of the embeddings"),
+        pytest.param("embeddings.npy", lambda file: file.write_bytes(b""), id="empty embeddings"),
+        pytest.param("embeddings.npy", lambda file: file.unlink(), id="no embeddings"),
+        pytest.param("embeddings.npy", lambda file: (file.unlink(), file.mkdir()), id="a folder for embeddings"),
+        pytest.param(
+            "embeddings.npy", lambda file: np.save(file, np.ones((4, 4), np.float32)), id="others' embeddings"
+        ),
+        pytest.param("product_ids.json", _swap_ids, id="swapped ids"),
+        pytest.param("product_ids.json", lambda file: file.write_text(""), id="empty ids"),
+        pytest.param("product_ids.json", lambda file: file.unlink(), id="no ids"),
+        *(
+            pytest.param("manifest.json", lambda file, text=text: file.write_text(text), id=f"manifest {text!r}")
+            for text in ("", "[]", "null", "3", '"key"', "{}", '{"key": ', "\x00")
+        ),
+        pytest.param("manifest.json", lambda file: file.write_bytes(b"\xff\xfe{}"), id="manifest no UTF-8"),
+        pytest.param("manifest.json", lambda file: file.unlink(), id="no manifest"),
+        *(
+            pytest.param("manifest.json", _manifest(lambda m, v=value: m.update(sha256=v)), id=f"hashes {value!r}")
+            for value in ([], {}, None, "", {"embeddings.npy": None, "product_ids.json": None})
+        ),
+        pytest.param("manifest.json", _manifest(lambda m: m.pop("sha256")), id="no hashes"),
+        pytest.param("manifest.json", _manifest(lambda m: m.update(key="0" * 64)), id="another's key"),
+    ],
+)
+def test_a_damaged_entry_is_built_again_with_a_warning(entry, encoder, caplog, name, damage):
+    damage(entry / name)
+    assert_right(load_or_build(entry.parent, CORPUS, "weights", encoder))
+    assert encoder.calls == 1
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert str(entry) in record.getMessage()
+    assert "damaged" in record.getMessage()
+
+    assert_right(load_or_build(entry.parent, CORPUS, "weights", encoder))
+    assert encoder.calls == 1, "the entry is mended"
+
+
+def test_unsound_embeddings_are_not_read_where_the_hashes_are_missing(entry, encoder):
+    (entry / "embeddings.npy").write_bytes(b"")
+    (entry / "manifest.json").write_text(json.dumps({"key": json.loads((entry / "manifest.json").read_text())["key"]}))
+    assert_right(load_or_build(entry.parent, CORPUS, "weights", encoder))
+
+
+def test_no_cache_writes_nothing(tmp_path, encoder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_right(load_or_build(None, CORPUS, "weights", encoder))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path, encoder, caplog):
+    (tmp_path / "file").write_text("not a folder")  # root may write into any folder, but not into a file
+    assert_right(load_or_build(tmp_path / "file" / "cache", CORPUS, "weights", encoder))
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "could not be kept" in record.getMessage()
+
+
+def test_a_full_disk_costs_a_warning_only(tmp_path, encoder, caplog, monkeypatch):
+    def save(file, array):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", save)
+    assert_right(load_or_build(tmp_path / "cache", CORPUS, "weights", encoder))
+    assert "No space left" in caplog.text
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch, encoder):
+    def interrupted(texts):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_or_build(tmp_path / "cache", CORPUS, "weights", interrupted)
+    assert not list(tmp_path.iterdir())
+
+    def save(file, array):
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        load_or_build(tmp_path / "cache", CORPUS, "weights", encoder)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from lit_rec.inference.index import load_or_build
+
+def save(file, array):
+    file.write_bytes(b"half")
+    os.kill(os.getpid(), 9)
+
+np.save = save
+load_or_build(Path(sys.argv[1]), {"7": "milk", "3": "bread", "11": "oat milk", "5": "rye bread"}, "weights",
+              lambda texts: np.ones((4, 2), np.float32))
+"""
+
+
+def test_a_killed_build_is_not_trusted_and_is_cleared_away(tmp_path, encoder, caplog):
+    cache = tmp_path / "cache"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(cache)], check=False, timeout=60)
+    assert killed.returncode == -9
+    assert [path.name.startswith(".") for path in cache.iterdir()] == [True]
+    assert_right(load_or_build(cache, CORPUS, "weights", encoder))
+    assert encoder.calls == 1
+    assert not caplog.records
+    assert [path.name.startswith(".") for path in cache.iterdir()] == [False]

@@ -1,0 +1,146 @@
+"""Scores of the whole catalogue, files and back, other catalogues."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lit_rec.core import schema
+from lit_rec.core.errors import ModelFolderError
+from lit_rec.data.contexts import product_text
+from lit_rec.ranking.explore_features import Company, CoPurchases
+from lit_rec.ranking.network import RankerNetwork
+from lit_rec.ranking.ranker import Ranker
+from lit_rec.ranking.statistics import ProductStatistics, aisles_of
+
+N = 40
+CORPUS = {str(100 + row): product_text(f"Product {row}", f"aisle {row % 4}", "food") for row in range(N)}
+EMBEDDINGS = np.random.default_rng(0).normal(size=(N, 8)).astype(np.float32)
+EMBEDDINGS /= np.linalg.norm(EMBEDDINGS, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def ranker(build):
+    torch.manual_seed(0)
+    training, aisle = build.histories(*build.shoppers(50, N - 5, seed=1)), aisles_of(list(CORPUS.values()))
+    statistics, co_purchases = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
+    return Ranker(RankerNetwork(8, 2, 0.1).frozen(), statistics, co_purchases, list(CORPUS), {})
+
+
+@pytest.fixture
+def histories(build):
+    return build.histories([], [[38], [3, 38]], *build.shoppers(6, N, seed=2))
+
+
+def test_the_whole_catalogue_is_scored_candidates_in_front_and_the_rest_by_popularity(ranker, histories):
+    scores = ranker.scores(histories)
+    assert scores.shape == (len(histories), N)
+    assert np.isfinite(scores).all()
+    popularity = ranker.co_purchases.popularity
+    never = np.flatnonzero(popularity == 0)
+    for shopper in range(len(histories)):
+        bought = histories.distinct_products(shopper)
+        others = np.setdiff1d(never, bought)  # nobody bought them: no candidates of anyone
+        assert (scores[shopper, bought] > scores[shopper, others].max()).all()
+
+
+def test_what_is_not_looked_at_closely_comes_right_behind_the_rest_by_popularity(ranker, histories):
+    co_purchases = replace(
+        ranker.co_purchases, pool=ranker.co_purchases.pool[:3], cosine=ranker.co_purchases.cosine[:, :3]
+    )
+    few = replace(ranker, co_purchases=co_purchases)
+    popularity = co_purchases.popularity
+    for shopper, scores in enumerate(few.scores(histories)):
+        candidates = np.union1d(co_purchases.pool, histories.distinct_products(shopper))
+        behind = np.setdiff1d(np.arange(N), candidates)
+        last = scores[candidates].min()
+        assert (scores[behind] < last).all()
+        assert (scores[behind] >= last - 2 - 1e-5).all(), "a score that can be shown beside the others"
+        by_popularity = behind[np.argsort(popularity[behind], kind="stable")]
+        assert ((np.diff(scores[by_popularity]) > 0) == (np.diff(popularity[by_popularity]) > 0)).all()
+
+
+def test_a_shopper_is_scored_alike_alone_and_among_others(ranker, histories):
+    together = ranker.scores(histories)
+    for row in range(len(histories)):
+        alone = ranker.scores(histories.select(slice(row, row + 1)))
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+
+
+def test_saved_and_loaded_it_scores_the_same(ranker, histories, tmp_path):
+    ranker.save(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {schema.RANKER, schema.RANKER_WEIGHTS}
+    np.testing.assert_allclose(
+        Ranker.load(tmp_path, CORPUS, EMBEDDINGS).scores(histories), ranker.scores(histories), atol=1e-6
+    )
+
+
+def with_a_twin(ranker, tmp_path, of, aisle):
+    """The ranker of a catalogue with a new product in front, in an aisle, whose text is nearest to that of another."""
+    ranker.save(tmp_path)
+    corpus = {"new": product_text("New", f"aisle {aisle}", "food"), **CORPUS}
+    return Ranker.load(tmp_path, corpus, np.concatenate([EMBEDDINGS[[of]], EMBEDDINGS]))
+
+
+def moved(shoppers):
+    return [[[product + 1 for product in order] for order in orders] for orders in shoppers]
+
+
+def test_a_new_product_leaves_the_scores_of_the_others_as_they_were(ranker, build, tmp_path):
+    shoppers = build.shoppers(5, N, seed=3)
+    expected = ranker.scores(build.histories(*shoppers))
+    found = with_a_twin(ranker, tmp_path, 0, 0).scores(build.histories(*moved(shoppers)))
+    np.testing.assert_allclose(found[:, 1:], expected, atol=1e-4)
+    assert np.isfinite(found).all()
+
+
+def test_a_new_product_is_taken_for_the_mean_of_the_most_similar_ones_of_its_aisle_that_are_bought(
+    ranker, build, tmp_path
+):
+    of = 6
+    other = with_a_twin(ranker, tmp_path, of, 2)
+    in_aisle = np.arange(2, N, 4)
+    in_aisle = in_aisle[ranker.co_purchases.popularity[in_aisle] > 0]  # all that nobody has bought is not on sale
+    similar = in_aisle[np.argsort(-(EMBEDDINGS[in_aisle] @ EMBEDDINGS[of]))[:5]]
+    assert similar[0] == of
+    expected = ranker.statistics.columns[similar].mean(axis=0)
+    np.testing.assert_allclose(other.statistics.columns[0], expected, rtol=1e-5)
+    popularity = np.expm1(np.log1p(ranker.co_purchases.popularity[similar]).mean())
+    assert other.co_purchases.popularity[0] == pytest.approx(popularity, rel=1e-5)
+    shoppers = build.histories(*moved(build.shoppers(20, N, seed=3)))
+    rules = Company.of(shoppers, other.co_purchases).rules
+    pool = other.co_purchases.pool
+    for name in ("goes_with", "goes_with_cosine", "goes_with_last"):
+        of_similar = rules[name][:, np.flatnonzero(np.isin(pool, similar + 1))].sum(axis=1) / len(similar)
+        np.testing.assert_allclose(rules[name][:, -1], of_similar, atol=1e-5)
+    scores = other.scores(shoppers)
+    known = np.flatnonzero(ranker.co_purchases.popularity == 0) + 1
+    assert (scores[:, 0] > scores[:, known].min(axis=1)).all(), "it is among those that are looked at closely"
+    some_aisle = with_a_twin(ranker, tmp_path, of, 77)  # of which nothing is known
+    assert some_aisle.co_purchases.popularity[0] > 0
+
+
+def test_a_twin_of_a_popular_product_is_ranked_before_that_of_an_unpopular_one(ranker, build, tmp_path):
+    ranker.save(tmp_path)
+    popular, rare = {"a": product_text("A", "of its own", "x")}, {"b": product_text("B", "of its own", "x")}
+    most, least = np.argsort(-ranker.co_purchases.popularity, kind="stable")[[0, -1]]
+    embeddings = np.concatenate([EMBEDDINGS[[most, least]], EMBEDDINGS])
+    both = Ranker.load(tmp_path, popular | rare | CORPUS, embeddings).co_purchases.popularity
+    assert both[0] > both[1]
+
+
+@pytest.mark.parametrize("damage", ["weights", "json", "features"])
+def test_a_damaged_ranker_or_one_of_another_version_says_what_to_do(ranker, tmp_path, damage):
+    ranker.save(tmp_path)
+    if damage == "weights":
+        (tmp_path / schema.RANKER_WEIGHTS).write_bytes(b"no tensors")
+    elif damage == "json":
+        (tmp_path / schema.RANKER).write_text("{", encoding="utf-8")
+    else:
+        record = json.loads((tmp_path / schema.RANKER).read_text(encoding="utf-8"))
+        record["repeat_features"][0] = "of another version"
+        (tmp_path / schema.RANKER).write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ModelFolderError, match=r"cannot be loaded.*fit_ranker"):
+        Ranker.load(tmp_path, CORPUS, EMBEDDINGS)
