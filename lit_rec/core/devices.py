@@ -1,6 +1,8 @@
 """Which device and precision are sound on this machine."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -43,6 +45,23 @@ def sound_precision(accelerator: str = "auto") -> Precision:
     if kind == "cpu" and _cpu_has_bfloat16():
         return "bf16-mixed"
     return "32-true"
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of BLAS, OpenMP and torch: in products of small matrices more only wait for each other.
+
+    Beside other work they take many times the processor time of one.
+    """
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _available() -> list[str]:

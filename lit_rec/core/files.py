@@ -50,9 +50,8 @@ def replaced_when_complete(folder: Path, record: str | None = None) -> Iterator[
     try:
         with _system_errors(unfinished):
             yield unfinished
-            mode = (
-                unfinished.stat().st_mode & 0o666
-            )  # what new files have: safetensors makes its own for the owner alone
+            # What new files have; safetensors makes its own for the owner alone.
+            mode = unfinished.stat().st_mode & 0o666
             for file in unfinished.rglob("*"):
                 if file.is_file():
                     file.chmod(mode)
@@ -73,10 +72,8 @@ def _swap(unfinished: Path, place: Path, record: str | None) -> None:
             unfinished.rename(place)
             return
         except OSError as error:
-            if error.errno not in (
-                errno.ENOTEMPTY,
-                errno.EEXIST,
-            ):  # else another process was between: the last one wins
+            # Another process was between: the last one wins.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         finally:
             _finish(aside, place)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lit_rec.artifacts.pretrained import local_model
 from lit_rec.core import schema
+from lit_rec.core.devices import one_thread
 from lit_rec.core.errors import ModelFolderError
 from lit_rec.data.purchases import Queries
 from lit_rec.evaluation.contenders import Contender, Ready
@@ -79,7 +80,8 @@ class Ranker:
         Args:
             queries: contexts and histories.
         """
-        return self._scores(queries)
+        with one_thread():
+            return self._scores(queries)
 
 
 def model_contenders(model_dir: str, corpus: Path, device: str | None = None) -> list[Contender]:

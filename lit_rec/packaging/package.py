@@ -123,7 +123,11 @@ def _build(model_tag: str) -> str:
     """Build the bento in a process of its own, which imports the service with this model."""
     command = [sys.executable, "-m", "bentoml", "build", "--output", "tag", str(_REPOSITORY)]
     environment = os.environ | {schema.BENTO_MODEL_VARIABLE: model_tag}
-    built = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if home := os.environ.get("BENTOML_HOME"):
+        environment["BENTOML_HOME"] = str(Path(home).absolute())
+    built = subprocess.run(  # BentoML reads nothing outside the folder that it is started in
+        command, cwd=_REPOSITORY, env=environment, check=False, capture_output=True, text=True
+    )
     tags = [line.removeprefix(_TAG_LINE) for line in built.stdout.splitlines() if line.startswith(_TAG_LINE)]
     if built.returncode != 0 or not tags:
         said = (built.stderr.strip() or built.stdout.strip() or "nothing was said").splitlines()

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from lit_rec import __version__
 from lit_rec.artifacts.model_folder import check_catalogue
 from lit_rec.core import schema
+from lit_rec.core.devices import one_thread
 from lit_rec.core.errors import ModelFolderError, ProcessedFolderError, SettingError
 from lit_rec.core.files import check_writable
 from lit_rec.core.quiet import quiet_lightning
@@ -64,6 +65,7 @@ _LEAST_CORRELATION = 0.2  # of their ranks by sales: 0.4 to 0.7 within Instacart
 # T targets, M candidates of their histories, C candidates that were not bought before, N products
 
 
+@one_thread()
 def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSettings) -> dict[str, float]:
     """Train a ranker and write it into the model folder.
 

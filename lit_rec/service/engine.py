@@ -224,9 +224,8 @@ class Arm:
         return self.recommender.context_of(question.request or Request())
 
     def _make_rank(self) -> Callable[[Sequence[_Task]], list[_Ranked | None]]:
-        threadpool_limits(
-            1, "blas"
-        )  # of the process; as many as it likes, for each of several threads, wait for one another
+        # Of the process: as many as BLAS likes, for each of several ranking threads, wait for one another.
+        threadpool_limits(1, "blas")
         return self._rank
 
     def _make_encode(self) -> Callable[[Sequence[str]], list[_Encoded]]:
