@@ -136,7 +136,7 @@ class NextOrderDataModule(LightningDataModule):
         """What a checkpoint records of its data."""
         folder = self._open_folder()
         state: dict[str, Any] = {
-            "processed_dir": str(folder.path),
+            "processed_dir": str(folder.path.absolute()),  # a model is used from elsewhere too
             "sha256": folder.sha256,
             "context": asdict(ContextForm.of_queries(folder.params)),
         }

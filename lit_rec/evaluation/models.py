@@ -1,10 +1,9 @@
 """Model folders as methods: the text tower, and the ranker where a folder has one."""
 
 import logging
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +18,9 @@ from lit_rec.inference.recommender import Recommender
 
 logger = logging.getLogger(__name__)
 
-RANKER_FILE = schema.RANKER
-"""A model folder with this file has a ranker."""
-
 TEXT_ALONE = "{}, text alone"
 
 # Q queries, N products
-
-
-@runtime_checkable
-class _ScoresQueries(Protocol):
-    """A recommender with a ranker."""
-
-    def scores(self, queries: Queries) -> NDArray[np.floating[Any]]:
-        """Float ``(Q, N)``."""
 
 
 class TextTower:
@@ -61,17 +49,10 @@ class Ranker:
     Args:
         recommender: with a ranker.
         name: what tables call it.
-
-    Raises:
-        ModelFolderError: the recommender has no ranker.
     """
 
     def __init__(self, recommender: Recommender, name: str) -> None:
-        if not isinstance(recommender, _ScoresQueries):
-            raise ModelFolderError(
-                f"{name} has a {RANKER_FILE}", "this version of lit_rec cannot load it", "Install the version it is of"
-            )
-        self._scores: Callable[[Queries], NDArray[np.floating[Any]]] = recommender.scores
+        self._recommender = recommender
         self.name = name
 
     def scores(self, queries: Queries) -> NDArray[np.floating[Any]]:
@@ -81,7 +62,7 @@ class Ranker:
             queries: contexts and histories.
         """
         with one_thread():
-            return self._scores(queries)
+            return self._recommender.scores(queries)
 
 
 def model_contenders(model_dir: str, corpus: Path, device: str | None = None) -> list[Contender]:
@@ -98,7 +79,7 @@ def model_contenders(model_dir: str, corpus: Path, device: str | None = None) ->
         return Recommender(model_dir, corpus, device=device, show_progress=True)
 
     try:
-        has_ranker = (local_model(model_dir) / RANKER_FILE).is_file()
+        has_ranker = (local_model(model_dir) / schema.RANKER).is_file()
     except ModelFolderError:
         has_ranker = False  # loading says it again, and the other methods go on
     if not has_ranker:

@@ -90,11 +90,6 @@ class TextEncoder(nn.Module):
             self.sentence_transformer.gradient_checkpointing_enable({"use_reentrant": False})  # as DDP needs it
 
     @property
-    def embedding_size(self) -> int:
-        """D."""
-        return int(self.sentence_transformer.get_embedding_dimension() or 0)
-
-    @property
     def max_seq_length(self) -> int:
         """Tokens that texts are cut to."""
         return self._tokenizer.max_seq_length

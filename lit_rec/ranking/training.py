@@ -120,7 +120,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
             "baskets": str(settings.baskets) if settings.baskets else None,
             "seed": settings.seed_used,
         },
-        "data": {"processed_dir": str(folder.path), "sha256": folder.sha256},
+        "data": {"processed_dir": str(folder.path.absolute()), "sha256": folder.sha256},
         "n_targets": len(targets),
         "seconds": round(time.monotonic() - begin, 1),
         "metrics": metrics,

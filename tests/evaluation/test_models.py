@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
+from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError
-from lit_rec.evaluation.models import RANKER_FILE, Ranker, TextTower, model_contenders
+from lit_rec.evaluation.models import Ranker, TextTower, model_contenders
 from lit_rec.inference.recommender import Recommender
 
 
@@ -39,7 +40,7 @@ def test_a_folder_without_a_ranker_is_one_method(tiny_model, corpus):
 
 def test_a_folder_with_a_ranker_is_two(tiny_model, corpus, tmp_path):
     model = shutil.copytree(tiny_model, tmp_path / "model")
-    (model / RANKER_FILE).write_text("{}", encoding="utf-8")
+    (model / schema.RANKER).write_text("{}", encoding="utf-8")
     assert [one.name for one in model_contenders(str(model), corpus)] == [str(model), f"{model}, text alone"]
 
 
@@ -50,11 +51,6 @@ def test_the_ranker_answers_for_a_recommender_that_has_one(make):
 
     queries = make.held_out([[], []], [[0], [1]], 3).queries
     assert Ranker(Ranked(), "ranker").scores(queries).shape == (2, 3)
-
-
-def test_a_recommender_without_a_ranker():
-    with pytest.raises(ModelFolderError, match=r"ranker\.json"):
-        Ranker(object(), "ranker")
 
 
 def test_a_model_that_is_not_there(corpus, tmp_path):
