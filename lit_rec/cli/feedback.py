@@ -70,7 +70,8 @@ def report(
         write_page(html, made)
     written = [f"less {shlex.quote(str(json))}"] if json else []
     written += [f"The page: {html}"] if html else []
-    again = command("feedback", "report", "--db_path", _database(db_path), "--html", "report.html")
+    named = ["--db_path", db_path] if db_path else []  # not that of the environment, with its password
+    again = command("feedback", "report", *named, "--html", "report.html")
     _say_next(*(written or [again]))
     return made
 

@@ -24,6 +24,10 @@ _IN_USE: set[Path] = set()  # unfinished folders of this process
 _BESIDE = {schema.TOKEN_CACHE, schema.INDEX_CACHE, schema.RANKER, schema.RANKER_WEIGHTS, schema.ONNX, ".DS_Store"}
 
 
+# What fit makes beside a model folder, and older versions let export put one around.
+_OF_RUNS = {"checkpoints", "logs", "wandb", "predictions", "final", "learning_curve.png", "test_metrics.json"}
+
+
 @contextmanager
 def replaced_when_complete(folder: Path, record: str | None = None) -> Iterator[Path]:
     """A hidden sibling to write into, put in the folder's place when the block ends without an error.
@@ -131,6 +135,7 @@ def check_replaceable(folder: Path, record: str) -> None:
         FileError: the folder cannot be written, or something in it would be lost.
     """
     place = Path(os.path.realpath(folder))
+    _clear_up(place)  # brings back what a killed run had moved aside
     if place.is_dir():
         _check_ours(place, record, folder)
         if os.path.ismount(place):
@@ -200,7 +205,7 @@ def _foreign(place: Path, record: str) -> list[str]:
     if "lit_rec_version" not in content and record != schema.PARAMS:  # the reference project's does not name one
         return found
     if written is None:  # of an older version, or of the reference project
-        return []
+        return [name for name in found if name in _OF_RUNS or name.endswith((".ckpt", ".db"))]
     ours = {record, *(name.partition("/")[0] for name in written)}
     return [name for name in found if name not in ours and not _is_hollow(place / name)]
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -302,7 +303,14 @@ class NextOrderDataModule(LightningDataModule):
             "num_workers": workers,
             "pin_memory": pin if pin is not None else self._on_cuda(),
             "persistent_workers": workers > 0,
+            "worker_init_fn": _leave_signals_to_parent if workers > 0 else None,
         }
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """A terminal's Ctrl-C reaches the loader's processes too: those that ended by it would be an error of the fit."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def locate(

@@ -97,7 +97,8 @@ def prepare(
         raise SettingError("A processed folder needs a path without ::", f"got {folder}", "Pass another --output_dir")
     if not overwrite and (folder / schema.PARAMS).is_file():
         _ = ProcessedFolder(folder).params  # says so where it is damaged
-    check_replaceable(folder, schema.PARAMS)
+    if overwrite or not (folder / schema.PARAMS).is_file():
+        check_replaceable(folder, schema.PARAMS)
     if source == "instacart":
         data_dir = data_dir or Path("data")
     if source == "synthetic":
@@ -111,6 +112,7 @@ def prepare(
     if not overwrite and _reusable(folder, settings, source, fingerprint, again):
         logger.info("%s already holds this; nothing to do (prepare --overwrite true makes it anew)", folder)
         return folder
+    check_replaceable(folder, schema.PARAMS)
     tables = reader.load(data_dir, logger.info)
     provenance = {
         "source": source,

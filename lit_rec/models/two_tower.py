@@ -86,6 +86,7 @@ class TwoTower(LightningModule):
         base_model = _lasting(base_model)
         phrases_from = _lasting(phrases_from) if phrases_from else None
         self.save_hyperparameters()
+        self.hparams.update(base_model=base_model, phrases_from=phrases_from)  # LightningCLI keeps its own words
         self.checkpoint_epoch: int | None = None
         self.encoder = TextEncoder(
             base_model,

@@ -390,9 +390,10 @@ class StopOnSignal(Checkpoint):
             received = trainer.strategy.reduce_boolean_decision(received, all=False)
         if not received:
             return
-        trainer.save_checkpoint(self.file)
-        if trainer.is_global_zero:
-            logger.info("Stopped after step %s. To go on:\n  %s", f"{trainer.global_step:,}", self.resume)
+        if not _is_a_try(trainer):  # which leaves the checkpoints of a run in the same folder alone
+            trainer.save_checkpoint(self.file)
+            if trainer.is_global_zero:
+                logger.info("Stopped after step %s. To go on:\n  %s", f"{trainer.global_step:,}", self.resume)
         raise SystemExit(128 + (self._received or signal.SIGTERM))
 
 

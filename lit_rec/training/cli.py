@@ -18,6 +18,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
 from lit_rec.artifacts.model_folder import own_processed_folder, recorded_processed_folder
@@ -64,6 +65,11 @@ class TrainingParser(BriefErrors, LightningArgumentParser):
 
 class SavedConfig(SaveConfigCallback):
     """Keeps the whole configuration beside the logs, and hands it to the loggers."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Of fit alone: the others leave no logs."""
+        if stage == TrainerFn.FITTING:
+            super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Hand it to the loggers, once a run."""
@@ -130,7 +136,8 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """What cannot be written is said first; names that a static encoder takes from its data are counted."""
         config = self.config[self.subcommand]
-        check_folder(config.output_dir)
+        if self.subcommand != "validate":  # which writes nothing
+            check_folder(config.output_dir)
         if self.subcommand == "fit" and config.ranker is not None:
             check_replaceable(config.output_dir / _FINAL, schema.MODEL_RECORD)
             if config.ranker.baskets is not None:
@@ -289,6 +296,8 @@ class TrainingCLI(LightningCLI):
         folder, found = self.output_dir / _CHECKPOINTS, self._best.best_model_path
         own = folder / "best.ckpt"
         files = [own if Path(found).resolve() == own.resolve() else Path(found)] if found else []
+        if found and self._checkpoint:  # of a run that was set aside, and went on without a better one
+            files.append(Path(self._checkpoint).with_name("best.ckpt"))
         return next((file for file in files if file.is_file()), folder / "last.ckpt")
 
     def _fit_ranker(self, best: Path, settings: RankerSettings) -> None:

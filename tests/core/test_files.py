@@ -429,3 +429,19 @@ def test_text_hashes_are_equal_for_equal_sequences_only(left, right):
 def test_where_a_text_ends_counts():
     assert sha256_of_texts(["ab", "c"]) != sha256_of_texts(["a", "bc"])
     assert sha256_of_texts(["a", ""]) != sha256_of_texts(["a"])
+
+
+def test_a_model_of_an_older_version_with_a_run_around_it_is_not_replaced(folder):
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "best.ckpt").touch()
+    write_json(folder / "record.json", {"lit_rec_version": "0.1.0"})
+    with pytest.raises(FileError, match="it holds checkpoints, which would be lost"):
+        check_replaceable(folder, "record.json")
+
+
+def test_a_check_brings_back_what_a_killed_run_had_moved_aside(folder, dead_process):
+    made_by_us(folder, ranker="of hours")
+    before = contents(folder)
+    folder.rename(folder.with_name(f".{folder.name}.replaced-{dead_process}"))
+    check_replaceable(folder, "record.json")
+    assert contents(folder) == before

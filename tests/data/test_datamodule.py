@@ -1,6 +1,9 @@
 """The data module, driven without a trainer: prepares by itself, tokenises once, streams the same batches always."""
 
+import multiprocessing
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -282,3 +285,13 @@ def test_going_on_with_other_data_is_said(encoder, processed_dir, tmp_path, capl
     write_json(folder / schema.PARAMS, {**data_module.folder.params, "sha256": {"eval_corpus.json": "0"}})
     opened(encoder, processed_dir=folder).load_state_dict(state)
     assert f"trained on {processed_dir}, whose content differs" in caplog.text
+
+
+def test_a_ctrl_c_that_reaches_the_loaders_processes_too_does_not_end_them(encoder, processed_dir):
+    data_module = opened(encoder, processed_dir=processed_dir, batch_size=4, num_workers=1)
+    batches = iter(data_module.train_dataloader())
+    next(batches)
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGINT)
+        os.kill(worker.pid, signal.SIGTERM)
+    assert len(list(batches)) == len(data_module.train_dataloader()) - 1

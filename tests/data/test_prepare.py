@@ -603,3 +603,13 @@ def test_a_record_is_not_believed_where_its_files_are_gone(lost, processed_dir, 
     with caplog.at_level("INFO", "lit_rec"):
         prepare("instacart", raw_dir, tmp_path, settings)
     assert "already holds this" in caplog.text
+
+
+def test_a_folder_that_is_only_read_again_may_hold_anything(processed_dir, raw_dir, tmp_path):
+    folder = shutil.copytree(processed_dir, tmp_path / processed_dir.name)
+    (folder / "notes.md").write_text("mine")
+    settings = PrepareSettings(targets="rolling", eval_frac=0.5)
+    assert prepare("instacart", raw_dir, tmp_path, settings) == folder
+    with pytest.raises(FileError, match=r"it holds notes\.md, which would be lost"):
+        prepare("instacart", raw_dir, tmp_path, settings, overwrite=True)
+    assert (folder / "notes.md").read_text() == "mine"

@@ -148,3 +148,9 @@ def test_what_is_not_installed_is_named(monkeypatch, tmp_path):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(SettingError, match=r"no module sqlalchemy. pip install 'lit_rec\[serve\]'"):
         main(["feedback", "report", "--db_path", str(tmp_path / "x.db")])
+
+
+def test_what_is_suggested_does_not_show_the_password_of_the_environment(asked, monkeypatch, capsys):
+    monkeypatch.setenv("LIT_REC_FEEDBACK_DB_PATH", asked[1])
+    main(["feedback", "report"])
+    assert asked[1] not in capsys.readouterr().out.partition("Next")[2]

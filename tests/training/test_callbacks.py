@@ -1,5 +1,6 @@
 import json
 import math
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import load_from_disk
+from lightning.pytorch import Trainer
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
@@ -15,7 +17,7 @@ from lit_rec.core.errors import FileError
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.inference.recommender import Recommender
-from lit_rec.training.callbacks import CatalogueSearch
+from lit_rec.training.callbacks import CatalogueSearch, StopOnSignal
 from lit_rec.training.cli import TrainingCLI
 from lit_rec.training.export import export_model
 
@@ -228,3 +230,13 @@ def test_a_search_ranks_by_score_then_by_place_in_the_catalogue(run: TrainingCLI
     scores, ranked = search.search(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 3)
     assert ranked.tolist() == [[0, 1, 2], [3, 2, 0]]
     assert scores.flatten().tolist() == pytest.approx([1, 1, 0.6, 1, 0.8, 0])
+
+
+def test_a_try_that_is_told_to_end_leaves_the_checkpoints_of_a_run_alone(tmp_path):
+    trainer = Trainer(fast_dev_run=True, accelerator="cpu", logger=False)
+    stop = StopOnSignal(tmp_path / "last.ckpt", "resume")
+    stop._received = signal.SIGTERM
+    with pytest.raises(SystemExit) as ended:
+        stop.on_train_epoch_end(trainer, trainer.lightning_module)
+    assert ended.value.code == 143
+    assert not (tmp_path / "last.ckpt").exists()

@@ -11,10 +11,12 @@ import sys
 from collections import Counter
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from torch import Tensor
 
@@ -586,3 +588,30 @@ def test_a_machine_without_a_key_trains_with_wandb_offline(base: list[str], tmp_
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert ended.returncode == 0, ended.stderr
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
+
+
+def test_a_base_model_is_recorded_by_its_whole_path(
+    tiny_model: Path, base: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "bases" / "mine")
+    monkeypatch.chdir(tmp_path)
+    words = ["--model.base_model", "bases/mine", "--trainer.fast_dev_run", "true"]
+    cli = main(["fit", *base, *words])
+    assert cli.model.hparams["base_model"] == str(tmp_path / "bases" / "mine")
+
+
+def test_a_run_that_goes_on_from_one_set_aside_without_a_better_epoch_takes_its_best(tmp_path: Path) -> None:
+    """Its best checkpoint was renamed with the folder."""
+    aside = tmp_path / "checkpoints.1"
+    aside.mkdir()
+    (aside / "best.ckpt").touch()
+    cli = TrainingCLI.__new__(TrainingCLI)
+    cli.subcommand = "fit"
+    cli.config_init = {"fit": Namespace(output_dir=tmp_path, ckpt_path=str(aside / "last.ckpt"))}
+    cli._best = SimpleNamespace(best_model_path=str(tmp_path / "checkpoints" / "best.ckpt"))
+    assert cli._best_checkpoint() == aside / "best.ckpt"
+
+
+def test_validate_needs_no_place_to_write(base: list[str], whole_run: TrainingCLI) -> None:
+    words = ["--ckpt_path", str(whole_run.output_dir / "checkpoints" / "best.ckpt"), "--output_dir", "/proc/nowhere"]
+    assert main(["validate", *of_validate(base), *words]).trainer.callback_metrics

@@ -193,7 +193,7 @@ def _from_zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def _from_tar(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(archive) as content:
         for member in content:
-            if (source := content.extractfile(member)) is not None:
+            if member.isfile() and (source := content.extractfile(member)) is not None:  # a link may lead nowhere
                 yield member.name, source
 
 

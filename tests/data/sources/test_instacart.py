@@ -3,6 +3,7 @@
 import gzip
 import io
 import re
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -585,3 +586,15 @@ def test_the_real_sample():
     assert '6" Organic Carrot Cake' in tables.products[schema.PRODUCT_NAME]
     assert tables.orders.equals(tables.orders.sort(schema.USER_ID, schema.ORDER_NUMBER))
     assert tables.order_lines.equals(tables.order_lines.sort(schema.ORDER_ID, schema.CART_POSITION))
+
+
+def test_links_of_an_archive_are_left_aside(tmp_path):
+    with tarfile.open(tmp_path / "data.tar", "w") as archive:
+        link = tarfile.TarInfo("latest")
+        link.type, link.linkname = tarfile.SYMTYPE, "/mnt/gone"
+        archive.addfile(link)
+        (tmp_path / "plain").mkdir()
+        for file in write(tmp_path / "plain").iterdir():
+            archive.add(file, file.name)
+    shutil.rmtree(tmp_path / "plain")
+    assert len(instacart.load(tmp_path).orders)
