@@ -198,7 +198,8 @@ class NextOrderDataModule(LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """The catalogue, then the validation queries; without any, fit trains and measures nothing."""
-        if self._is_fitting() and not len(self.queries.of_split(Split.VAL)):
+        in_fit = self.trainer is not None and self._is_fitting()
+        if in_fit and not len(self.queries.of_split(Split.VAL)):
             return []
         return self._evaluation_loaders(Split.VAL)
 
