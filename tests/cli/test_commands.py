@@ -70,6 +70,7 @@ def fitted(place, raw_dir, tiny_model):
     return data, words
 
 
+@pytest.mark.slow  # runs all that it suggests
 def test_what_is_suggested_without_a_test_part_runs_and_names_no_test(fitted, place, parsed, capsys):
     data, words = fitted
     model = place / "model" / "final"

@@ -60,7 +60,8 @@ OF_VERBS = [
     for document in DOCUMENTS
     for block in blocks(document, "bash")
     for command in commands(block)
-    if (words := shlex.split(command, comments=True))[:3] == ["python", "-m", "lit_rec"] and not {"...", "--help"} & {*words}
+    if (words := shlex.split(command, comments=True))[:3] == ["python", "-m", "lit_rec"]
+    and not {"...", "--help"} & {*words}
 ]
 
 

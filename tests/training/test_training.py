@@ -214,6 +214,7 @@ def run_as_a_program(words: list[str], **environment: str) -> subprocess.Complet
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.slow  # two programs of their own
 @pytest.mark.parametrize(("number", "place", "step"), [(signal.SIGTERM, "step", 14), (signal.SIGINT, "evaluation", 16)])
 def test_a_run_that_is_told_to_end_names_the_command_that_goes_on_as_if_nothing_had_been(
     number: int, place: str, step: int, whole_run: TrainingCLI, base: list[str], tmp_path: Path
@@ -228,6 +229,7 @@ def test_a_run_that_is_told_to_end_names_the_command_that_goes_on_as_if_nothing_
     assert_same_run(resumed, whole_run)
 
 
+@pytest.mark.slow  # a program of its own
 def test_a_run_that_is_told_to_end_before_its_first_step_ends_at_once(base: list[str], tmp_path: Path) -> None:
     words = ["fit", *base, "--output_dir", str(tmp_path), "--trainer.callbacks+=test_training.SignalItself"]
     ended = run_as_a_program(words, SIGNAL=str(int(signal.SIGTERM)), SIGNAL_AT="sanity check")
