@@ -51,7 +51,7 @@ def test_recommend_takes_the_models_own_and_refuses_another(shop, capsys):
 def test_fit_ranker_takes_the_models_own_and_refuses_another_before_any_work(shop):
     model, own, other = shop
     main(["fit_ranker", "--model_dir", model, *QUICK])
-    assert read_json(Path(model) / schema.RANKER)["data"]["processed_dir"] == str(own)
+    assert read_json(Path(model) / schema.RANKER)["data"]["processed_dir"] == str(own.absolute())
     written = (Path(model) / schema.RANKER).stat().st_mtime_ns
     with pytest.raises(ModelFolderError, match="is not the catalogue of this model"):
         main(["fit_ranker", "--model_dir", model, "--processed_dir", str(other), *QUICK])
@@ -119,4 +119,5 @@ def test_what_is_measured_or_gone_on_with_is_measured_on_its_own_data(shop, tiny
     ]
     for verb, *rest in runs:
         more = words[2:] if verb == "fit" else [*words[2:6], *words[-2:]]
-        assert main([verb, *rest, *more, "--output_dir", f"second {verb}"]).datamodule.folder.path == own
+        second = main([verb, *rest, *more, "--output_dir", f"second {verb}"])
+        assert second.datamodule.folder.path.absolute() == own.absolute()
