@@ -18,7 +18,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from lit_rec.core.errors import SettingError
+from lit_rec.artifacts.model_folder import own_processed_folder
+from lit_rec.core import schema
+from lit_rec.core.errors import LitRecError, SettingError
 from lit_rec.service.bodies import ANY_ORIGIN
 from lit_rec.service.limits import IN_MEMORY
 
@@ -41,7 +43,7 @@ class ArmSettings(BaseModel):
     Args:
         bundle: folder that ``package`` wrote; or
         model_dir: model folder or hub id, and
-        corpus_path: its catalogue, product id to text.
+        corpus_path: its catalogue, product id to text; by default that of the processed folder which the model records.
         weight: share of the users, relative to the other arms'.
     """
 
@@ -56,12 +58,24 @@ class ArmSettings(BaseModel):
     def _names_a_model(self) -> Self:
         if self.bundle is not None and (self.model_dir or self.corpus_path):
             raise ValueError("name a bundle, or a model_dir with its corpus_path, not both")
-        if self.bundle is None and not (self.model_dir and self.corpus_path):
-            raise ValueError("name a bundle, or a model_dir with its corpus_path")
+        if self.bundle is None and not self.model_dir:
+            raise ValueError("name a bundle or a model_dir")
+        if self.model_dir and self.corpus_path is None:
+            self.corpus_path = _own_corpus(self.model_dir)
         for path in (self.bundle, self.corpus_path):
             if path is not None and not path.exists():
                 raise ValueError(f"there is no {path}")
         return self
+
+
+def _own_corpus(model_dir: str) -> Path:
+    try:
+        folder = own_processed_folder(model_dir) if Path(model_dir).is_dir() else None
+    except LitRecError as error:
+        raise ValueError(f"the model's own catalogue cannot be taken, so name a corpus path: {error}") from error
+    if folder is None:
+        raise ValueError("the model records no catalogue of its own: name a corpus path, such as an eval_corpus.json")
+    return folder.path / schema.EVAL_CORPUS
 
 
 class ServiceSettings(BaseSettings):
@@ -77,11 +91,13 @@ class ServiceSettings(BaseSettings):
     bundle: Path | None = Field(None, description="Folder that `package` wrote: model, catalogue, index, shoppers.")
     model_dir: str | None = Field(
         None,
-        description="Model folder or hub id, with `LIT_REC_CORPUS_PATH`; instead of a bundle.",
+        description="Model folder or hub id, instead of a bundle.",
         examples=["models/a/final"],
     )
     corpus_path: Path | None = Field(
-        None, description="Catalogue of `LIT_REC_MODEL_DIR`: JSON file, product id to text."
+        None,
+        description="Catalogue of `LIT_REC_MODEL_DIR`: JSON file, product id to text; by default that of the processed "
+        "folder which the model records.",
     )
     arms: Annotated[dict[str, ArmSettings], NoDecode] = Field(
         default_factory=dict,
@@ -222,11 +238,9 @@ class ServiceSettings(BaseSettings):
                 "LIT_REC_BUNDLE, LIT_REC_MODEL_DIR and LIT_REC_ARMS are three ways to name a model: set one of them"
             )
         if not any(ways):
-            raise ValueError(
-                "no model is named: set LIT_REC_BUNDLE, or LIT_REC_MODEL_DIR and LIT_REC_CORPUS_PATH, or LIT_REC_ARMS"
-            )
+            raise ValueError("no model is named: set LIT_REC_BUNDLE, LIT_REC_MODEL_DIR or LIT_REC_ARMS")
         if self.model_dir and self.corpus_path is None:
-            raise ValueError("LIT_REC_MODEL_DIR needs LIT_REC_CORPUS_PATH, the eval_corpus.json it recommends from")
+            _own_corpus(self.model_dir)  # says so at the start where there is none
         return self
 
     def named_arms(self) -> dict[str, ArmSettings]:

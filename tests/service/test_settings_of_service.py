@@ -2,11 +2,15 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from lit_rec.core import schema
 from lit_rec.core.errors import SettingError
+from lit_rec.core.files import write_json
+from lit_rec.data.processed import ProcessedFolder
 from lit_rec.service.settings import ArmSettings, ServiceSettings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -143,12 +147,24 @@ def test_a_wrong_value_is_refused(environment, name, value):
 
 
 def test_a_model_has_to_be_named(environment):
-    with pytest.raises(
-        SettingError, match="set LIT_REC_BUNDLE, or LIT_REC_MODEL_DIR and LIT_REC_CORPUS_PATH, or LIT_REC_ARMS"
-    ):
+    with pytest.raises(SettingError, match="set LIT_REC_BUNDLE, LIT_REC_MODEL_DIR or LIT_REC_ARMS"):
         load_settings()
     environment(MODEL_DIR="m")
-    with pytest.raises(SettingError, match="LIT_REC_MODEL_DIR needs LIT_REC_CORPUS_PATH"):
+    with pytest.raises(SettingError, match="the model records no catalogue of its own: name a corpus path"):
+        load_settings()
+
+
+def test_a_model_is_served_with_the_catalogue_of_its_own_folder(environment, tmp_path, tiny_model, processed_dir):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    record = {"data": {"processed_dir": str(processed_dir), "sha256": ProcessedFolder(processed_dir).sha256}}
+    write_json(model / schema.MODEL_RECORD, record)
+    environment(MODEL_DIR=str(model))
+    (arm,) = load_settings().named_arms().values()
+    assert arm.corpus_path == processed_dir / schema.EVAL_CORPUS
+    write_json(model / schema.MODEL_RECORD, {"data": record["data"] | {"processed_dir": str(tmp_path / "gone")}})
+    with pytest.raises(
+        SettingError, match=r"cannot be taken, so name a corpus path: .*there is no such processed folder"
+    ):
         load_settings()
 
 
