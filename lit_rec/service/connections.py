@@ -21,10 +21,16 @@ class LimitedProtocol(H11Protocol):
 
     max_connections: ClassVar[int] = 1_000
     header_timeout_seconds: ClassVar[float] = 10.0
+    idle_seconds: ClassVar[float] = 75.0
+    """Longer than clients and load balancers keep a connection (5 to 60 s): the one who closes first must be they.
+
+    Uvicorn's 5 s are also those of httpx: a request that was sent at that moment was answered by a reset.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Take a connection, perhaps in the place of another."""
         super().connection_made(transport)
+        self.timeout_keep_alive = self.idle_seconds
         self._waits_since = self.loop.time()
         self._patience = self._wait()
         if len(self.connections) > self.max_connections:
