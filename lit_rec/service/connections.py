@@ -21,7 +21,7 @@ class LimitedProtocol(H11Protocol):
 
     max_connections: ClassVar[int] = 1_000
     header_timeout_seconds: ClassVar[float] = 10.0
-    idle_seconds: ClassVar[float] = 75.0
+    idle_seconds: ClassVar[int] = 75
     """Longer than clients and load balancers keep a connection (5 to 60 s): the one who closes first must be they.
 
     Uvicorn's 5 s are also those of httpx: a request that was sent at that moment was answered by a reset.
