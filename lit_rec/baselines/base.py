@@ -1,4 +1,4 @@
-"""What every baseline is: fitted on the purchases of training shoppers, it scores the catalogue for others."""
+"""What every baseline is: fitted on the purchases of training users, it scores the catalogue for others."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ class Baseline(ABC):
 
     @abstractmethod
     def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
-        """Learn from training shoppers; returns itself.
+        """Learn from training users; returns itself.
 
         Args:
-            training: whole histories of the shoppers that may be trained on, their newest orders included.
+            training: whole histories of the users that may be trained on, their newest orders included.
             product_texts: N texts, in catalogue order.
         """
 
@@ -42,5 +42,5 @@ class Baseline(ABC):
         """float64 ``(Q, N)``: higher is better. Of a few queries at a time: the whole catalogue is scored.
 
         Args:
-            queries: shoppers who ask.
+            queries: users who ask.
         """

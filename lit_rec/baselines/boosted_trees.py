@@ -1,4 +1,4 @@
-"""Gradient-boosted trees over what a shopper's history says of each product: the usual strong model of reorders."""
+"""Gradient-boosted trees over what a user's history says of each product: the usual strong model of reorders."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -22,12 +22,12 @@ class BoostedTrees(Baseline):
     """Probability that a product of the history is in the next order; the rest of the catalogue follows by popularity.
 
     The features are those that the ranker has of a product's own purchases. The statistics of products are counted over
-    other shoppers than the one whose order is to be predicted.
+    other users than the one whose order is to be predicted.
 
     Source: scikit-learn's HistGradientBoostingClassifier, log loss.
 
     Args:
-        targets_per_shopper: newest orders of each shopper to learn from; 0 for all.
+        targets_per_user: newest orders of each user to learn from; 0 for all.
         max_iter: trees.
         learning_rate: of each tree.
         seed: of the groups and the trees.
@@ -36,9 +36,9 @@ class BoostedTrees(Baseline):
     name = "boosted_trees"
 
     def __init__(
-        self, targets_per_shopper: int = 8, max_iter: int = 200, learning_rate: float = 0.06, seed: int = 0
+        self, targets_per_user: int = 8, max_iter: int = 200, learning_rate: float = 0.06, seed: int = 0
     ) -> None:
-        self.targets_per_shopper, self.max_iter = targets_per_shopper, max_iter
+        self.targets_per_user, self.max_iter = targets_per_user, max_iter
         self.learning_rate, self.seed = learning_rate, seed
 
     def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
@@ -48,11 +48,11 @@ class BoostedTrees(Baseline):
         self._popularity = popularity_rank(OrderMatrix.of(training, n_products).popularity)
         self._statistics = ProductStatistics.fit(training, self._aisle)
         self._trees: HistGradientBoostingClassifier | None = None
-        targets = rolling_targets(training, self.targets_per_shopper)
+        targets = rolling_targets(training, self.targets_per_user)
         group = np.random.default_rng(self.seed).integers(0, _GROUPS, len(training))
         features, bought = [], []
         for number in range(_GROUPS):
-            some = targets.select(np.flatnonzero(group[targets.shopper] == number))
+            some = targets.select(np.flatnonzero(group[targets.user] == number))
             statistics = ProductStatistics.fit(training.select(np.flatnonzero(group != number)), self._aisle)
             candidates = Candidates.of(some.histories, n_products)
             features.append(history_features(some.histories, candidates, statistics))

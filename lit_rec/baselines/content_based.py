@@ -1,4 +1,4 @@
-"""An untrained sentence encoder: products whose texts are like the shopper's context string."""
+"""An untrained sentence encoder: products whose texts are like the user's context string."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
@@ -23,7 +23,7 @@ _TEXTS_PER_CHUNK = 4_096
 class ContentBased(Baseline):
     """Cosine of the embeddings of context and product text. Nothing is learnt but popularity.
 
-    A shopper without history has the ranking of popularity: the context then says nothing.
+    A user without history has the ranking of popularity: the context then says nothing.
 
     Args:
         base_model: folder or hub id.

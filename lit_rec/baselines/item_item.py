@@ -1,4 +1,4 @@
-"""Item-item collaborative filtering: what was bought in the same orders as the shopper's products."""
+"""Item-item collaborative filtering: what was bought in the same orders as the user's products."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Self
@@ -14,10 +14,10 @@ from lit_rec.ranking.order_matrix import OrderMatrix
 
 
 class ItemItem(Baseline):
-    """Sum over the shopper's distinct products h of the number of training orders that hold h and the product both.
+    """Sum over the user's distinct products h of the number of training orders that hold h and the product both.
 
     Raw counts, as the reference project has them, with h itself among the products that go with h; but a product may
-    be bought again here. Products that go with none of the shopper's follow by popularity.
+    be bought again here. Products that go with none of the user's follow by popularity.
 
     Args:
         neighbours: keep so many products that go with each product, the most frequent; None keeps all, as the
@@ -29,7 +29,7 @@ class ItemItem(Baseline):
 
     name = "item_item"
     excludes_bought: ClassVar[bool] = False
-    """Whether what the shopper has bought is ranked behind everything."""
+    """Whether what the user has bought is ranked behind everything."""
 
     def __init__(self, neighbours: int | None = None) -> None:
         self.neighbours = _checked(neighbours)
@@ -42,7 +42,7 @@ class ItemItem(Baseline):
         return self
 
     def scores(self, queries: Queries) -> Scores:
-        """Above 0 what goes with the shopper's products, the rest of the catalogue below."""
+        """Above 0 what goes with the user's products, the rest of the catalogue below."""
         bought = OrderMatrix.of(queries.histories, len(self._popularity)).distinct()
         summed = (bought.astype(np.int32) @ self._counts).toarray().astype(np.float64)
         scores = positive_then_popular(summed, self._popularity)
@@ -52,10 +52,10 @@ class ItemItem(Baseline):
 
 
 class ItemItemReference(ItemItem):
-    """:class:`ItemItem` as the reference project does it: what the shopper has bought before is ranked behind all.
+    """:class:`ItemItem` as the reference project does it: what the user has bought before is ranked behind all.
 
     Its own counts are over the prior orders of the evaluated users alone; these are over training users, as every
-    baseline here. Products that go with none of the shopper's follow by popularity; there, in catalogue order.
+    baseline here. Products that go with none of the user's follow by popularity; there, in catalogue order.
 
     Source: the reference project's collaborative_filtering.py.
 
@@ -68,19 +68,19 @@ class ItemItemReference(ItemItem):
 
 
 class CoVisitation(Baseline):
-    """Sum over the shopper's distinct products h of a weight times the similarity of the product to h.
+    """Sum over the user's distinct products h of a weight times the similarity of the product to h.
 
     What is popular goes together with everything; the similarity, by default the cosine of the two products' orders,
-    takes that out. Products that the shopper has bought take part. Those that are like none of the shopper's follow
+    takes that out. Products that the user has bought take part. Those that are like none of the user's follow
     by popularity.
 
     Source: :func:`lit_rec.ranking.co_occurrence.similarity` has the formula and where it is from.
 
     Args:
         neighbours: keep so many similar products of each product, the most similar, itself among them.
-        decay: a product's weight is the sum over the shopper's orders that hold it of ``decay^(orders_ago - 1)``; None
+        decay: a product's weight is the sum over the user's orders that hold it of ``decay^(orders_ago - 1)``; None
             gives each weight 1.
-        asymmetry: 0.5 for the cosine; towards 1 popular products come up more, which finds more of what the shopper
+        asymmetry: 0.5 for the cosine; towards 1 popular products come up more, which finds more of what the user
             has not bought yet, and less of the rest.
 
     Raises:
@@ -109,7 +109,7 @@ class CoVisitation(Baseline):
         return self
 
     def scores(self, queries: Queries) -> Scores:
-        """Above 0 what is like the shopper's products, the rest of the catalogue below."""
+        """Above 0 what is like the user's products, the rest of the catalogue below."""
         orders = OrderMatrix.of(queries.histories, len(self._popularity))
         bought = orders.distinct() if self.decay is None else orders.decayed(self.decay)
         summed = (bought.astype(np.float32) @ self._similarity).toarray().astype(np.float64)

@@ -1,4 +1,4 @@
-"""What the shopper has bought most often."""
+"""What the user has bought most often."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -12,7 +12,7 @@ from lit_rec.ranking.order_matrix import OrderMatrix
 
 
 class PersonalFrequency(Baseline):
-    """Number of the shopper's orders that hold the product; ties by the last purchase, then by popularity.
+    """Number of the user's orders that hold the product; ties by the last purchase, then by popularity.
 
     The rest of the catalogue follows by popularity. Known as P-TopFreq, and with that rest as GP-TopFreq.
 

@@ -1,4 +1,4 @@
-"""The same ranking for everyone: what the training shoppers bought most."""
+"""The same ranking for everyone: what the training users bought most."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -13,8 +13,8 @@ from lit_rec.ranking.order_matrix import OrderMatrix
 class Popularity(Baseline):
     """Number of training orders that hold the product.
 
-    Orders and not shoppers are counted: a product bought every week by a few is more likely in the next order than
-    one that many tried once. It is also what breaks ties, and follows after a shopper's own purchases, in the other
+    Orders and not users are counted: a product bought every week by a few is more likely in the next order than
+    one that many tried once. It is also what breaks ties, and follows after a user's own purchases, in the other
     baselines.
     """
 

@@ -1,4 +1,4 @@
-"""What the shopper has bought often and of late."""
+"""What the user has bought often and of late."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -11,7 +11,7 @@ from lit_rec.ranking.order_matrix import OrderMatrix
 
 
 class RecencyFrequency(Baseline):
-    """Sum over the shopper's orders that hold the product of ``beta^orders_ago``; ties and the rest by popularity.
+    """Sum over the user's orders that hold the product of ``beta^orders_ago``; ties and the rest by popularity.
 
     ``orders_ago`` is 1 for the newest order. A beta of 1 is frequency; the smaller, the more the last orders count;
     at 0.5 and below no number of older orders outweighs the newest one.

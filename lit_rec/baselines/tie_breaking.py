@@ -1,6 +1,6 @@
-"""A shopper's own purchases first, then popularity: rankings that no rounding can turn round.
+"""A user's own purchases first, then popularity: rankings that no rounding can turn round.
 
-Shapes: Q shoppers who ask, N products, E entries of a sparse matrix.
+Shapes: Q users who ask, N products, E entries of a sparse matrix.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""TIFU-KNN: the shopper's decayed frequencies, mixed with those of the nearest training shoppers."""
+"""TIFU-KNN: the user's decayed frequencies, mixed with those of the nearest training users."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -13,15 +13,15 @@ from lit_rec.core.errors import SettingError
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix, highest, rows_at_a_time
 
-# Q queries, U training shoppers, N products, O orders
+# Q queries, U training users, N products, O orders
 
 
 class TifuKnn(Baseline):
-    """``alpha * own vector + (1 - alpha) * mean vector of the k nearest training shoppers``; the rest by popularity.
+    """``alpha * own vector + (1 - alpha) * mean vector of the k nearest training users``; the rest by popularity.
 
-    A shopper's vector is the mean over groups of orders of the mean over a group's orders of what each holds, orders
+    A user's vector is the mean over groups of orders of the mean over a group's orders of what each holds, orders
     and groups weighted by their age; :func:`order_weights` has the formula. Nearest is meant in Euclidean distance,
-    of equally near ones those in front. A shopper without history has the ranking of popularity.
+    of equally near ones those in front. A user without history has the ranking of popularity.
 
     Source: Hu et al., "Modeling Personalized Item Frequency Information for Next-basket Recommendation", SIGIR 2020,
     section 4; the defaults are those of its table for Instacart. Held against cornac 3.0's vectors and neighbours in
@@ -29,11 +29,11 @@ class TifuKnn(Baseline):
     cells of their vectors.)
 
     Args:
-        n_neighbors: k; all of the training shoppers where they are fewer.
+        n_neighbors: k; all of the training users where they are fewer.
         n_groups: m.
         within_decay: r_b, weight of an order relative to the next newer one.
         group_decay: r_g, weight of a group relative to the next newer one.
-        alpha: share of the shopper's own vector, 0 to 1.
+        alpha: share of the user's own vector, 0 to 1.
 
     Raises:
         SettingError: one of them is out of its range.
@@ -73,7 +73,7 @@ class TifuKnn(Baseline):
         ]
 
     def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
-        """Keep the vectors of all training shoppers, sparse."""
+        """Keep the vectors of all training users, sparse."""
         orders = OrderMatrix.of(training, len(product_texts))
         self._popularity = popularity_rank(orders.popularity)
         self._vectors = self._vectors_of(orders)
@@ -82,7 +82,7 @@ class TifuKnn(Baseline):
         return self
 
     def scores(self, queries: Queries) -> Scores:
-        """Above 0 what the shopper or a neighbour has bought, the rest of the catalogue below."""
+        """Above 0 what the user or a neighbour has bought, the rest of the catalogue below."""
         own = self._vectors_of(OrderMatrix.of(queries.histories, len(self._popularity)))
         mixed = (self.alpha * own).toarray()
         if self._vectors.shape[0]:
@@ -118,7 +118,7 @@ def order_weights(
     within_decay: float,
     group_decay: float,
 ) -> NDArray[np.float64]:
-    """What each order counts for in its shopper's vector.
+    """What each order counts for in its user's vector.
 
     Order t of n (from 0, the oldest) in group g of m (likewise) weighs
     ``r_b^(n - 1 - t) * r_g^(m - 1 - g) / (orders in g) / (number of groups)``. Groups are of ``n // m`` orders, the
@@ -129,7 +129,7 @@ def order_weights(
 
     Args:
         orders_ago: ``(O,)``, 1 for the newest.
-        n_orders: ``(O,)``, n of the order's shopper.
+        n_orders: ``(O,)``, n of the order's user.
         n_groups: m.
         within_decay: r_b.
         group_decay: r_g.

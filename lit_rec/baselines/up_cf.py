@@ -1,4 +1,4 @@
-"""UP-CF@r: what shoppers with a similar choice of products have bought in their last orders."""
+"""UP-CF@r: what users with a similar choice of products have bought in their last orders."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -13,16 +13,16 @@ from lit_rec.core.errors import SettingError
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix, highest, rows_at_a_time
 
-# Q queries, U training shoppers, N products
+# Q queries, U training users, N products
 
 
 class UpCf(Baseline):
-    """Sum over the most similar shoppers v of ``sim(u, v)^q * P[v, i]``; the rest of the catalogue by popularity.
+    """Sum over the most similar users v of ``sim(u, v)^q * P[v, i]``; the rest of the catalogue by popularity.
 
     ``P[v, i]`` is the share of v's last ``min(r, n)`` orders that hold product i, and
-    ``sim(u, v) = |I_u and I_v| / (|I_u|^a |I_v|^(1 - a))`` with I the set of all products a shopper has bought.
-    The shopper who asks is a neighbour too, with similarity 1, as in the paper, whose users are all in the training
-    set: without own purchases it is of no use. Of equally similar shoppers at the cut, those in front count.
+    ``sim(u, v) = |I_u and I_v| / (|I_u|^a |I_v|^(1 - a))`` with I the set of all products a user has bought.
+    The user who asks is a neighbour too, with similarity 1, as in the paper, whose users are all in the training
+    set: without own purchases it is of no use. Of equally similar users at the cut, those in front count.
 
     Source: Faggioli, Polato and Aiolli, "Recency Aware Collaborative Filtering for Next Basket Recommendation", UMAP
     2020, section 3; r, a and q are its choice for Instacart. The number of neighbours is cornac's.
@@ -30,8 +30,8 @@ class UpCf(Baseline):
     Args:
         recency: r, orders that count; 0 for all.
         asymmetry: a, 0 to 1.
-        locality: q, at least 1: how much more similar shoppers count.
-        n_neighbors: how many training shoppers count.
+        locality: q, at least 1: how much more similar users count.
+        n_neighbors: how many training users count.
 
     Raises:
         SettingError: one of them is out of its range.
@@ -62,7 +62,7 @@ class UpCf(Baseline):
         return [cls(), cls(recency=5), cls(recency=25), cls(locality=5), cls(locality=2), cls(recency=25, locality=5)]
 
     def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
-        """Keep the products and the recent shares of all training shoppers, sparse."""
+        """Keep the products and the recent shares of all training users, sparse."""
         orders = OrderMatrix.of(training, len(product_texts))
         self._popularity = popularity_rank(orders.popularity)
         self._recent_shares = self._recent_shares_of(orders)
@@ -72,10 +72,10 @@ class UpCf(Baseline):
         return self
 
     def scores(self, queries: Queries) -> Scores:
-        """Above 0 what the shopper or a similar one bought of late, the rest of the catalogue below."""
+        """Above 0 what the user or a similar one bought of late, the rest of the catalogue below."""
         orders = OrderMatrix.of(queries.histories, len(self._popularity))
         bought = orders.distinct()
-        shares = self._recent_shares_of(orders).toarray()  # of the shopper, whose similarity is 1
+        shares = self._recent_shares_of(orders).toarray()  # of the user, whose similarity is 1
         at_a_time = rows_at_a_time(len(self._n_bought))
         for first in range(0, len(queries), at_a_time):
             rows = slice(first, first + at_a_time)

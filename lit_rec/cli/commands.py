@@ -1,6 +1,6 @@
-"""``python -m lit_rec VERB``: every verb, in one place.
+"""``python -m lit_rec COMMAND``: every command, in one place.
 
-Heavy imports wait until a verb runs, so that help comes at once.
+Heavy imports wait until a command runs, so that help comes at once.
 """
 
 import errno
@@ -23,10 +23,11 @@ from lit_rec.artifacts.model_folder import newest_model, processed_folder_of
 from lit_rec.artifacts.pretrained import first_line
 from lit_rec.cli import feedback as cli_feedback
 from lit_rec.core import schema
-from lit_rec.core.command_line import BriefErrors, call_arguments, summary_of, verb_parser
+from lit_rec.core.command_line import BriefErrors, call_arguments, command_parser, summary_of
 from lit_rec.core.commands import command, config_for, flags
 from lit_rec.core.errors import FileError, LitRecError, SettingError
 from lit_rec.core.files import read_json
+from lit_rec.core.former_names import present_words
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings, SourceName
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TRAINING_VERBS = {
+_TRAINING_COMMANDS = {
     "fit": "Train from a config: prepares raw data when needed, evaluates each epoch, keeps the best checkpoint.",
     "validate": "Metrics of the validation queries, for a base model or a checkpoint.",
     "test": "Metrics of the test queries, which chose nothing; prints earlier tests beside it.",
@@ -52,7 +53,7 @@ _AFTER = {
 """What to do about an error of the system, by its number."""
 
 _DESCRIPTION = """\
-From a shopper's past orders, rank the whole catalogue so that the next order comes first.
+From a user's past orders, rank the whole catalogue so that the next order comes first.
 
 The usual way:
   python -m lit_rec prepare --source complete_journey
@@ -81,7 +82,7 @@ def prepare(
         data_dir: where the raw files are; by default data, the installed package, or for synthetic data a folder
             such as data/synthetic_u2000_p2000_s42, named after n_users, n_products and seed.
         output_dir: the processed folder is made inside, named after its settings.
-        n_users: shoppers to generate, for the synthetic source.
+        n_users: users to generate, for the synthetic source.
         n_products: products to generate, for the synthetic source.
         overwrite: replace a folder of the same name that was made from other input.
 
@@ -162,7 +163,7 @@ def recommend(
 def _recommended(
     recommender: "Recommender", folder: ProcessedFolder, query_id: str, context: str, top_k: int
 ) -> "list[Recommendation]":
-    """A held-out shopper's recommendations: a ranker is given the whole history, not what the context shows of it."""
+    """A held-out user's recommendations: a ranker is given the whole history, not what the context shows of it."""
     if recommender.ranker is None or not (folder.path / schema.EVAL_HISTORY).is_dir():
         return recommender.recommend(context, top_k)
     from lit_rec.data.purchase_files import read_eval_histories
@@ -221,7 +222,7 @@ def package(
     corpus: Path | None = None,
     backend: Literal["torch", "onnx", "onnx_int8"] = "torch",
     name: str | None = None,
-    n_shoppers: int = 200,
+    n_users: int = 200,
     build: bool = True,
     output_dir: Path | None = None,
     allow_unmeasured: bool = False,
@@ -234,7 +235,7 @@ def package(
             trained on. One that shares less than half of its products with the model's is refused.
         backend: 'torch'; 'onnx': ONNX Runtime, without torch; 'onnx_int8': smaller and faster, nearly as good.
         name: first part of the model version; by default the model folder's name.
-        n_shoppers: held-out shoppers of the processed folder, which the service then knows as demo-1 and so on.
+        n_users: held-out users of the processed folder, which the service then knows as demo-1 and so on.
         build: build a bento; false leaves it at the BentoML model.
         output_dir: write a plain folder instead, for LIT_REC_BUNDLE or LIT_REC_ARMS of the service; no BentoML is then
             needed. An older bundle there is replaced; a folder that holds anything else is left alone.
@@ -250,7 +251,7 @@ def package(
         corpus or processed_folder_of([model_dir]).path / schema.EVAL_CORPUS,
         backend=backend,
         name=name,
-        n_shoppers=n_shoppers,
+        n_users=n_users,
         build=build,
         output_dir=output_dir,
         allow_unmeasured=allow_unmeasured,
@@ -384,7 +385,7 @@ def compare(
     return report
 
 
-_VERBS: dict[str, Callable[..., object]] = {
+_COMMANDS: dict[str, Callable[..., object]] = {
     "prepare": prepare,
     "evaluate": evaluate,
     "fit_ranker": fit_ranker,
@@ -399,7 +400,7 @@ _SETTINGS: dict[str, type] = {
     "evaluate": EvaluationSettings,
     "fit_ranker": RankerSettings,
 }
-"""Verbs whose arguments are the fields of a class."""
+"""Commands whose arguments are the fields of a class."""
 
 _MANY = {
     "model_dir": "Model folders or hub ids, any number. A folder with a ranker gives two rows: ranker, and text alone.",
@@ -409,7 +410,7 @@ _MANY = {
 
 
 def main(args: Sequence[str] | None = None) -> object:
-    """Run one verb.
+    """Run one command.
 
     Args:
         args: command line after the program's name. None for the process's own: errors are then printed and end the
@@ -439,17 +440,21 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _run(words: list[str], *, of_process: bool = False) -> object:
+    words = present_words(words)
     try:
-        if words and words[0] in _TRAINING_VERBS:
+        if words and words[0] in _TRAINING_COMMANDS:
             from lit_rec.training.cli import run
 
-            return run(None if of_process else words)
+            if not of_process:
+                return run(words)
+            sys.argv[1:] = words  # what another process of a distributed run is started with
+            return run(None)
         parser = _parser()
         chosen = parser.parse_args(words)
-        verb: str = chosen.subcommand
-        if verb == "feedback":
+        command: str = chosen.subcommand
+        if command == "feedback":
             return cli_feedback.run(chosen.feedback)
-        return _VERBS[verb](**call_arguments(_SETTINGS.get(verb), chosen[verb]))
+        return _COMMANDS[command](**call_arguments(_SETTINGS.get(command), chosen[command]))
     except LitRecError:
         raise
     except OSError as error:  # a full disk, a place that cannot be read or written
@@ -461,18 +466,18 @@ def _parser() -> BriefErrors:
     parser = BriefErrors(
         prog="python -m lit_rec", description=_DESCRIPTION, version=__version__, formatter_class=_Formatter
     )
-    verbs = parser.add_subcommands(title="verbs", metavar="VERB", description="Each has its own --help.")
-    for name, function in _VERBS.items():
-        verb = verb_parser(function, _SETTINGS.get(name), skip=_MANY)
+    commands = parser.add_subcommands(title="commands", metavar="COMMAND", description="Each has its own --help.")
+    for name, function in _COMMANDS.items():
+        command = command_parser(function, _SETTINGS.get(name), skip=_MANY)
         if name == "evaluate":
             for many, explained in _MANY.items():
-                verb.add_argument(f"--{many}", nargs="+", type=str, default=[], metavar="NAME", help=explained)
-        verbs.add_subcommand(name, verb, help=summary_of(function))
+                command.add_argument(f"--{many}", nargs="+", type=str, default=[], metavar="NAME", help=explained)
+        commands.add_subcommand(name, command, help=summary_of(function))
     feedback = BriefErrors(description=cli_feedback.SUMMARY)
-    verbs.add_subcommand("feedback", feedback, help=cli_feedback.SUMMARY)
-    cli_feedback.add_verbs(feedback)
-    for name, summary in _TRAINING_VERBS.items():
-        verbs.add_subcommand(name, BriefErrors(description=summary), help=summary)
+    commands.add_subcommand("feedback", feedback, help=cli_feedback.SUMMARY)
+    cli_feedback.add_commands(feedback)
+    for name, summary in _TRAINING_COMMANDS.items():
+        commands.add_subcommand(name, BriefErrors(description=summary), help=summary)
     return parser
 
 

@@ -1,6 +1,6 @@
-"""``python -m lit_rec feedback VERB``: what shoppers did with the recommendations, and what is learned from it.
+"""``python -m lit_rec feedback COMMAND``: what users did with the recommendations, and what is learned from it.
 
-Heavy imports wait until a verb runs, so that help comes at once.
+Heavy imports wait until a command runs, so that help comes at once.
 """
 
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from lit_rec.artifacts.model_folder import newest_model, processed_folder_of
-from lit_rec.core.command_line import Verb, call_arguments, summary_of, verb_parser
+from lit_rec.core.command_line import Command, call_arguments, command_parser, summary_of
 from lit_rec.core.commands import command, config_for
 from lit_rec.core.errors import SettingError
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.feedback.settings import DEFAULT_DB, PairSettings, SimulateSettings
 
-SUMMARY = "What shoppers did with the recommendations: report it, simulate it, make training pairs of it."
+SUMMARY = "What users did with the recommendations: report it, simulate it, make training pairs of it."
 
 
 def report(
@@ -83,12 +83,12 @@ def simulate(
     model_dir: str | None = None,
     api_key: str | None = None,
 ) -> dict[str, object]:
-    """Let shoppers of a processed folder ask the running service, and act on its answers.
+    """Let users of a processed folder ask the running service, and act on its answers.
 
     Args:
         settings: who asks, and what they do.
         url: of the service.
-        processed_dir: whose held-out shoppers; by default of the folder that the model was trained on.
+        processed_dir: whose held-out users; by default of the folder that the model was trained on.
         model_dir: the model that is served; by default the newest models/*/final. Without one, the newest folder in
             processed is taken.
         api_key: sent as X-API-Key; by default LIT_REC_API_KEY, the first of it where it has several.
@@ -98,14 +98,14 @@ def simulate(
     """
     from dataclasses import asdict
 
-    from lit_rec.feedback.shoppers import shoppers_of
     from lit_rec.feedback.simulate import simulate as run_simulation
     from lit_rec.feedback.terminal import print_simulation
+    from lit_rec.feedback.users import users_of
 
     folder = _processed_folder(processed_dir, model_dir)
-    shoppers = shoppers_of(folder, None if settings.split == "all" else Split(settings.split), settings.ask_by)
+    users = users_of(folder, None if settings.split == "all" else Split(settings.split), settings.ask_by)
     key = api_key or os.environ.get("LIT_REC_API_KEY", "").partition(",")[0].strip() or None
-    simulation = run_simulation(url, shoppers, settings, key)
+    simulation = run_simulation(url, users, settings, key)
     print_simulation(simulation)
     database = _database(None)
     is_there = "://" in database or Path(database).is_file()
@@ -160,34 +160,34 @@ def to_pairs(
     return output_dir
 
 
-_VERBS: dict[str, tuple[Verb, type | None]] = {
+_COMMANDS: dict[str, tuple[Command, type | None]] = {
     "report": (report, None),
     "simulate": (simulate, SimulateSettings),
     "to-pairs": (to_pairs, PairSettings),
 }
 
 
-def add_verbs(parser: ArgumentParser) -> None:
-    """Add the three verbs to the parser of ``feedback``, which must be in that of the command already."""
-    verbs = parser.add_subcommands(title="verbs", metavar="VERB", description="Each has its own --help.")
-    for name, (function, settings) in _VERBS.items():
-        verbs.add_subcommand(name, verb_parser(function, settings), help=summary_of(function))
+def add_commands(parser: ArgumentParser) -> None:
+    """Add the three commands to the parser of ``feedback``, which must be in that of the command already."""
+    commands = parser.add_subcommands(title="commands", metavar="COMMAND", description="Each has its own --help.")
+    for name, (function, settings) in _COMMANDS.items():
+        commands.add_subcommand(name, command_parser(function, settings), help=summary_of(function))
 
 
 def run(chosen: Namespace) -> object:
-    """Run the verb that was parsed.
+    """Run the command that was parsed.
 
     Raises:
-        SettingError: what the verbs need beyond the base installation is not installed.
+        SettingError: what the commands need beyond the base installation is not installed.
     """
-    function, settings = _VERBS[chosen.subcommand]
+    function, settings = _COMMANDS[chosen.subcommand]
     try:
         return function(**call_arguments(settings, chosen[chosen.subcommand]))
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("lit_rec"):
             raise
         raise SettingError(
-            "The feedback verbs need more than the base installation",
+            "The feedback commands need more than the base installation",
             f"there is no module {error.name}",
             "pip install 'lit_rec[serve]'",
         ) from error

@@ -1,4 +1,4 @@
-"""How a function becomes a verb of the command line."""
+"""How a function becomes a command of the command line."""
 
 import sys
 from collections.abc import Callable, Collection
@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-Verb = Callable[..., object]
+Command = Callable[..., object]
 
 
 class BriefErrors(ArgumentParser):
@@ -46,17 +46,17 @@ def _one_line(message: str) -> str:
     return " ".join(line for line in lines if not line.startswith(_NO_NEWS)).replace(" Given value:", ". Got value:")
 
 
-def summary_of(function: Verb) -> str:
+def summary_of(function: Command) -> str:
     """The first line of its docstring."""
     return (function.__doc__ or "").partition("\n")[0]
 
 
-def verb_parser(function: Verb, settings: type | None = None, skip: Collection[str] = ()) -> ArgumentParser:
+def command_parser(function: Command, settings: type | None = None, skip: Collection[str] = ()) -> ArgumentParser:
     """A parser of a function's arguments, and of the fields of the class that its ``settings`` is.
 
     Args:
-        function: the verb.
-        settings: a dataclass; None for a verb without.
+        function: the command.
+        settings: a dataclass; None for a command without.
         skip: fields of the class that are added otherwise.
     """
     parser = BriefErrors(description=summary_of(function))

@@ -1,4 +1,4 @@
-"""The command lines that a verb or an error says to run next: whole, and quoted for a shell."""
+"""The command lines that a command or an error says to run next: whole, and quoted for a shell."""
 
 import shlex
 from dataclasses import MISSING, fields

@@ -30,7 +30,7 @@ def best_device(asked: str | None = None) -> str:
     return name
 
 
-def sound_precision(accelerator: str = "auto") -> Precision:
+def default_precision(accelerator: str = "auto") -> Precision:
     """The fastest precision that this accelerator computes in hardware and trains well in.
 
     bfloat16 where CUDA or the CPU has instructions for it, float16 on older CUDA, else float32: without such

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
 NO_PRIOR_ORDERS = "(no prior orders)"
-NameBudget = Literal["newest", "oldest"]
+Truncate = Literal["keep_recent", "keep_oldest"]
 """Which orders get names first when there are more names than the budget allows."""
 
 _NAME_PREFIX = "Product: "
@@ -33,11 +33,11 @@ _NEXT_SEGMENT = re.compile(rf"(?<=\.){_NEXT_INFIX}{_TIME_TAG.pattern}$")
 
 
 class Order(NamedTuple):
-    """One order of a shopper.
+    """One order of a user.
 
     Args:
         product_names: whole names, in the order they went into the cart.
-        days_since_prior_order: days since the shopper's order before this one; None for a first order.
+        days_since_prior_order: days since the user's order before this one; None for a first order.
         order_dow: day of the week, 0 to 6.
         order_hour_of_day: hour, 0 to 23.
     """
@@ -53,16 +53,16 @@ def context_string(
     *,
     max_prior_orders: int = 5,
     max_product_names: int = 20,
-    name_budget: NameBudget = "newest",
+    truncate: Truncate = "keep_recent",
     next_order: Order | None = None,
 ) -> str:
-    """Write a shopper's history as one line, oldest order first.
+    """Write a user's history as one line, oldest order first.
 
     Args:
-        orders: the shopper's past orders, oldest first.
+        orders: the user's past orders, oldest first.
         max_prior_orders: how many of the newest orders may appear.
         max_product_names: how many names may appear, over all orders.
-        name_budget: ``"newest"`` spends the names on the newest order first; ``"oldest"`` on the oldest
+        truncate: ``"keep_recent"`` spends the names on the newest order first; ``"keep_oldest"`` on the oldest
             first, as the reference does (its newest order is then missing from most contexts).
         next_order: the order to be predicted, for a closing ``Next:`` segment with its gap, weekday and
             hour (never its products). None leaves the segment out.
@@ -73,14 +73,14 @@ def context_string(
     recent = orders[-max_prior_orders:] if max_prior_orders > 0 else []
     segments: list[str] = []
     left = max_product_names
-    for order in reversed(recent) if name_budget == "newest" else recent:
+    for order in reversed(recent) if truncate == "keep_recent" else recent:
         names = [name for name in order.product_names if name][:left]
         left -= len(names)
         if names:
             segments.append(f"[{_time_tag(order)}] {', '.join(names)}")
         if left <= 0:
             break
-    if name_budget == "newest":
+    if truncate == "keep_recent":
         segments.reverse()
     history = "; ".join(segments) or NO_PRIOR_ORDERS
     return f"{history}.{_NEXT_INFIX}{_time_tag(next_order)}" if next_order else f"{history}."
@@ -93,13 +93,13 @@ class ContextForm:
     Args:
         max_prior_orders: see :func:`context_string`.
         max_product_names: see :func:`context_string`.
-        name_budget: see :func:`context_string`.
+        truncate: see :func:`context_string`.
         next_segment: end in a ``Next:`` segment where weekday and hour of the order to come are known.
     """
 
     max_prior_orders: int = 5
     max_product_names: int = 20
-    name_budget: NameBudget = "newest"
+    truncate: Truncate = "keep_recent"
     next_segment: bool = False
 
     @classmethod
@@ -113,7 +113,7 @@ class ContextForm:
         return cls(
             params.get("max_prior_orders", default.max_prior_orders),
             params.get("max_product_names", default.max_product_names),
-            params.get("name_budget", default.name_budget),
+            params.get("truncate", default.truncate),
             next_segment=params.get("next_segment", False) and not params.get("eval_serve_time", True),
         )
 
@@ -123,7 +123,7 @@ class ContextForm:
             orders,
             max_prior_orders=self.max_prior_orders,
             max_product_names=self.max_product_names,
-            name_budget=self.name_budget,
+            truncate=self.truncate,
             next_order=next_order if self.next_segment else None,
         )
 

@@ -56,7 +56,7 @@ class NextOrderDataModule(LightningDataModule):
         data_dir: where the raw files are; none for the source's default place.
         output_dir: prepared folders are made inside.
         prepare: how pairs and queries are made from raw data.
-        n_users: shoppers to generate, for the synthetic source.
+        n_users: users to generate, for the synthetic source.
         n_products: products to generate, for the synthetic source.
         batch_by: 'order' makes batches of whole orders, each context encoded once for all its products; 'pair'
             makes batches of single pairs, as the reference has them.
@@ -68,7 +68,7 @@ class NextOrderDataModule(LightningDataModule):
         feedback_weight: its pairs' losses count this many times their inverse propensity, which is 1 in the mean.
         hard_negative_weight: its hard negatives, products that were shown and left alone, count this many times their
             weight beside products drawn at random; 0 leaves them out.
-        rows_per_forward: training texts of like length are padded and encoded this many at a time; none for 64 on
+        micro_batch_size: training texts of like length are padded and encoded this many at a time; none for 64 on
             a CPU, and a whole batch on a GPU.
         num_workers: processes that load batches; none for the accelerator's sound number.
         pin_memory: page-locked batches; none for the accelerator's sound choice.
@@ -93,7 +93,7 @@ class NextOrderDataModule(LightningDataModule):
         feedback_dir: Path | None = None,
         feedback_weight: float = 1.0,
         hard_negative_weight: float = 1.0,
-        rows_per_forward: int | None = None,
+        micro_batch_size: int | None = None,
         num_workers: int | None = None,
         pin_memory: bool | None = None,
         seed: int | None = None,
@@ -103,7 +103,7 @@ class NextOrderDataModule(LightningDataModule):
         self.settings, self.n_users, self.n_products = prepare, n_users, n_products
         self.batch_by, self.batch_size, self.eval_batch_size = batch_by, batch_size, eval_batch_size
         self.eval_queries, self.train_orders = eval_queries, train_orders
-        self.rows_per_forward, self.num_workers, self.pin_memory = rows_per_forward, num_workers, pin_memory
+        self.micro_batch_size, self.num_workers, self.pin_memory = micro_batch_size, num_workers, pin_memory
         self.seed = 42 if seed is None else seed
         self.feedback = FeedbackPairs(feedback_dir, feedback_weight, hard_negative_weight) if feedback_dir else None
         self.folder: ProcessedFolder | None = None
@@ -129,7 +129,7 @@ class NextOrderDataModule(LightningDataModule):
             if self.feedback is not None:
                 pairs = self.feedback.beside(pairs, self.cache)
             dataset = OrderDataset if self.batch_by == "order" else PairDataset
-            self.train_dataset = dataset(pairs, self._rows_per_forward())
+            self.train_dataset = dataset(pairs, self._micro_batch_size())
             if not len(self.queries.of_split(Split.VAL)) and self._trainer_value("global_rank", 0) == 0:
                 logger.info("No validation queries in %s: the last checkpoint is taken, none is best", self.folder.path)
 
@@ -293,8 +293,8 @@ class NextOrderDataModule(LightningDataModule):
     def _on_cuda(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
-    def _rows_per_forward(self) -> int | None:
-        return self.rows_per_forward or (None if self._on_cuda() else _CPU_ROWS_PER_FORWARD)
+    def _micro_batch_size(self) -> int | None:
+        return self.micro_batch_size or (None if self._on_cuda() else _CPU_ROWS_PER_FORWARD)
 
     def _loader_options(self) -> dict[str, Any]:
         """Batches are slices of arrays, so a CPU needs no helpers (and MPS is best without); CUDA is fed by some."""

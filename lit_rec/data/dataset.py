@@ -40,7 +40,7 @@ Batch = dict[str, Any]
 
 @dataclass(frozen=True)
 class HardNegatives:
-    """Products that shoppers were shown and left alone, grouped by order.
+    """Products that users were shown and left alone, grouped by order.
 
     Args:
         product: int32 ``(M,)``, catalogue positions.
@@ -89,11 +89,11 @@ class OrderDataset(Dataset[Batch]):
 
     Args:
         pairs: what to draw from.
-        rows_per_forward: texts of a batch that are padded together; None pads all together.
+        micro_batch_size: texts of a batch that are padded together; None pads all together.
     """
 
-    def __init__(self, pairs: TrainingPairs, rows_per_forward: int | None = None) -> None:
-        self.pairs, self.rows_per_forward = pairs, rows_per_forward
+    def __init__(self, pairs: TrainingPairs, micro_batch_size: int | None = None) -> None:
+        self.pairs, self.micro_batch_size = pairs, micro_batch_size
         self.log_frequency = pairs.log_frequency()
 
     @property
@@ -129,8 +129,8 @@ class OrderDataset(Dataset[Batch]):
         if pairs.pair_weight is not None:
             batch["pair_weight"] = torch.from_numpy(pairs.pair_weight[rows])
         return batch | {
-            "anchor": length_sorted_chunks(pairs.anchors, anchors, self.rows_per_forward),
-            "product": length_sorted_chunks(pairs.products, products, self.rows_per_forward),
+            "anchor": length_sorted_chunks(pairs.anchors, anchors, self.micro_batch_size),
+            "product": length_sorted_chunks(pairs.products, products, self.micro_batch_size),
             "anchor_index": torch.from_numpy(anchor_index),
             "product_index": torch.from_numpy(product_index[: len(rows)]),
             "product_position": torch.from_numpy(products),
@@ -143,11 +143,11 @@ class PairDataset(OrderDataset):
 
     Args:
         pairs: what to draw from.
-        rows_per_forward: texts of a batch that are padded together; None pads all together.
+        micro_batch_size: texts of a batch that are padded together; None pads all together.
     """
 
-    def __init__(self, pairs: TrainingPairs, rows_per_forward: int | None = None) -> None:
-        super().__init__(pairs, rows_per_forward)
+    def __init__(self, pairs: TrainingPairs, micro_batch_size: int | None = None) -> None:
+        super().__init__(pairs, micro_batch_size)
         self.order_of_pair = np.repeat(np.arange(len(pairs.anchors)), np.diff(pairs.order_start))
 
     @property
@@ -184,8 +184,8 @@ class QueryDataset(TextDataset):
 
     Args:
         texts: the contexts, Q of them.
-        relevant: catalogue positions of what each query's shopper really bought.
-        history: catalogue positions of what each shopper had bought before.
+        relevant: catalogue positions of what each query's user really bought.
+        history: catalogue positions of what each user had bought before.
     """
 
     def __init__(

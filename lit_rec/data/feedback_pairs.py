@@ -1,4 +1,4 @@
-"""Pairs that shoppers' feedback was turned into, beside those of a processed folder."""
+"""Pairs that users' feedback was turned into, beside those of a processed folder."""
 
 from dataclasses import dataclass
 from functools import cached_property

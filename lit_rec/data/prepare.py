@@ -78,7 +78,7 @@ def prepare(
             asked. Synthetic data are generated there first.
         output_dir: the processed folder is made inside.
         settings: how pairs and queries are made.
-        n_users: how many shoppers to generate, for the synthetic source.
+        n_users: how many users to generate, for the synthetic source.
         n_products: how many products to generate, for the synthetic source.
         overwrite: replace a folder of the same name that was made from other input.
 
@@ -128,9 +128,9 @@ def _made_up(data_dir: Path | None, n_users: int, n_products: int, seed: int) ->
     """The folder of the synthetic data that are asked for; they are generated where they are not there yet."""
     data_dir = data_dir or Path(f"data/synthetic_u{n_users}_p{n_products}_s{seed}")
     if synthetic.holds(data_dir, n_users=n_users, n_products=n_products, seed=seed):
-        logger.info("Using the shoppers in %s", data_dir)
+        logger.info("Using the users in %s", data_dir)
         return data_dir
-    logger.info("Generating %s shoppers in %s", f"{n_users:,}", data_dir)
+    logger.info("Generating %s users in %s", f"{n_users:,}", data_dir)
     with Progress() as bar:
         task = bar.add_task("Generating")
         synthetic.generate(
@@ -202,7 +202,7 @@ class _Writer:
             list(self.histories.as_text_orders(shown, self.names, budget)),
             max_prior_orders=self.settings.max_prior_orders,
             max_product_names=budget,
-            name_budget=self.settings.name_budget,
+            truncate=self.settings.truncate,
             next_order=self.histories.request_of(order) if with_next else None,
         )
 

@@ -16,7 +16,7 @@ from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, starts
 
 
 def read_eval_histories(folder: ProcessedFolder, query_ids: Sequence[str]) -> PurchaseHistories:
-    """What the shoppers of some evaluation queries had bought before.
+    """What the users of some evaluation queries had bought before.
 
     Args:
         folder: a finished processed folder.

@@ -1,6 +1,6 @@
-"""Purchase histories at the moment a shopper asks: what counting, neighbours and the ranker read.
+"""Purchase histories at the moment a user asks: what counting, neighbours and the ranker read.
 
-Plain numpy, for the serving path. Shapes: Q shoppers, L order lines of all of them, T targets, N products.
+Plain numpy, for the serving path. Shapes: Q users, L order lines of all of them, T targets, N products.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class PurchaseHistories:
-    """What each of Q shoppers has bought so far, flat, and what is known of the order to come.
+    """What each of Q users has bought so far, flat, and what is known of the order to come.
 
-    The lines of shopper ``q`` are ``line_start[q]`` to ``line_start[q + 1]``, oldest order first, an order's lines in
+    The lines of user ``q`` are ``line_start[q]`` to ``line_start[q + 1]``, oldest order first, an order's lines in
     cart order. Nothing of the order to come is in them.
 
     Args:
@@ -74,13 +74,13 @@ class PurchaseHistories:
 
     @property
     def n_orders(self) -> NDArray[np.int64]:
-        """int64 ``(Q,)``: past orders; 0 for a shopper without any."""
+        """int64 ``(Q,)``: past orders; 0 for a user without any."""
         most = np.zeros(len(self), dtype=np.int64)
         np.maximum.at(most, self.query, self.orders_ago)
         return most
 
     def select(self, rows: NDArray[np.int64] | slice) -> "PurchaseHistories":
-        """These shoppers alone.
+        """These users alone.
 
         Args:
             rows: positions ``(S,)``, or a slice of them.
@@ -93,7 +93,7 @@ class PurchaseHistories:
         return PurchaseHistories(starts(self.n_lines[rows]), **of_lines, **of_queries, days_assumed=assumed)
 
     def distinct_products(self, query: int) -> NDArray[np.int32]:
-        """int32: catalogue positions of what shopper ``query`` has bought, ascending, each once."""
+        """int32: catalogue positions of what user ``query`` has bought, ascending, each once."""
         return np.unique(self.product[self.line_start[query] : self.line_start[query + 1]])
 
 
@@ -103,12 +103,12 @@ _OF_QUERIES = ("days_since_prior", "dow", "hour")
 
 @dataclass(frozen=True)
 class PastOrder:
-    """One order of a shopper, as a service is given it.
+    """One order of a user, as a service is given it.
 
     Args:
         product_ids: in the order they went into the cart.
         days_ago: days from this order to the order to come; None where not known.
-        days_since_prior_order: days since the shopper's order before this one; None for a first one. One of the two
+        days_since_prior_order: days since the user's order before this one; None for a first one. One of the two
             is enough.
         order_dow: weekday, 0 to 6; None where not known.
         order_hour_of_day: hour, 0 to 23; None where not known.
@@ -123,11 +123,11 @@ class PastOrder:
 
 @dataclass(frozen=True)
 class Request:
-    """A shopper's past orders, oldest first, and what is known of the order to come.
+    """A user's past orders, oldest first, and what is known of the order to come.
 
     Args:
         orders: oldest first.
-        days_since_prior_order: days from the newest order to the order to come; None where not known: the shopper's
+        days_since_prior_order: days from the newest order to the order to come; None where not known: the user's
             own mean gap is then assumed, or a week.
         order_dow: weekday of the order to come; None where not known.
         order_hour_of_day: its hour; None where not known.
@@ -202,7 +202,7 @@ def _or_unknown(value: int | None) -> int:
 
 @dataclass(frozen=True)
 class Queries:
-    """Q shoppers who ask what they will buy next.
+    """Q users who ask what they will buy next.
 
     Args:
         contexts: the context string of each, as :mod:`lit_rec.data.contexts` writes it.
@@ -222,7 +222,7 @@ class Queries:
         return len(self.contexts)
 
     def select(self, rows: NDArray[np.int64] | slice) -> "Queries":
-        """These shoppers alone.
+        """These users alone.
 
         Args:
             rows: positions ``(S,)``, or a slice of them.
@@ -237,18 +237,18 @@ class RollingTargets:
 
     Args:
         histories: of T targets.
-        shopper: int64 ``(T,)``, whose target it is: position among the shoppers they were made from.
+        user: int64 ``(T,)``, whose target it is: position among the users they were made from.
         target_start: int64 ``(T + 1,)``.
         target_product: int32; what was bought in target ``t`` is ``target_start[t]`` to ``target_start[t + 1]``.
     """
 
     histories: PurchaseHistories
-    shopper: NDArray[np.int64]
+    user: NDArray[np.int64]
     target_start: NDArray[np.int64]
     target_product: NDArray[np.int32]
 
     def __len__(self) -> int:
-        return len(self.shopper)
+        return len(self.user)
 
     def select(self, rows: NDArray[np.int64]) -> "RollingTargets":
         """These targets alone.
@@ -259,7 +259,7 @@ class RollingTargets:
         products = concatenated_ranges(self.target_start[rows], self.target_start[rows + 1])
         return RollingTargets(
             self.histories.select(rows),
-            self.shopper[rows],
+            self.user[rows],
             starts(np.diff(self.target_start)[rows]),
             self.target_product[products],
         )
@@ -276,23 +276,23 @@ class RollingTargets:
         return np.isin(target * n_products + product, of_target * n_products + self.target_product)
 
 
-def rolling_targets(histories: PurchaseHistories, per_shopper: int = 0, min_orders: int = 1) -> RollingTargets:
-    """Take the newest orders of each shopper as targets, newest first.
+def rolling_targets(histories: PurchaseHistories, per_user: int = 0, min_orders: int = 1) -> RollingTargets:
+    """Take the newest orders of each user as targets, newest first.
 
     An order without products is no target. The order after it has an unknown gap: lines alone tell when orders were.
 
     Args:
-        histories: whole histories of shoppers, their newest order included.
-        per_shopper: only so many newest orders of a shopper become targets; 0 for all.
+        histories: whole histories of users, their newest order included.
+        per_user: only so many newest orders of a user become targets; 0 for all.
         min_orders: a target has at least so many orders before it, at least one.
     """
     most = int(histories.orders_ago.max(initial=0)) - min_orders
-    n_rounds = max(min(per_shopper, most) if per_shopper else most, 1)
+    n_rounds = max(min(per_user, most) if per_user else most, 1)
     query, n_orders = histories.query, histories.n_orders
     rounds = [_before(histories, query, n_orders, ago, min_orders) for ago in range(1, n_rounds + 1)]
     return RollingTargets(
         _concatenated([one.histories for one in rounds]),
-        np.concatenate([one.shopper for one in rounds]),
+        np.concatenate([one.user for one in rounds]),
         starts(np.concatenate([np.diff(one.target_start) for one in rounds])),
         np.concatenate([one.target_product for one in rounds]),
     )
@@ -301,17 +301,17 @@ def rolling_targets(histories: PurchaseHistories, per_shopper: int = 0, min_orde
 def _before(
     histories: PurchaseHistories, query: NDArray[np.int64], n_orders: NDArray[np.int64], ago: int, min_orders: int
 ) -> RollingTargets:
-    """The order ``ago`` orders ago of each shopper as a target."""
+    """The order ``ago`` orders ago of each user as a target."""
     is_target, is_earlier = histories.orders_ago == ago, histories.orders_ago > ago
     n_target = np.bincount(query[is_target], minlength=len(histories))
     n_earlier = np.bincount(query[is_earlier], minlength=len(histories))
     takes_part = (n_orders - ago >= min_orders) & (n_target > 0) & (n_earlier > 0)  # an order may hold no product
     is_target, is_earlier = is_target & takes_part[query], is_earlier & takes_part[query]
-    shopper = np.flatnonzero(takes_part)
-    n_target, n_earlier = n_target[shopper], n_earlier[shopper]
+    user = np.flatnonzero(takes_part)
+    n_target, n_earlier = n_target[user], n_earlier[user]
     first = np.flatnonzero(is_target)[starts(n_target)[:-1]]
     age = np.zeros(len(histories), dtype=np.float32)
-    age[shopper] = histories.days_ago[first]
+    age[user] = histories.days_ago[first]
     of_lines = {name: getattr(histories, name)[is_earlier] for name in _OF_LINES}
     of_lines["orders_ago"] = of_lines["orders_ago"] - np.int32(ago)
     of_lines["days_ago"] = of_lines["days_ago"] - age[query[is_earlier]]
@@ -325,7 +325,7 @@ def _before(
         dow=histories.line_dow[first],
         hour=histories.line_hour[first],
     )
-    return RollingTargets(before, shopper, starts(n_target), histories.product[is_target])
+    return RollingTargets(before, user, starts(n_target), histories.product[is_target])
 
 
 def _concatenated(parts: list[PurchaseHistories]) -> PurchaseHistories:

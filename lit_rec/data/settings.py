@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lit_rec.core.errors import SettingError
-from lit_rec.data.contexts import NameBudget
+from lit_rec.data.contexts import Truncate
 
 SourceName = Literal["instacart", "complete_journey", "synthetic"]
 Targets = Literal["last", "rolling"]
@@ -15,9 +15,9 @@ class PrepareSettings:
     """How pairs and queries are made from orders.
 
     Args:
-        max_prior_orders: how many of a shopper's newest orders a context may show.
+        max_prior_orders: how many of a user's newest orders a context may show.
         max_product_names: how many product names a context may show.
-        name_budget: 'newest' spends the names on the newest order first; 'oldest' on the oldest first, as the
+        truncate: 'keep_recent' spends the names on the newest order first; 'keep_oldest' on the oldest first, as the
             reference project does.
         next_segment: end training contexts in a 'Next: +7d w4h14' segment: gap, weekday and hour of the order to
             be predicted, never its products.
@@ -43,7 +43,7 @@ class PrepareSettings:
 
     max_prior_orders: int = 5
     max_product_names: int = 20
-    name_budget: NameBudget = "newest"
+    truncate: Truncate = "keep_recent"
     next_segment: bool = False
     eval_serve_time: bool = True
     targets: Targets = "last"
@@ -88,7 +88,7 @@ class PrepareSettings:
 
         >>> PrepareSettings().folder_name("instacart")
         'p5_mp20_ef0.1'
-        >>> PrepareSettings(targets="rolling", name_budget="oldest").folder_name("complete_journey")
+        >>> PrepareSettings(targets="rolling", truncate="keep_oldest").folder_name("complete_journey")
         'complete_journey_p5_mp20_ef0.1_oldest_roll4'
         """
         default = PrepareSettings()
@@ -98,7 +98,7 @@ class PrepareSettings:
         parts += ["no_serve"] if not self.eval_serve_time else []
         parts += [f"sf{float(self.sample_frac)}"] if self.sample_frac is not None else []
         parts += [f"mt{self.max_target_orders}"] if self.max_target_orders is not None else []
-        parts += ["oldest"] if self.name_budget == "oldest" else []
+        parts += ["oldest"] if self.truncate == "keep_oldest" else []
         parts += ["next"] if self.next_segment else []
         parts += [f"roll{self.rolling_targets or 'all'}"] if self.targets == "rolling" else []
         parts += [f"vf{float(self.val_frac)}"] if self.val_frac != default.val_frac else []

@@ -1,4 +1,4 @@
-"""The verb ``compare``: what training did to a model, on the same queries before and after.
+"""The command ``compare``: what training did to a model, on the same queries before and after.
 
 Shapes: Q queries, N products, D embedding, K ranks.
 """
@@ -132,7 +132,7 @@ def compare(
     base = base_model or recorded_base_model(model_dir)
     sample = draw_sample(folder, split, sample_queries, seed)
     untrained, trained = (TorchEncoder(local_model(name), device=device) for name in (base, model_dir))
-    untrained.read_like(trained)
+    untrained.copy_truncation(trained)
     measured = {}
     for label, encoder in ((UNTRAINED, untrained), (TRAINED, trained)):
         logger.info("%s: %s", label, encoder.name)

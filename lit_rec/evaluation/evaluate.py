@@ -1,4 +1,4 @@
-"""The verb ``evaluate``: any models and baselines on the same queries, measured, compared, written and drawn."""
+"""The command ``evaluate``: any models and baselines on the same queries, measured, compared, written and drawn."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -29,7 +29,7 @@ class HeldOut:
 
     Args:
         query_ids: Q of them.
-        queries: the shoppers who ask.
+        queries: the users who ask.
         relevant: catalogue positions of what each bought next, ascending, each once; at least one a query.
         product_ids: int64 ``(N,)``, the catalogue.
         n_left_out: queries that are not here because nothing of what was bought is in the catalogue.
@@ -87,7 +87,7 @@ class Training:
     """What baselines may learn from.
 
     Args:
-        histories: whole histories of training shoppers.
+        histories: whole histories of training users.
         product_texts: N texts, in catalogue order.
         validation: queries that may choose hyper-parameters; None where there are none.
         source: where the histories are from, in words.
@@ -122,8 +122,8 @@ def read_held_out(folder: ProcessedFolder, split: Split | None) -> HeldOut:
 def read_training(folder: ProcessedFolder, train_folder: ProcessedFolder | None, reported: HeldOut) -> Training:
     """What baselines are fitted on and chosen by, mapped to the folder's catalogue.
 
-    The histories are those of ``train_folder`` where one is named, else the folder's own training shoppers, else (a
-    folder prepared with eval_frac 1) what the evaluation shoppers had bought before they asked: no target is in them.
+    The histories are those of ``train_folder`` where one is named, else the folder's own training users, else (a
+    folder prepared with eval_frac 1) what the evaluation users had bought before they asked: no target is in them.
 
     Args:
         folder: whose queries are evaluated.
@@ -137,7 +137,7 @@ def read_training(folder: ProcessedFolder, train_folder: ProcessedFolder | None,
     source = train_folder or folder
     texts = list(folder.corpus.values())
     if train_folder is None and not (folder.path / schema.TRAIN_HISTORY).is_dir():
-        described = f"the evaluation shoppers' own past orders ({folder.path} has no training shoppers)"
+        described = f"the evaluation users' own past orders ({folder.path} has no training users)"
         histories = read_eval_histories(folder, list(folder.queries))
     else:
         described = f"the {schema.TRAIN_HISTORY} of {source.path}"
@@ -146,7 +146,7 @@ def read_training(folder: ProcessedFolder, train_folder: ProcessedFolder | None,
             _check_apart(source, histories, reported)
             histories = onto_catalogue(histories, _places(catalogue(source), reported.product_ids))
     validation = _validation(folder, train_folder, reported)
-    logger.info("Baselines are fitted on %s: %s shoppers", described, f"{len(histories):,}")
+    logger.info("Baselines are fitted on %s: %s users", described, f"{len(histories):,}")
     return Training(histories, texts, validation, described)
 
 

@@ -30,7 +30,7 @@ CHUNK_SIZE = 64
 RECALL_RANKS = (1, 3, 5, 10, 20, 50, MAX_RANK)
 """Where the recall curve has its points."""
 
-_SHOWN_RANKS = 10  # what a shopper is shown, for coverage
+_SHOWN_RANKS = 10  # what a user is shown, for coverage
 _NO_PRODUCT = -1
 _FEW_CHUNKS = 3  # done before a bar could be read
 
@@ -46,7 +46,7 @@ class Method(Protocol):
         """Float ``(Q, N)``: higher is better.
 
         Args:
-            queries: shoppers who ask, a few at a time.
+            queries: users who ask, a few at a time.
         """
 
 
@@ -60,9 +60,9 @@ class PerQuery:
         values: metric name to float32 ``(Q,)``; NaN where the metric does not apply.
         shown: int64 ``(Q, 10)``, product ids of the first 10 ranks; -1 where the catalogue is smaller.
         n_products: size of the catalogue.
-        n_orders: int64 ``(Q,)``, past orders of the shopper.
+        n_orders: int64 ``(Q,)``, past orders of the user.
         basket_size: int64 ``(Q,)``, relevant products.
-        repeat_share: float32 ``(Q,)``, share of the relevant products that the shopper had bought before.
+        repeat_share: float32 ``(Q,)``, share of the relevant products that the user had bought before.
         score_seconds: for the scores of all queries; ranking and metrics are not in it.
         fit_seconds: to fit it on the training histories; NaN where that was done elsewhere.
         peak_gb: see :class:`~lit_rec.evaluation.cost.Cost`: the higher of fitting and scoring.
@@ -111,7 +111,7 @@ def measure(method: Method, held_out: HeldOut, chunk_size: int = CHUNK_SIZE) -> 
     """Rank the whole catalogue for every query and compute every metric of the rankings.
 
     Beside those of :func:`lit_rec.metrics.retrieval.per_query` and ``recall@50`` there is the **explore part**: the
-    ranking with the shopper's own history taken out, as a shelf of new products would show it.
+    ranking with the user's own history taken out, as a shelf of new products would show it.
     ``explore_part_recall@10/20/100`` and ``explore_part_ndcg@10`` are of the relevant products that were never bought
     before, NaN for a query without such. (``explore_*`` without ``part`` look for them in the whole ranking.)
 

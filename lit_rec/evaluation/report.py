@@ -133,7 +133,7 @@ def markdown(report: Report) -> str:
         f"Differences from **{report['against']}**; in brackets 95 % intervals, percentile bootstrap over queries "
         f"({report['bootstrap']['n_resamples']:,} resamples), paired. `{report.get('command', '')}`\n",
         _markdown_table(*_headline(report)),
-        "## New products: the ranking without the shopper's own history\n",
+        "## New products: the ranking without the user's own history\n",
         _markdown_table(*_explore(report)),
     ]
     for variable in report["slices"]:

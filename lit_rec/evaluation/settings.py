@@ -25,7 +25,7 @@ class EvaluationSettings:
             first method where there is no baseline.
         split: 'test' chose nothing; 'val' chose checkpoints and hyper-parameters; 'all' is both.
         train_dir: another processed folder, of other users, that baselines are fitted and tuned on. By default the
-            training shoppers of processed_dir; where it has none (eval_frac 1), the past orders of its own shoppers.
+            training users of processed_dir; where it has none (eval_frac 1), the past orders of its own users.
         tune: choose the hyper-parameters of baselines on the validation queries; false, or without such queries: the
             published ones.
         tune_by: the metric that chooses. The best of counting what is bought together by ndcg@10 is far from its best

@@ -1,4 +1,4 @@
-"""What a verb prints at its end: a table, and what to run next."""
+"""What a command prints at its end: a table, and what to run next."""
 
 from collections.abc import Collection, Mapping, Sequence
 from math import isnan, nan

@@ -1,4 +1,4 @@
-"""How simulated shoppers act on a list of recommendations."""
+"""How simulated users act on a list of recommendations."""
 
 from collections.abc import Collection, Sequence
 
@@ -21,7 +21,7 @@ def act(
 
     Args:
         products: ids, best first.
-        relevant: ids that the shopper really bought.
+        relevant: ids that the user really bought.
         settings: the chances.
         rng: where chance comes from; the same number of draws for every product.
 
@@ -56,7 +56,7 @@ def step_chances(position: int, is_relevant: bool, settings: SimulateSettings) -
 
     Args:
         position: of the product, from 1.
-        is_relevant: whether the shopper really bought it.
+        is_relevant: whether the user really bought it.
         settings: the chances asked for.
     """
     click, cart, purchase = settings.click_rate, settings.atc_rate, settings.purchase_rate

@@ -1,4 +1,4 @@
-"""How likely shoppers look at a position, estimated from clicks.
+"""How likely users look at a position, estimated from clicks.
 
 Shapes: K positions, S strata of products that the model scored alike, I impressions.
 """
@@ -23,7 +23,7 @@ def examination_by_position(position: NDArray[np.int64], clicked: NDArray[np.boo
     A click is taken for a product that is looked at, by its position, and found attractive, by what the model thinks of
     it: clicks at (k, s) = impressions at (k, s) x examination of k x attraction of s. Products of like score that stood
     at several positions tell the two apart. Without scores it is the click rate of each position, which takes a model
-    that ranks well for shoppers who do not look far. Lower positions are looked at no more than higher ones.
+    that ranks well for users who do not look far. Lower positions are looked at no more than higher ones.
 
     Args:
         position: ``(I,)``, from 1.

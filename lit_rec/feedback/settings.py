@@ -1,4 +1,4 @@
-"""Settings of the feedback verbs; light enough for ``--help``."""
+"""Settings of the feedback commands; light enough for ``--help``."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,14 +16,14 @@ class SimulateSettings:
     """Who asks, and what they do with the answers.
 
     Args:
-        n_requests: requests sent; shoppers take turns, in a seeded order.
+        n_requests: requests sent; users take turns, in a seeded order.
         split: whose held-out orders: val, test, or all of them.
-        ask_by: what a request holds: the shopper's user_id, which a bundle does not know; the context string; or the
+        ask_by: what a request holds: the user's user_id, which a bundle does not know; the context string; or the
             history, order by order.
         top_k: products asked for.
         behaviour: 'rates' acts at random with the three rates below, as the reference does. 'position_bias': a product
             is looked at with a chance that falls with its position, and clicked, if looked at, with a chance that
-            depends on whether the shopper really bought it.
+            depends on whether the user really bought it.
         click_rate: chance that a product is clicked; with position_bias, one that was not bought and is looked at.
         atc_rate: chance that a product that was clicked goes into the cart.
         purchase_rate: chance that a product in the cart is purchased.
@@ -34,7 +34,7 @@ class SimulateSettings:
             minus this; 0 for all.
         concurrency: requests under way at once. The outcome does not depend on it.
         timeout: seconds that an answer may take.
-        seed: another seed gives other shoppers who act otherwise.
+        seed: another seed gives other users who act otherwise.
     """
 
     n_requests: int = 20

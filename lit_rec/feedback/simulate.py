@@ -1,4 +1,4 @@
-"""Simulated shoppers: they ask a running service over HTTP and tell it what they did with the answers."""
+"""Simulated users: they ask a running service over HTTP and tell it what they did with the answers."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ from rich.progress import track
 from lit_rec.core.errors import ServiceError
 from lit_rec.feedback.clicks import act
 from lit_rec.feedback.settings import SimulateSettings
-from lit_rec.feedback.shoppers import Shopper
+from lit_rec.feedback.users import User
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,13 @@ _COME_BACK_LATER = frozenset({429, 503})
 
 @dataclass(frozen=True)
 class Simulation:
-    """What simulated shoppers have done.
+    """What simulated users have done.
 
     Args:
         n_answered: requests that were answered and whose feedback was accepted.
         failures: what went wrong with the others, and how often.
         events: how many of each type were sent.
-        bought_shown: products shown that the shopper really bought, over all requests.
+        bought_shown: products shown that the user really bought, over all requests.
     """
 
     n_answered: int
@@ -53,7 +53,7 @@ class _Session:
 
 def simulate(
     url: str,
-    shoppers: Sequence[Shopper],
+    users: Sequence[User],
     settings: SimulateSettings,
     api_key: str | None = None,
     *,
@@ -61,12 +61,12 @@ def simulate(
 ) -> Simulation:
     """Send requests, act on the answers, and send the feedback, one batch a request.
 
-    Which shopper sends which request, and what they do with a given answer, depends on the seed alone.
+    Which user sends which request, and what they do with a given answer, depends on the seed alone.
 
     Args:
         url: of the service.
-        shoppers: they take turns, in a seeded order.
-        settings: how many requests, and how shoppers act.
+        users: they take turns, in a seeded order.
+        settings: how many requests, and how users act.
         api_key: sent as ``X-API-Key``.
         show_progress: show a bar.
 
@@ -76,14 +76,14 @@ def simulate(
     headers = {} if api_key is None else {"X-API-Key": api_key}
     limits = httpx.Limits(max_connections=settings.concurrency)
     rng = np.random.default_rng(settings.seed)
-    turns = np.concatenate([rng.permutation(len(shoppers)) for _ in range(-(-settings.n_requests // len(shoppers)))])
+    turns = np.concatenate([rng.permutation(len(users)) for _ in range(-(-settings.n_requests // len(users)))])
     numbered = list(enumerate(turns[: settings.n_requests].tolist()))
     with (
         httpx.Client(base_url=url, headers=headers, timeout=settings.timeout, limits=limits) as client,
         ThreadPoolExecutor(settings.concurrency) as threads,
     ):
         _check(client, url, api_key)
-        one = lambda turn: _session(client, shoppers[turn[1]], settings, turn[0])  # noqa: E731
+        one = lambda turn: _session(client, users[turn[1]], settings, turn[0])  # noqa: E731
         done = list(
             track(
                 threads.map(one, numbered),
@@ -97,7 +97,7 @@ def simulate(
         raise ServiceError(
             f"None of {len(done):,} requests to {url} came through",
             "; ".join(f"{count:,} times {failure}" for failure, count in failures.most_common(3)),
-            "See the service's log; --ask_by context asks a service that does not know these shoppers",
+            "See the service's log; --ask_by context asks a service that does not know these users",
         )
     events: Counter[str] = sum((session.events for session in done), Counter())
     return Simulation(
@@ -105,8 +105,8 @@ def simulate(
     )
 
 
-def _session(client: httpx.Client, shopper: Shopper, settings: SimulateSettings, number: int) -> _Session:
-    answer = _post(client, "/recommend", shopper.asks | {"top_k": settings.top_k})
+def _session(client: httpx.Client, user: User, settings: SimulateSettings, number: int) -> _Session:
+    answer = _post(client, "/recommend", user.asks | {"top_k": settings.top_k})
     if isinstance(answer, str):
         return _Session(failure=f"/recommend {answer}")
     try:
@@ -117,13 +117,13 @@ def _session(client: httpx.Client, shopper: Shopper, settings: SimulateSettings,
     if not products:
         return _Session()
     rng = np.random.default_rng((settings.seed, number))
-    actions = act(products, shopper.bought, settings, rng)
+    actions = act(products, user.bought, settings, rng)
     events = [
         {
             "event_type": step.value,
             "request_id": request_id,
             "product_id": product,
-            "user_id": shopper.user_id,
+            "user_id": user.user_id,
             "metadata": {"position": position},
         }
         for product, position, step in actions
@@ -131,7 +131,7 @@ def _session(client: httpx.Client, shopper: Shopper, settings: SimulateSettings,
     accepted = _post(client, "/feedback", {"events": events})
     if isinstance(accepted, str):
         return _Session(failure=f"/feedback {accepted}")
-    shown = len(shopper.bought.intersection(products))
+    shown = len(user.bought.intersection(products))
     return _Session(events=Counter(step.value for _, _, step in actions), bought_shown=shown)
 
 

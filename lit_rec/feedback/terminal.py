@@ -53,7 +53,7 @@ def _say_left_out(console: Console, report: Report) -> None:
 
 
 def print_simulation(simulation: Simulation) -> None:
-    """Print what simulated shoppers did."""
+    """Print what simulated users did."""
     console = Console(highlight=False)
     failed = sum(simulation.failures.values())
     console.print(f"\nGenerated: {simulation.n_answered:,} success, {failed:,} failed")

@@ -53,7 +53,7 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
 
     Args:
         store: what was served and what came of it.
-        folder: the processed folder whose catalogue the products are in; its queries are the contexts of shoppers who
+        folder: the processed folder whose catalogue the products are in; its queries are the contexts of users who
             asked by user id.
         output_dir: where the pairs go; a folder of pairs that is there is replaced, anything else is refused.
         settings: which, and how they are weighted.
@@ -83,7 +83,7 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
             f"{len(table):,} products in it, {len(table.filter(is_positive)):,} of them bought or put into a cart, "
             f"{len(wanted):,} of those in the catalogue of {folder.path}, none with a context that is known"
             + "".join(f"; left out: {what}" for what in said(not_read)),
-            "Collect more, name the --processed_dir that the service's shoppers are from, or widen --since and --until",
+            "Collect more, name the --processed_dir that the service's users are from, or widen --since and --until",
         )
     left_alone = pl.col("shown_at").is_not_null() & ~(is_positive | pl.col(EventType.CLICK.value))
     has_positive = pl.col("request_id").is_in(positives["request_id"].unique().to_list())

@@ -92,7 +92,7 @@ class TorchEncoder:
         self.model: SentenceTransformer = load_sentence_transformer(self.name, device=self.device)
         self.fingerprint = model_fingerprint(self.model)
 
-    def read_like(self, other: "TorchEncoder") -> None:
+    def copy_truncation(self, other: "TorchEncoder") -> None:
         """Cut long texts as another encoder does, so that a comparison is of the weights alone.
 
         Args:
@@ -145,7 +145,7 @@ class OnnxEncoder:
                 raise ModelFolderError(
                     f"No ONNX encoder in {model_dir}",
                     f"there is no {file.relative_to(model_dir)}",
-                    "The verb package writes a bundle that holds it, with --backend onnx",
+                    "The command package writes a bundle that holds it, with --backend onnx",
                 )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads

@@ -31,7 +31,7 @@ from lit_rec.ranking.ranker import Ranker
 
 logger = logging.getLogger(__name__)
 
-# Popularity, 0 to 1, beside a cosine: all that is known of a new shopper, little beside words that were typed.
+# Popularity, 0 to 1, beside a cosine: all that is known of a new user, little beside words that were typed.
 _POPULARITY_ALONE, _POPULARITY_BESIDE = 3.0, 0.1
 _SIMILAR = 0.5  # and at least as similar as this share of random pairs is not:
 _RARELY_SIMILAR, _RANDOM_PAIRS = 0.99, 5_000
@@ -67,7 +67,7 @@ class Recommender:
         encoder: what encodes; by default torch does, and is imported then.
         device: of the default encoder: ``cuda``, ``mps`` or ``cpu``; None to choose (``INFERENCE_DEVICE``, else the
             best there is).
-        batch_size: texts encoded at a time by the default encoder; shoppers ranked at a time.
+        batch_size: texts encoded at a time by the default encoder; users ranked at a time.
         show_progress: show a bar while the catalogue is encoded.
         use_ranker: take the model folder's ranker, where it has one.
 
@@ -145,7 +145,7 @@ class Recommender:
     def recommend_for_orders(
         self, request: Request, top_k: int = 10, exclude_product_ids: Collection[str] = ()
     ) -> list[Recommendation]:
-        """The best products for a shopper's past orders, without a pass of the text encoder.
+        """The best products for a user's past orders, without a pass of the text encoder.
 
         Args:
             request: past orders, oldest first. Without any, the most popular products are the answer.
@@ -164,7 +164,7 @@ class Recommender:
     def recommend_queries(
         self, queries: Queries, top_k: int = 10, exclude_product_ids: Collection[str] = ()
     ) -> list[list[Recommendation]]:
-        """The best products for shoppers whose histories are known; see :meth:`recommend`."""
+        """The best products for users whose histories are known; see :meth:`recommend`."""
         return self.rank(queries, None, top_k, exclude_product_ids)
 
     def queries_of_contexts(self, contexts: Sequence[str]) -> Queries:
@@ -177,7 +177,7 @@ class Recommender:
         return Queries(contexts, histories_of(requests, self.position))
 
     def needs_text(self, queries: Queries) -> NDArray[np.bool_]:
-        """Bool ``(Q,)``: whose context has to be encoded. With a ranker, only of shoppers without a known purchase."""
+        """Bool ``(Q,)``: whose context has to be encoded. With a ranker, only of users without a known purchase."""
         if self.ranker is None:
             return np.ones(len(queries), dtype=np.bool_)
         return np.equal(queries.histories.n_lines, 0, dtype=np.bool_)
@@ -192,7 +192,7 @@ class Recommender:
         """The best products, apart from the encoding, which a service batches over its requests.
 
         Args:
-            queries: Q shoppers.
+            queries: Q users.
             query_embeddings: float32 ``(T, D)``, of length 1: the contexts of those of whom :meth:`needs_text` is true,
                 in their order; None to encode them here.
             top_k: how many, at least 1; fewer where the catalogue has fewer.
@@ -225,7 +225,7 @@ class Recommender:
         """float32 ``(Q, N)``: the whole catalogue scored by the ranker where there is one, else by the text.
 
         Args:
-            queries: a few shoppers: N numbers are held for each.
+            queries: a few users: N numbers are held for each.
             query_embeddings: see :meth:`rank`.
 
         Raises:

@@ -33,13 +33,13 @@ class TextEncoder(nn.Module):
         base_model: a folder or a hub id that ``SentenceTransformer`` can load.
         kind: 'static' keeps only the base model's token embeddings, and a text is their mean: hundreds of times
             faster. 'transformer' keeps the base model as it is; one that is static already stays so.
-        phrases: each is one token of a static encoder; see :mod:`lit_rec.models.phrases`.
+        added_tokens: each is one token of a static encoder; see :mod:`lit_rec.models.added_tokens`.
         max_seq_length: texts are cut to this many tokens.
         truncation_side: where longer texts are cut. A context ends in its newest order, so 'left' keeps that.
         dropout: replaces the base model's own, in training; None leaves it. A static encoder leaves out this share
             of a text's tokens.
         gradient_checkpointing: compute activations twice instead of keeping them: less memory, more time.
-        gradient_cache_rows: keep no activations of any text until the gradients of all embeddings are known, then
+        grad_cache_size: keep no activations of any text until the gradients of all embeddings are known, then
             encode again and go back this many texts at a time: memory for the activations of that many, whatever the
             batch; the gradient is the same. None keeps all.
 
@@ -54,22 +54,22 @@ class TextEncoder(nn.Module):
         base_model: str,
         *,
         kind: EncoderKind = "transformer",
-        phrases: Sequence[str] = (),
+        added_tokens: Sequence[str] = (),
         max_seq_length: int = 256,
         truncation_side: TruncationSide = "left",
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
-        gradient_cache_rows: int | None = None,
+        grad_cache_size: int | None = None,
     ) -> None:
         super().__init__()
         self.sentence_transformer = load_sentence_transformer(base_model)
         if kind == "static" and not is_static(self.sentence_transformer):
-            self.sentence_transformer = static_from_token_embeddings(self.sentence_transformer, phrases)
-        elif phrases:
+            self.sentence_transformer = static_from_token_embeddings(self.sentence_transformer, added_tokens)
+        elif added_tokens:
             raise SettingError(
-                "Phrases are tokens of a static encoder that is started from a transformer",
-                f"got {len(phrases):,} of them for {base_model!r} as encoder: {kind}",
-                "Leave phrases_from out, or take encoder: static and a transformer as its base model",
+                "Added tokens are tokens of a static encoder that is started from a transformer",
+                f"got {len(added_tokens):,} of them for {base_model!r} as encoder: {kind}",
+                "Leave added_tokens_from out, or take encoder: static and a transformer as its base model",
             )
         self.is_static = is_static(self.sentence_transformer)
         self._prompt = default_prompt(self.sentence_transformer)
@@ -84,8 +84,8 @@ class TextEncoder(nn.Module):
             for module in self.modules():
                 if isinstance(module, nn.Dropout):
                     module.p = dropout
-        self._checked_memory_savers(gradient_checkpointing, gradient_cache_rows)
-        self.gradient_cache_rows = gradient_cache_rows
+        self._checked_memory_savers(gradient_checkpointing, grad_cache_size)
+        self.grad_cache_size = grad_cache_size
         if gradient_checkpointing:
             self.sentence_transformer.gradient_checkpointing_enable({"use_reentrant": False})  # as DDP needs it
 
@@ -118,8 +118,8 @@ class TextEncoder(nn.Module):
         Returns:
             float32 ``(sum of B_i, D)``, of length 1; zeros for a static encoder's text without a token.
         """
-        if self.gradient_cache_rows is not None and torch.is_grad_enabled():
-            chunks = split_chunks(chunks, self.gradient_cache_rows)
+        if self.grad_cache_size is not None and torch.is_grad_enabled():
+            chunks = split_chunks(chunks, self.grad_cache_size)
             # Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (2021). A checkpoint
             # around each chunk is their algorithm, run by autograd: encode without a graph, loss, gradients of the
             # embeddings, then chunk after chunk encoded again (with the same dropout) and gone back through. So
@@ -138,10 +138,10 @@ class TextEncoder(nn.Module):
         embeddings: Tensor = self.sentence_transformer(dict(features))["sentence_embedding"]
         return embeddings
 
-    def _checked_memory_savers(self, gradient_checkpointing: bool, gradient_cache_rows: int | None) -> None:
-        if gradient_cache_rows is not None and gradient_cache_rows < 1:
-            raise SettingError("gradient_cache_rows must be at least 1", f"got {gradient_cache_rows}")
-        asked = {"gradient_checkpointing": gradient_checkpointing, "gradient_cache_rows": gradient_cache_rows}
+    def _checked_memory_savers(self, gradient_checkpointing: bool, grad_cache_size: int | None) -> None:
+        if grad_cache_size is not None and grad_cache_size < 1:
+            raise SettingError("grad_cache_size must be at least 1", f"got {grad_cache_size}")
+        asked = {"gradient_checkpointing": gradient_checkpointing, "grad_cache_size": grad_cache_size}
         if self.is_static and (found := [name for name, value in asked.items() if value]):
             raise SettingError(
                 f"{' and '.join(found)} saves the memory of layers", "a static encoder has none", "Leave it out"

@@ -160,13 +160,13 @@ def is_static(sentence_transformer: "SentenceTransformer") -> bool:
 
 
 def static_from_token_embeddings(
-    sentence_transformer: "SentenceTransformer", phrases: Sequence[str] = ()
+    sentence_transformer: "SentenceTransformer", added_tokens: Sequence[str] = ()
 ) -> "SentenceTransformer":
     """A static model whose tokens start at a transformer's input embeddings.
 
     Args:
         sentence_transformer: whose first module is a transformer with a fast tokenizer.
-        phrases: each becomes one token, wherever it stands as whole words; it starts at the mean of its pieces.
+        added_tokens: each becomes one token, wherever it stands as whole words; it starts at the mean of its pieces.
 
     Returns:
         A model of two modules, the mean of token embeddings and its normalisation.
@@ -187,19 +187,21 @@ def static_from_token_embeddings(
         )
     tokenizer: Any = Tokenizer.from_str(backend.to_str())
     tokenizer.no_truncation()
-    tokenizer.no_padding()  # MiniLM's own fills up to 128: phrases would start at the mean of their padding
-    weights = _with_phrases(tokenizer, transformer.get_input_embeddings().weight.detach().float().clone(), phrases)
+    tokenizer.no_padding()  # MiniLM's own fills up to 128: added tokens would start at the mean of their padding
+    weights = _with_added_tokens(
+        tokenizer, transformer.get_input_embeddings().weight.detach().float().clone(), added_tokens
+    )
     return SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights), Normalize()])
 
 
-def _with_phrases(tokenizer: Any, weights: Tensor, phrases: Sequence[str]) -> Tensor:  # noqa: ANN401 - untyped library
-    """Add the phrases that are more than one token to ``tokenizer``; the weights ``(V, D)`` with their rows."""
-    distinct = list({phrase.lower(): phrase for phrase in phrases}.values())  # one that is matched for all spellings
+def _with_added_tokens(tokenizer: Any, weights: Tensor, added_tokens: Sequence[str]) -> Tensor:  # noqa: ANN401 - untyped library
+    """Add those names that are more than one token to ``tokenizer``; the weights ``(V, D)`` with their rows."""
+    distinct = list({token.lower(): token for token in added_tokens}.values())  # one that is matched for all spellings
     encodings = tokenizer.encode_batch(distinct, add_special_tokens=False)
-    pieces = {phrase: encoding.ids for phrase, encoding in zip(distinct, encodings, strict=True)}
-    pieces = {phrase: ids for phrase, ids in pieces.items() if len(ids) > 1}
-    tokenizer.add_tokens([AddedToken(phrase, single_word=True, normalized=True) for phrase in pieces])
-    rows = {tokenizer.token_to_id(phrase): weights[ids].mean(dim=0) for phrase, ids in pieces.items()}
+    pieces = {token: encoding.ids for token, encoding in zip(distinct, encodings, strict=True)}
+    pieces = {token: ids for token, ids in pieces.items() if len(ids) > 1}
+    tokenizer.add_tokens([AddedToken(token, single_word=True, normalized=True) for token in pieces])
+    rows = {tokenizer.token_to_id(token): weights[ids].mean(dim=0) for token, ids in pieces.items()}
     grown = torch.zeros(max([len(weights), *(row + 1 for row in rows)]), weights.shape[1])
     grown[: len(weights)] = weights
     for row, embedding in rows.items():

@@ -5,7 +5,7 @@
     model/            the model folder; with ONNX its graph in place of the weights
     corpus.json       product id to text
     index/            embeddings of that corpus by that model
-    shoppers.json     optional: held-out shoppers, for the page
+    users.json     optional: held-out users, for the page
     manifest.json     version, back end, metrics, packages, and a hash of every other file
 
 Reading one imports no more than its back end.
@@ -39,7 +39,7 @@ from lit_rec.packaging.source import source_sha256
 
 logger = logging.getLogger(__name__)
 
-MODEL, CORPUS, INDEX, SHOPPERS, MANIFEST = "model", "corpus.json", "index", "shoppers.json", "manifest.json"
+MODEL, CORPUS, INDEX, USERS, MANIFEST = "model", "corpus.json", "index", "users.json", "manifest.json"
 
 _PACKAGES = ("numpy", "scipy", "tokenizers", "safetensors")
 _PACKAGES_OF = {
@@ -80,7 +80,7 @@ class Bundle:
             _ = manifest["model_version"], Backend(manifest["backend"]), manifest["lit_rec_source_sha256"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"{MANIFEST}: {type(error).__name__}: {error}"
-            raise ModelFolderError(f"No bundle at {folder}", why, "Write one with the verb package") from error
+            raise ModelFolderError(f"No bundle at {folder}", why, "Write one with the command package") from error
         changed = [name for name, written in hashes.items() if not is_as_written(folder / name, written)]
         if changed:
             raise ModelFolderError(
@@ -99,9 +99,9 @@ class Bundle:
         return Backend(self.manifest["backend"])
 
     @property
-    def shoppers_file(self) -> Path | None:
-        """Held-out shoppers, where the bundle has some."""
-        file = self.folder / SHOPPERS
+    def users_file(self) -> Path | None:
+        """Held-out users, where the bundle has some."""
+        file = self.folder / USERS
         return file if file.is_file() else None
 
     def check_source(self) -> None:
@@ -123,7 +123,7 @@ class Bundle:
 
         Args:
             device: of the torch back end; see :class:`~lit_rec.inference.recommender.Recommender`.
-            batch_size: texts encoded, and shoppers ranked, at a time.
+            batch_size: texts encoded, and users ranked, at a time.
         """
         return Recommender(
             self.model_dir,
@@ -142,7 +142,7 @@ def write_bundle(
     name: str,
     backend: Backend = Backend.TORCH,
     metrics: Mapping[str, Any] | None = None,
-    shoppers: Mapping[str, Any] | None = None,
+    users: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write a bundle, whole or not at all.
 
@@ -156,7 +156,7 @@ def write_bundle(
         name: the model version's first part.
         backend: what encodes when it is served.
         metrics: of the model, for the manifest.
-        shoppers: id to shopper; see :mod:`lit_rec.packaging.shoppers`.
+        users: id to user; see :mod:`lit_rec.packaging.users`.
 
     Raises:
         ModelFolderError: the model cannot be loaded.
@@ -179,8 +179,8 @@ def write_bundle(
         load_or_build(unfinished / INDEX, loaded.corpus, encoder.fingerprint, lambda _: loaded.index.embeddings)
         if backend == Backend.ONNX_INT8:
             (unfinished / MODEL / schema.ONNX / schema.ONNX_GRAPH).unlink()
-        if shoppers:
-            write_json(unfinished / SHOPPERS, shoppers)
+        if users:
+            write_json(unfinished / USERS, users)
         hashes = sha256_of_files(unfinished)
         content = sha256_of_texts([text for item in hashes.items() for text in item])
         manifest = {

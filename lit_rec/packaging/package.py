@@ -17,7 +17,7 @@ from lit_rec.core.files import check_replaceable
 from lit_rec.core.schema import Backend
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.packaging.bundle import MANIFEST, Bundle, write_bundle
-from lit_rec.packaging.shoppers import held_out_shoppers
+from lit_rec.packaging.users import held_out_users
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def package(
     *,
     backend: Backend | str = Backend.TORCH,
     name: str | None = None,
-    n_shoppers: int = 200,
+    n_users: int = 200,
     build: bool = True,
     output_dir: Path | None = None,
     allow_unmeasured: bool = False,
@@ -60,7 +60,7 @@ def package(
         corpus: JSON file, product id to text.
         backend: what encodes.
         name: first part of the model version; by default the model folder's.
-        n_shoppers: held-out shoppers to try the service with, where the corpus lies in a processed folder.
+        n_users: held-out users to try the service with, where the corpus lies in a processed folder.
         build: build a bento too.
         output_dir: write the bundle into this folder instead, without BentoML.
         allow_unmeasured: package a model that records no metrics too.
@@ -72,8 +72,8 @@ def package(
         NotPreparedError: there is no corpus.
         SettingError: a setting is out of its range.
     """
-    if n_shoppers < 0:
-        raise SettingError("n_shoppers must be at least 0", f"got {n_shoppers}")
+    if n_users < 0:
+        raise SettingError("n_users must be at least 0", f"got {n_users}")
     if backend not in list(Backend):
         raise SettingError("Unknown back end", repr(backend), f"Take one of {', '.join(Backend)}")
     if build and output_dir is None and not (_REPOSITORY / schema.BENTO_FILE).is_file():
@@ -85,12 +85,10 @@ def package(
     check_files(folder)
     metrics = _metrics(folder, allow_unmeasured)
     called = name or _name_of(Path(model_dir))
-    shoppers = _shoppers(corpus, n_shoppers)
+    users = _users(corpus, n_users)
 
     def write(to: Path) -> Bundle:
-        return write_bundle(
-            folder, corpus, to, name=called, backend=Backend(backend), metrics=metrics, shoppers=shoppers
-        )
+        return write_bundle(folder, corpus, to, name=called, backend=Backend(backend), metrics=metrics, users=users)
 
     if output_dir is not None:
         return Packaged(write(output_dir).manifest["model_version"])
@@ -156,14 +154,14 @@ def _name_of(model_dir: Path) -> str:
     return folder.parent.name if folder.name == "final" else folder.name
 
 
-def _shoppers(corpus: Path, n_shoppers: int) -> dict[str, dict[str, object]]:
+def _users(corpus: Path, n_users: int) -> dict[str, dict[str, object]]:
     folder = ProcessedFolder(corpus.parent)
-    if not n_shoppers or not (folder.path / schema.EVAL_HISTORY).is_dir() or corpus.name != schema.EVAL_CORPUS:
-        if n_shoppers:
-            logger.info("No shoppers: %s is not the corpus of a processed folder with histories", corpus)
+    if not n_users or not (folder.path / schema.EVAL_HISTORY).is_dir() or corpus.name != schema.EVAL_CORPUS:
+        if n_users:
+            logger.info("No users: %s is not the corpus of a processed folder with histories", corpus)
         return {}
     try:
-        return held_out_shoppers(folder, n_shoppers)
+        return held_out_users(folder, n_users)
     except NotPreparedError as error:
-        logger.warning("No shoppers: %s", error)
+        logger.warning("No users: %s", error)
         return {}

@@ -19,7 +19,7 @@ _OTHER_BASKETS = "Name baskets with this shop's ids, or do without: baskets null
 
 
 def read_baskets(file: Path, folder: ProcessedFolder) -> Baskets:
-    """Single orders of further shoppers; of the few products that are not in the catalogue nothing is kept.
+    """Single orders of further users; of the few products that are not in the catalogue nothing is kept.
 
     Args:
         file: parquet with the columns of Kaggle's order_products files.

@@ -1,7 +1,7 @@
-"""The distinct products of each shopper's history, and where their lines stand in the orders.
+"""The distinct products of each user's history, and where their lines stand in the orders.
 
-Plain numpy, for training and serving alike. Shapes: Q shoppers, L order lines, M candidates (a shopper and a product
-that the shopper has bought), N products.
+Plain numpy, for training and serving alike. Shapes: Q users, L order lines, M candidates (a user and a product
+that the user has bought), N products.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Candidates:
-    """The distinct products of each shopper's history, with the lines they come from.
+    """The distinct products of each user's history, with the lines they come from.
 
     Args:
         query: int64 ``(M,)``, ascending.
-        product: int32 ``(M,)``, ascending within a shopper.
+        product: int32 ``(M,)``, ascending within a user.
         start: int64 ``(M + 1,)``; the lines of candidate ``m`` are ``line[start[m]:start[m + 1]]``, oldest first.
         line: int64, positions of lines in the histories; of a product named twice in an order, the first alone.
     """
@@ -33,7 +33,7 @@ class Candidates:
 
     @classmethod
     def of(cls, histories: PurchaseHistories, n_products: int) -> Self:
-        """Group lines by shopper and product."""
+        """Group lines by user and product."""
         key = histories.query * n_products + histories.product
         order = np.argsort(key, kind="stable")
         key, ago = key[order], histories.orders_ago[order]
@@ -73,7 +73,7 @@ def basket_sizes(histories: PurchaseHistories) -> NDArray[np.int64]:
 
 
 def _order_of_line(histories: PurchaseHistories) -> NDArray[np.int64]:
-    """int64 ``(L,)``: the orders of all shoppers, numbered as their lines stand."""
+    """int64 ``(L,)``: the orders of all users, numbered as their lines stand."""
     query, ago = histories.query, histories.orders_ago
     is_new = np.ones(len(query), dtype=np.int64)
     is_new[1:] = (query[1:] != query[:-1]) | (ago[1:] != ago[:-1])

@@ -14,7 +14,7 @@ from lit_rec.ranking.order_matrix import rows_at_a_time
 def co_occurrence(incidence: csr_array, neighbours: int | None = None) -> csr_array:
     """int32 ``(N, N)``: orders that hold both products; on the diagonal those that hold the one.
 
-    Whole numbers all through: 50 products of a shopper that go together with bananas sum to more than the 16 million
+    Whole numbers all through: 50 products of a user that go together with bananas sum to more than the 16 million
     that float32 is exact to.
 
     Args:

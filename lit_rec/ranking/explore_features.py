@@ -1,6 +1,6 @@
-"""What speaks for a product beside its own purchases by the shopper: what goes with the others, aisles, popularity.
+"""What speaks for a product beside its own purchases by the user: what goes with the others, aisles, popularity.
 
-Numpy and sparse matrices, for training and serving alike. Shapes: Q shoppers, L order lines, N products, P products of
+Numpy and sparse matrices, for training and serving alike. Shapes: Q users, L order lines, N products, P products of
 the pool, C candidates that they have not bought, M candidates that they have, F features.
 """
 
@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 _DECAY = 0.9  # of the weight of an order with each order after it
 _PER_SOURCE = 100
 
-SHOPPER_FEATURES = ("shopper_orders", "shopper_basket_size", "shopper_distinct", "shopper_reorder_share")
+USER_FEATURES = ("user_orders", "user_basket_size", "user_distinct", "user_reorder_share")
 EXPLORE_FEATURES = (
     "goes_with",
     "goes_with_cosine",
@@ -32,7 +32,7 @@ EXPLORE_FEATURES = (
     "aisle_share",
     "share_of_aisle",
     "aisle_choice",
-    *SHOPPER_FEATURES,
+    *USER_FEATURES,
     *STATISTICS,
 )
 """Columns of :attr:`ExploreCandidates.features`."""
@@ -79,7 +79,7 @@ class CoPurchases:
         """Count.
 
         Args:
-            histories: whole histories of training shoppers.
+            histories: whole histories of training users.
             aisle: int32 ``(N,)``.
             baskets: further orders; None for none.
             pool_size: P, at most.
@@ -122,11 +122,11 @@ class CoPurchases:
 
 @dataclass(frozen=True)
 class ExploreCandidates:
-    """Products that a shopper has not bought, worth a closer look.
+    """Products that a user has not bought, worth a closer look.
 
     Args:
         query: int64 ``(C,)``, ascending.
-        product: int64 ``(C,)``, each once a shopper.
+        product: int64 ``(C,)``, each once a user.
         features: float32 ``(C, F)``, columns :data:`EXPLORE_FEATURES`.
     """
 
@@ -135,8 +135,8 @@ class ExploreCandidates:
     features: Floats
 
 
-def shopper_features(histories: PurchaseHistories) -> Floats:
-    """float32 ``(Q, 4)``, columns :data:`SHOPPER_FEATURES`; all 0 without a history."""
+def user_features(histories: PurchaseHistories) -> Floats:
+    """float32 ``(Q, 4)``, columns :data:`USER_FEATURES`; all 0 without a history."""
     n_orders, n_lines = histories.n_orders, histories.n_lines
     key = histories.query * (int(histories.product.max(initial=0)) + 1) + histories.product
     distinct = np.bincount(histories.query[np.unique(key, return_index=True)[1]], minlength=len(histories))
@@ -148,7 +148,7 @@ def shopper_features(histories: PurchaseHistories) -> Floats:
 
 @dataclass(frozen=True)
 class Company:
-    """How well each product of the pool goes with what each shopper has bought.
+    """How well each product of the pool goes with what each user has bought.
 
     Args:
         share: float32 ``(Q, N)``, purchases weighted by age, of sum 1.
@@ -165,8 +165,8 @@ class Company:
         """Compute.
 
         Args:
-            histories: of a few shoppers: P numbers are held for each, several times.
-            co_purchases: of other shoppers.
+            histories: of a few users: P numbers are held for each, several times.
+            co_purchases: of other users.
         """
         orders = OrderMatrix.of(histories, len(co_purchases.aisle))
         weights = orders.decayed(_DECAY).astype(np.float32)
@@ -177,12 +177,12 @@ class Company:
 
 
 def support_features(candidates: Candidates, company: Company, co_purchases: CoPurchases) -> Floats:
-    """How well bought products go with the others that the shopper has bought.
+    """How well bought products go with the others that the user has bought.
 
     Args:
         candidates: of the histories.
-        company: of the same shoppers.
-        co_purchases: of other shoppers.
+        company: of the same users.
+        co_purchases: of other users.
 
     Returns:
         float32 ``(M, 3)``, columns :data:`SUPPORT_FEATURES`; NaN for a product outside the pool.
@@ -206,10 +206,10 @@ def explore_candidates(
     """The best of each of four simple rules, with what speaks for each.
 
     Args:
-        histories: of a few shoppers.
-        company: of the same shoppers.
-        co_purchases: of other shoppers.
-        statistics: of other shoppers.
+        histories: of a few users.
+        company: of the same users.
+        co_purchases: of other users.
+        statistics: of other users.
     """
     found, rules = co_purchases.found, company.rules
     seen = np.zeros((len(histories), len(co_purchases.aisle)), dtype=bool)
@@ -218,7 +218,7 @@ def explore_candidates(
     query, place = np.nonzero(_best_of_each(rules, seen))
     product = found[place]
     columns = [rules[name][query, place] for name in rules]
-    features = [np.stack(columns, axis=1), shopper_features(histories)[query], statistics.columns[product]]
+    features = [np.stack(columns, axis=1), user_features(histories)[query], statistics.columns[product]]
     return ExploreCandidates(query, product, np.concatenate(features, axis=1).astype(np.float32))
 
 
@@ -250,13 +250,13 @@ def _pool_rules(share: csr_array, last: csr_array, co_purchases: CoPurchases) ->
 
 
 def _goes_with(share: csr_array, last: csr_array, cosine: csr_array, root: Floats) -> Floats:
-    """float32 ``(3, Q, P)``: sums over the shopper's products h of weight times cosine.
+    """float32 ``(3, Q, P)``: sums over the user's products h of weight times cosine.
 
     The weights are share / root, share and last / root. With root, the square root of popularity, the first and the
     last become sums of weight times the share of the orders of h that hold the product, once they are multiplied with
     the root of that product.
 
-    Shopper by shopper, for scipy multiplies rows of ``cosine`` with three dense columns at once, faster than three
+    User by user, for scipy multiplies rows of ``cosine`` with three dense columns at once, faster than three
     products of sparse matrices, which look at those rows twice each.
     """
     sums = np.empty((3, share.shape[0], cosine.shape[1]), dtype=np.float32)

@@ -1,7 +1,7 @@
-"""What a shopper's own history says of each product in it: numbers for boosted trees and the ranker.
+"""What a user's own history says of each product in it: numbers for boosted trees and the ranker.
 
-Plain numpy, for training and serving alike. Shapes: Q shoppers, L order lines, M candidates (a shopper and a product
-that the shopper has bought), N products, F features.
+Plain numpy, for training and serving alike. Shapes: Q users, L order lines, M candidates (a user and a product
+that the user has bought), N products, F features.
 """
 
 import numpy as np
@@ -44,9 +44,9 @@ HISTORY_FEATURES = (
     "basket_size",
     "last_basket_size",
     "n_distinct",
-    "shopper_reorder_share",
+    "user_reorder_share",
     "days_since_prior",
-    "shopper_day_gap",
+    "user_day_gap",
     "dow",
     "hour",
     "rank_by_decayed",
@@ -59,14 +59,14 @@ def history_features(histories: PurchaseHistories, candidates: Candidates, stati
     """float32 ``(M, F)``, columns :data:`HISTORY_FEATURES`; NaN where something is not known.
 
     Args:
-        histories: of Q shoppers.
+        histories: of Q users.
         candidates: of these histories.
-        statistics: of other shoppers' histories.
+        statistics: of other users' histories.
     """
     return np.concatenate(
         [
             _timing_features(histories, candidates),
-            _shopper_features(histories, candidates),
+            _user_features(histories, candidates),
             statistics.columns[candidates.product],
         ],
         axis=1,
@@ -150,7 +150,7 @@ def _streaks(ago: Floats, candidates: Candidates) -> Floats:
     return streak
 
 
-def _shopper_features(histories: PurchaseHistories, candidates: Candidates) -> Floats:
+def _user_features(histories: PurchaseHistories, candidates: Candidates) -> Floats:
     n_queries, query = len(histories), candidates.query
     n_orders = histories.n_orders.astype(np.float32)
     n_lines = histories.n_lines.astype(np.float32)
@@ -166,7 +166,7 @@ def _shopper_features(histories: PurchaseHistories, candidates: Candidates) -> F
             histories.query[histories.orders_ago == n_orders[histories.query]], minlength=n_queries
         )
         later = n_lines - first_size
-        per_shopper = [
+        per_user = [
             n_orders,
             n_lines / n_orders,
             last_size,
@@ -177,13 +177,13 @@ def _shopper_features(histories: PurchaseHistories, candidates: Candidates) -> F
             np.where(histories.dow >= 0, histories.dow, np.nan),
             np.where(histories.hour >= 0, histories.hour, np.nan),
         ]
-    values = np.stack([np.asarray(column, dtype=np.float32) for column in per_shopper], axis=1)[query]
+    values = np.stack([np.asarray(column, dtype=np.float32) for column in per_user], axis=1)[query]
     values[~np.isfinite(values)] = np.nan
     return np.concatenate([values, _ranks(histories, candidates)[:, None]], axis=1)
 
 
 def _ranks(histories: PurchaseHistories, candidates: Candidates) -> Floats:
-    """Place of each product among the shopper's own, by purchases weighted by age; 0 is the first."""
+    """Place of each product among the user's own, by purchases weighted by age; 0 is the first."""
     ago = histories.orders_ago[candidates.line].astype(np.float32)
     score = np.add.reduceat(0.8 ** (ago - 1), candidates.start[:-1]) if len(ago) else ago
     order = np.lexsort((candidates.product, -score, candidates.query))

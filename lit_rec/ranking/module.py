@@ -34,12 +34,12 @@ class RankerBatch(NamedTuple):
     Args:
         repeat: candidates of the histories.
         explore: candidates that were not bought before.
-        shoppers: float32 ``(T, 4)``.
+        users: float32 ``(T, 4)``.
     """
 
     repeat: Listing
     explore: Listing
-    shoppers: Tensor
+    users: Tensor
 
 
 class RankerModule(LightningModule):
@@ -58,14 +58,14 @@ class RankerModule(LightningModule):
     def training_step(self, batch: RankerBatch, batch_idx: int) -> Tensor:
         """Each member ranks bought and new products by itself; then the two are put on one scale."""
         repeat, explore = batch.repeat, batch.explore
-        n_targets = len(batch.shoppers)
+        n_targets = len(batch.users)
         repeat_scores, explore_scores = self.network.repeat(repeat.features), self.network.explore(explore.features)
         repeat_loss = torch.stack([listwise_loss(s, repeat.target, repeat.is_bought, n_targets) for s in repeat_scores])
         explore_loss = torch.stack(
             [listwise_loss(s, explore.target, explore.is_bought, n_targets) for s in explore_scores]
         )
         comparable = self.network.comparable(
-            explore_scores.mean(dim=0).detach(), explore.target, batch.shoppers
+            explore_scores.mean(dim=0).detach(), explore.target, batch.users
         )  # ranking within the two parts is left alone
         merged_loss = listwise_loss(
             torch.cat([repeat_scores.mean(dim=0).detach(), comparable]),

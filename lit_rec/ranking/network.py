@@ -1,6 +1,6 @@
 """The repeat-explore ranker as torch modules: what is trained.
 
-Once trained, :class:`~lit_rec.ranking.ranker.ScoringNetwork` computes the same with numpy. Shapes: Q shoppers, M
+Once trained, :class:`~lit_rec.ranking.ranker.ScoringNetwork` computes the same with numpy. Shapes: Q users, M
 candidates of their histories, C candidates that they have not bought, E members, F features.
 """
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lit_rec.ranking.explore_features import EXPLORE_FEATURES, SHOPPER_FEATURES
+from lit_rec.ranking.explore_features import EXPLORE_FEATURES, USER_FEATURES
 from lit_rec.ranking.ranker import LIMIT, ScoringNetwork
 from lit_rec.ranking.repeat_features import REPEAT_FEATURES
 
@@ -98,17 +98,17 @@ class RankerNetwork(nn.Module):
         self.repeat = MemberScores(REPEAT_FEATURES, hidden_size, n_members, dropout)
         self.explore = MemberScores(EXPLORE_FEATURES, hidden_size, n_members, dropout)
         self.log_scale = nn.Parameter(torch.zeros(()))
-        self.offset = nn.Sequential(nn.Linear(len(SHOPPER_FEATURES), 16), nn.SiLU(), nn.Linear(16, 1))
+        self.offset = nn.Sequential(nn.Linear(len(USER_FEATURES), 16), nn.SiLU(), nn.Linear(16, 1))
 
-    def comparable(self, explore: Tensor, query: Tensor, shoppers: Tensor) -> Tensor:
+    def comparable(self, explore: Tensor, query: Tensor, users: Tensor) -> Tensor:
         """Explore scores on the scale of repeat scores.
 
         Args:
             explore: ``(C,)``.
             query: int64 ``(C,)``.
-            shoppers: ``(Q, 4)``, :data:`~lit_rec.ranking.explore_features.SHOPPER_FEATURES`.
+            users: ``(Q, 4)``, :data:`~lit_rec.ranking.explore_features.USER_FEATURES`.
         """
-        offset: Tensor = self.offset(shoppers)[query, 0]
+        offset: Tensor = self.offset(users)[query, 0]
         return explore * self.log_scale.exp() + offset
 
     def frozen(self) -> ScoringNetwork:

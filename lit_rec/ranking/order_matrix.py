@@ -1,6 +1,6 @@
 """Orders as a sparse matrix: every count, decayed count and co-occurrence is a product with it.
 
-Shapes: S shoppers, O orders of all of them, L order lines, N products, Q shoppers who ask, U training shoppers.
+Shapes: S users, O orders of all of them, L order lines, N products, Q users who ask, U training users.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _DENSE_CELLS = 2**25  # float64: 256 MiB
 class OrderMatrix:
     """Which product is in which order.
 
-    The orders of shopper ``s`` are ``order_start[s]`` to ``order_start[s + 1]``, oldest first. An order without a
+    The orders of user ``s`` are ``order_start[s]`` to ``order_start[s + 1]``, oldest first. An order without a
     line is not among them, but counts in ``orders_ago``.
 
     Args:
@@ -34,7 +34,7 @@ class OrderMatrix:
 
     @classmethod
     def of(cls, histories: PurchaseHistories, n_products: int) -> "OrderMatrix":
-        """Of some shoppers.
+        """Of some users.
 
         Args:
             histories: S of them.
@@ -43,7 +43,7 @@ class OrderMatrix:
         n_lines = len(histories.product)
         begins = np.ones(n_lines, dtype=bool)
         np.not_equal(histories.orders_ago[1:], histories.orders_ago[:-1], out=begins[1:])
-        begins[histories.line_start[:-1][histories.n_lines > 0]] = True  # two shoppers may meet at one orders_ago
+        begins[histories.line_start[:-1][histories.n_lines > 0]] = True  # two users may meet at one orders_ago
         first_line = np.flatnonzero(begins)
         line_start = np.append(first_line, n_lines)
         content = (np.ones(n_lines, dtype=np.float32), histories.product, line_start)
@@ -54,7 +54,7 @@ class OrderMatrix:
 
     @property
     def n_orders(self) -> NDArray[np.int64]:
-        """int64 ``(S,)``: orders ago of the oldest order; 0 for a shopper without any."""
+        """int64 ``(S,)``: orders ago of the oldest order; 0 for a user without any."""
         count = np.zeros(len(self.order_start) - 1, dtype=np.int64)
         has_any = np.diff(self.order_start) > 0
         count[has_any] = self.orders_ago[self.order_start[:-1][has_any]]
@@ -62,7 +62,7 @@ class OrderMatrix:
 
     @property
     def n_orders_of_order(self) -> NDArray[np.int64]:
-        """int64 ``(O,)``: :attr:`n_orders` of the shopper of each order."""
+        """int64 ``(O,)``: :attr:`n_orders` of the user of each order."""
         return np.repeat(self.n_orders, np.diff(self.order_start))
 
     @property
@@ -71,7 +71,7 @@ class OrderMatrix:
         return np.bincount(self.incidence.indices, minlength=self.incidence.shape[1])
 
     def summed(self, weight: NDArray[np.float64]) -> csr_array:
-        """float64 ``(S, N)``: the sum of the weights of the shopper's orders that hold the product.
+        """float64 ``(S, N)``: the sum of the weights of the user's orders that hold the product.
 
         Equal weights in equal order give equal sums to the last bit: orders are added oldest first.
 
@@ -86,11 +86,11 @@ class OrderMatrix:
         return sums
 
     def frequency(self) -> csr_array:
-        """float64 ``(S, N)``: number of the shopper's orders that hold the product."""
+        """float64 ``(S, N)``: number of the user's orders that hold the product."""
         return self.summed(np.ones(len(self.orders_ago)))
 
     def decayed(self, decay: float) -> csr_array:
-        """float64 ``(S, N)``: sum over the shopper's orders that hold the product of ``decay^(orders_ago - 1)``.
+        """float64 ``(S, N)``: sum over the user's orders that hold the product of ``decay^(orders_ago - 1)``.
 
         Args:
             decay: above 0, at most 1.
@@ -98,7 +98,7 @@ class OrderMatrix:
         return self.summed(np.power(decay, self.orders_ago - 1.0))
 
     def distinct(self) -> csr_array:
-        """float64 ``(S, N)``: 1 where the shopper has ever bought the product."""
+        """float64 ``(S, N)``: 1 where the user has ever bought the product."""
         bought = self.frequency()
         bought.data.fill(1)
         return bought

@@ -1,7 +1,7 @@
-"""The repeat-explore ranker: scores the whole catalogue from what shoppers' histories say.
+"""The repeat-explore ranker: scores the whole catalogue from what users' histories say.
 
 Numpy alone, for it is on the serving path; :mod:`~lit_rec.ranking.network` is what is trained. Shapes: Q
-shoppers, M candidates of their histories, C candidates that they have not bought, N products, E members, F features.
+users, M candidates of their histories, C candidates that they have not bought, N products, E members, F features.
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ from lit_rec.data.purchases import PurchaseHistories
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.explore_features import (
     EXPLORE_FEATURES,
-    SHOPPER_FEATURES,
+    USER_FEATURES,
     Company,
     CoPurchases,
     explore_candidates,
-    shopper_features,
+    user_features,
 )
 from lit_rec.ranking.repeat_features import REPEAT_FEATURES, repeat_features
 from lit_rec.ranking.statistics import ProductStatistics, aisles_of
@@ -112,16 +112,16 @@ class ScoringNetwork:
         """Scores candidates that were not bought before."""
         return Members.from_arrays(_part(self.arrays, "explore."), self._n_members)
 
-    def comparable(self, explore: Floats, query: NDArray[np.int64], shoppers: Floats) -> Floats:
+    def comparable(self, explore: Floats, query: NDArray[np.int64], users: Floats) -> Floats:
         """Explore scores on the scale of repeat scores.
 
         Args:
             explore: ``(C,)``.
             query: int64 ``(C,)``.
-            shoppers: float32 ``(Q, 4)``, :data:`~lit_rec.ranking.explore_features.SHOPPER_FEATURES`.
+            users: float32 ``(Q, 4)``, :data:`~lit_rec.ranking.explore_features.USER_FEATURES`.
         """
         a = self.arrays
-        hidden = _silu(shoppers @ a["offset.0.weight"].T + a["offset.0.bias"])
+        hidden = _silu(users @ a["offset.0.weight"].T + a["offset.0.bias"])
         offset = (hidden @ a["offset.2.weight"].T + a["offset.2.bias"])[:, 0]
         scores: Floats = explore * np.exp(a["log_scale"]) + offset[query]
         return scores
@@ -135,7 +135,7 @@ class ScoringNetwork:
         """
         explore = self.explore(np.zeros((1, len(EXPLORE_FEATURES)), dtype=np.float32))
         self.repeat(np.zeros((1, len(REPEAT_FEATURES)), dtype=np.float32))
-        self.comparable(explore, np.zeros(1, dtype=np.int64), np.zeros((1, len(SHOPPER_FEATURES)), dtype=np.float32))
+        self.comparable(explore, np.zeros(1, dtype=np.int64), np.zeros((1, len(USER_FEATURES)), dtype=np.float32))
 
     @property
     def _n_members(self) -> int:
@@ -156,8 +156,8 @@ class Ranker:
 
     Args:
         network: what scores candidates, trained.
-        statistics: of the training shoppers, in catalogue order.
-        co_purchases: of the training shoppers.
+        statistics: of the training users, in catalogue order.
+        co_purchases: of the training users.
         product_ids: N, in catalogue order.
         record: how it came about.
     """
@@ -172,7 +172,7 @@ class Ranker:
         """float32 ``(Q, N)``: bought and new products on one scale, all others behind them by popularity.
 
         Args:
-            histories: of a few shoppers: N numbers are held for each.
+            histories: of a few users: N numbers are held for each.
         """
         scores = np.full((len(histories), len(self.product_ids)), np.inf, dtype=np.float32)
         is_behind = np.ones_like(scores, dtype=np.bool_)
@@ -185,7 +185,7 @@ class Ranker:
             is_behind[candidates.query, candidates.product] = False
         if len(new.query):
             explore = self.network.explore(new.features)
-            scores[new.query, new.product] = self.network.comparable(explore, new.query, shopper_features(histories))
+            scores[new.query, new.product] = self.network.comparable(explore, new.query, user_features(histories))
             is_behind[new.query, new.product] = False
         last = scores.min(axis=1, initial=np.inf, keepdims=True)
         last[np.isinf(last)] = 0  # of nobody: there is no candidate

@@ -1,4 +1,4 @@
-"""All that the ranker is told of a product that the shopper has bought: its own purchases, and its company.
+"""All that the ranker is told of a product that the user has bought: its own purchases, and its company.
 
 Shapes: M candidates, F features.
 """
@@ -25,11 +25,11 @@ def repeat_features(
     """float32 ``(M, F)``, columns :data:`REPEAT_FEATURES`; NaN where not known.
 
     Args:
-        histories: of some shoppers.
+        histories: of some users.
         candidates: of the same.
         company: of the same.
-        statistics: of other shoppers.
-        co_purchases: of other shoppers.
+        statistics: of other users.
+        co_purchases: of other users.
     """
     own = history_features(histories, candidates, statistics)
     return np.concatenate([own, support_features(candidates, company, co_purchases)], axis=1)

@@ -11,9 +11,9 @@ class RankerSettings:
     """How the repeat-explore ranker is trained.
 
     Args:
-        baskets: a parquet file of single orders of further shoppers (order_id, product_id, add_to_cart_order,
-            reordered), for the statistics of products; none for the training shoppers' orders alone.
-        targets_per_shopper: the newest orders of each shopper that are learned from, each with only the orders
+        baskets: a parquet file of single orders of further users (order_id, product_id, add_to_cart_order,
+            reordered), for the statistics of products; none for the training users' orders alone.
+        targets_per_user: the newest orders of each user that are learned from, each with only the orders
             before it as its history; 0 for all.
         max_targets: at most so many of them (seeded); each costs about 50 kB of memory.
         hidden_size: width of the networks' two layers.
@@ -27,7 +27,7 @@ class RankerSettings:
     """
 
     baskets: Path | None = None
-    targets_per_shopper: int = 8
+    targets_per_user: int = 8
     max_targets: int = 40_000
     hidden_size: int = 64
     n_members: int = 4
@@ -42,8 +42,8 @@ class RankerSettings:
         for name in ("max_targets", "hidden_size", "n_members", "batch_size", "max_epochs"):
             if (found := getattr(self, name)) < 1:
                 raise SettingError(f"{name} must be at least 1", f"got {found}")
-        if self.targets_per_shopper < 0:
-            raise SettingError("targets_per_shopper must be at least 0", f"got {self.targets_per_shopper}")
+        if self.targets_per_user < 0:
+            raise SettingError("targets_per_user must be at least 0", f"got {self.targets_per_user}")
         if not 0 <= self.dropout < 1:
             raise SettingError("dropout must be at least 0 and below 1", f"got {self.dropout}")
 

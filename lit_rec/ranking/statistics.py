@@ -1,4 +1,4 @@
-"""What many shoppers' purchases say of each product.
+"""What many users' purchases say of each product.
 
 Plain numpy. Shapes: L order lines, N products.
 """
@@ -30,7 +30,7 @@ STATISTICS = (
 """Columns of :class:`ProductStatistics`.
 
 ``log_popularity``: log of 1 + order lines. ``reorder_share``: of its purchases, the share by someone who had bought it
-before. ``reorder_rate``: of the orders of shoppers who had bought it before, the share that holds it.
+before. ``reorder_rate``: of the orders of users who had bought it before, the share that holds it.
 ``again_rate``: of the orders right after one that holds it, the share that holds it too. ``product_cart_position``:
 mean place in the cart, 0 (first) to 1 (last). ``market_*``: the same of the further baskets, or of the histories where
 there are none; ``aisle_reorder_share``: of all products of its aisle.
@@ -39,13 +39,13 @@ there are none; ``aisle_reorder_share``: of all products of its aisle.
 
 @dataclass(frozen=True)
 class Baskets:
-    """Single orders of other shoppers, whose histories are not known.
+    """Single orders of other users, whose histories are not known.
 
     Args:
         order: int64 ``(L,)``, ascending; 0 for the first order.
         product: int32 ``(L,)``, catalogue position.
         place: float32 ``(L,)``, relative place in the cart, 0 (first) to 1.
-        reordered: bool ``(L,)``, whether the shopper had bought the product before.
+        reordered: bool ``(L,)``, whether the user had bought the product before.
     """
 
     order: NDArray[np.int64]
@@ -75,7 +75,7 @@ class ProductStatistics:
         """Count.
 
         Args:
-            histories: whole histories of training shoppers.
+            histories: whole histories of training users.
             aisle: int32 ``(N,)``, the aisle of each product, from 0.
             baskets: further orders; None for none.
             smoothing: so many purchases of an average product are added to each.

@@ -1,7 +1,7 @@
 """Trains the repeat-explore ranker of a model folder on the histories of a processed folder.
 
-Several of each training shopper's past orders are targets, each with only the orders before it as its history. What
-is known of products is counted over other shoppers than the target's own, group by group, so that nothing of a target
+Several of each training user's past orders are targets, each with only the orders before it as its history. What
+is known of products is counted over other users than the target's own, group by group, so that nothing of a target
 is in its features.
 """
 
@@ -46,7 +46,7 @@ from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
 from lit_rec.ranking.auxiliary_orders import read_baskets
 from lit_rec.ranking.candidates import Candidates
-from lit_rec.ranking.explore_features import Company, CoPurchases, explore_candidates, shopper_features
+from lit_rec.ranking.explore_features import Company, CoPurchases, explore_candidates, user_features
 from lit_rec.ranking.module import Listing, RankerBatch, RankerModule
 from lit_rec.ranking.network import RankerNetwork
 from lit_rec.ranking.ranker import Floats, Ranker
@@ -56,7 +56,7 @@ from lit_rec.ranking.statistics import Baskets, ProductStatistics, aisles_of
 
 logger = logging.getLogger(__name__)
 
-_GROUPS = 4  # of training shoppers: what is known of products is counted over the others
+_GROUPS = 4  # of training users: what is known of products is counted over the others
 _TARGETS_AT_A_TIME = 256
 _QUERIES_AT_A_TIME = 64
 _PRODUCTS_TO_COMPARE = 100  # sold both in the histories and in the baskets; the correlation of fewer is chance
@@ -70,7 +70,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     """Train a ranker and write it into the model folder.
 
     Args:
-        folder: a processed folder with training shoppers.
+        folder: a processed folder with training users.
         model_dir: a model folder; the ranker goes in.
         settings: how.
 
@@ -80,12 +80,12 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     Raises:
         NotPreparedError: the folder holds no training histories, or the baskets are not there.
         ProcessedFolderError: the baskets are of other products than the folder.
-        SettingError: no training shopper has two orders.
+        SettingError: no training user has two orders.
         ModelFolderError: there is no such model folder, or it is of another catalogue.
     """
     if not (model_dir / schema.MODEL_RECORD).is_file():
         raise ModelFolderError(
-            f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the verb export"
+            f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the command export"
         )
     check_catalogue(model_dir, folder.corpus, str(folder.path))
     check_writable(model_dir / schema.RANKER, model_dir / schema.RANKER_WEIGHTS)
@@ -136,13 +136,13 @@ def inputs(
     """All that a ranker is trained on, read and checked; fit asks for it too, before the hours of its own training.
 
     Args:
-        folder: a processed folder with training shoppers.
+        folder: a processed folder with training users.
         settings: how.
 
     Raises:
         NotPreparedError: the folder holds no training histories, or the baskets are not there.
         ProcessedFolderError: the baskets are of other products than the folder.
-        SettingError: no training shopper has two orders.
+        SettingError: no training user has two orders.
     """
     training = read_training_histories(folder)
     targets = chosen_targets(training, settings)
@@ -165,17 +165,17 @@ def chosen_targets(training: PurchaseHistories, settings: RankerSettings) -> Rol
     """The past orders that are learned from.
 
     Args:
-        training: whole histories of the training shoppers.
+        training: whole histories of the training users.
         settings: how many.
 
     Raises:
-        SettingError: no shopper has two orders.
+        SettingError: no user has two orders.
     """
-    targets = rolling_targets(training, settings.targets_per_shopper)
+    targets = rolling_targets(training, settings.targets_per_user)
     if len(targets) == 0:
         raise SettingError(
-            "The ranker learns from shoppers with at least two orders",
-            f"none of the {len(training):,} training shoppers has",
+            "The ranker learns from users with at least two orders",
+            f"none of the {len(training):,} training users has",
             "Prepare more data",
         )
     if len(targets) > settings.max_targets:
@@ -196,7 +196,7 @@ class Examples(Dataset[RankerBatch]):
         explore_features: float32 ``(C, F)``.
         explore_start: int64 ``(T + 1,)``.
         explore_bought: float32 ``(C,)``.
-        shoppers: float32 ``(T, 4)``.
+        users: float32 ``(T, 4)``.
     """
 
     n_targets: int
@@ -206,7 +206,7 @@ class Examples(Dataset[RankerBatch]):
     explore_features: Floats
     explore_start: NDArray[np.int64]
     explore_bought: Floats
-    shoppers: Floats
+    users: Floats
 
     def __len__(self) -> int:
         return self.n_targets
@@ -215,7 +215,7 @@ class Examples(Dataset[RankerBatch]):
         return RankerBatch(
             _listing(self.repeat_features, self.repeat_start, self.repeat_bought, targets),
             _listing(self.explore_features, self.explore_start, self.explore_bought, targets),
-            torch.from_numpy(self.shoppers[targets]),
+            torch.from_numpy(self.users[targets]),
         )
 
 
@@ -242,20 +242,20 @@ class _Part:
 def target_chunks(
     training: PurchaseHistories, targets: RollingTargets, seed: int
 ) -> Iterator[tuple[PurchaseHistories, RollingTargets]]:
-    """Targets a few hundred at a time, each time with the shoppers that something may be counted over.
+    """Targets a few hundred at a time, each time with the users that something may be counted over.
 
     Args:
-        training: whole histories of the shoppers whose targets they are.
+        training: whole histories of the users whose targets they are.
         targets: what is to be predicted.
-        seed: of the groups of shoppers.
+        seed: of the groups of users.
 
     Yields:
-        Shoppers of the other groups, the same object for all chunks of a group, and some targets of one group.
+        Users of the other groups, the same object for all chunks of a group, and some targets of one group.
     """
     group = np.random.default_rng(seed).integers(0, min(_GROUPS, max(len(training), 1)), len(training))
     chunks: list[tuple[int, NDArray[np.int64]]] = []
     for number in np.unique(group).tolist():
-        rows = np.flatnonzero(group[targets.shopper] == number)
+        rows = np.flatnonzero(group[targets.user] == number)
         chunks += [(number, part) for part in np.split(rows, range(_TARGETS_AT_A_TIME, len(rows), _TARGETS_AT_A_TIME))]
     last, others = -1, training
     for number, rows in track(chunks, description="Features of the ranker", disable=len(chunks) < 3):
@@ -274,13 +274,13 @@ def assemble(
     """Candidates and features of all targets, in the order of :func:`target_chunks`.
 
     Args:
-        training: whole histories of the shoppers whose targets they are.
+        training: whole histories of the users whose targets they are.
         targets: what is to be predicted.
         aisle: int32 ``(N,)``.
         baskets: further orders; None for none.
-        seed: of the groups of shoppers.
+        seed: of the groups of users.
     """
-    repeat, explore, shoppers = _Part(), _Part(), []
+    repeat, explore, users = _Part(), _Part(), []
     known: tuple[PurchaseHistories, ProductStatistics, CoPurchases] | None = None
     for others, some in target_chunks(training, targets, seed):
         if known is None or known[0] is not others:
@@ -292,7 +292,7 @@ def assemble(
         repeat.add(features, candidates.query, some.is_in_target(candidates.query, candidates.product), len(some))
         new = explore_candidates(some.histories, company, co_purchases, statistics)
         explore.add(new.features, new.query, some.is_in_target(new.query, new.product), len(some))
-        shoppers.append(shopper_features(some.histories))
+        users.append(user_features(some.histories))
     return Examples(
         n_targets=len(targets),
         repeat_features=np.concatenate(repeat.features),
@@ -301,7 +301,7 @@ def assemble(
         explore_features=np.concatenate(explore.features),
         explore_start=starts(np.concatenate(explore.counts)),
         explore_bought=np.concatenate(explore.bought),
-        shoppers=np.concatenate(shoppers),
+        users=np.concatenate(users),
     )
 
 

@@ -35,7 +35,7 @@ from lit_rec.store.database import url_of
 
 logger = logging.getLogger(__name__)
 
-_DESCRIPTION = "From a shopper's past orders, the products of the next one; and what the shopper did with them."
+_DESCRIPTION = "From a user's past orders, the products of the next one; and what the user did with them."
 _NOT_READY = {
     "loading": "The models are being loaded.",
     "failed": "The models could not be loaded; the log says why.",
@@ -47,7 +47,7 @@ _NOT_READY = {
 def create_app(settings: ServiceSettings, engine: Engine | None = None) -> FastAPI:
     """Build the app; models are loaded once it starts.
 
-    ``app.state`` holds ``settings``, ``monitoring``, ``engine``, ``shoppers`` and, while the app runs, ``store_access``
+    ``app.state`` holds ``settings``, ``monitoring``, ``engine``, ``users`` and, while the app runs, ``store_access``
     with its ``store``, and the ``recorder``.
 
     Args:
@@ -59,7 +59,7 @@ def create_app(settings: ServiceSettings, engine: Engine | None = None) -> FastA
     state = app.state
     state.settings, state.monitoring = settings, monitoring
     state.engine = engine or Engine(settings, monitoring)
-    state.shoppers = state.engine.shoppers
+    state.users = state.engine.users
     state.store_access = state.store = state.recorder = None
     state.is_draining = False
     state.rate_limits = RateLimits(settings.rate_limit, settings.rate_limit_storage)

@@ -43,7 +43,7 @@ def add_feedback(app: FastAPI) -> None:
         status_code=202,
         response_model_exclude_none=True,
         responses=_FEEDBACK_ERRORS,
-        summary="What a shopper did with a recommendation",
+        summary="What a user did with a recommendation",
         tags=["feedback"],
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}},
     )

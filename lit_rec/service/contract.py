@@ -68,7 +68,7 @@ class RecommendRequest(BaseModel):
     )
     history: Annotated[list[HistoryOrder], Field(max_length=1_000)] | None = Field(
         None,
-        description=f"Past orders, oldest first; none for a new shopper. Of very long ones the newest orders count, "
+        description=f"Past orders, oldest first; none for a new user. Of very long ones the newest orders count, "
         f"those of the newest {MAX_LINES:,} products.",
     )
     user_id: Annotated[str, Field(max_length=256), STORABLE] | None = Field(None, description="Who asks.")
@@ -160,7 +160,7 @@ class Stats(BaseModel):
 
 
 class RecommendResponse(BaseModel):
-    """The best products for a shopper."""
+    """The best products for a user."""
 
     model_config = ConfigDict(protected_namespaces=())
 

@@ -27,11 +27,11 @@ from lit_rec.packaging.bundle import Bundle
 from lit_rec.service.batching import BatchingQueue, OverloadedError
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.settings import ArmSettings, ServiceSettings
-from lit_rec.service.shoppers import ShopperStore
+from lit_rec.service.users import UserStore
 
 logger = logging.getLogger(__name__)
 
-_RANKED_TOGETHER = 8  # shoppers; more gain little, and each holds a score for every product
+_RANKED_TOGETHER = 8  # users; more gain little, and each holds a score for every product
 _LONGEST_WAIT = 5.0  # seconds for a model that is being loaded, when the service ends
 
 State = Literal["loading", "ready", "failed", "closed"]
@@ -44,7 +44,7 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """What is known of a shopper; at least one of the two.
+    """What is known of a user; at least one of the two.
 
     Args:
         context: a context string, or any text.
@@ -115,7 +115,7 @@ class Arm:
     def __init__(self, name: str, source: ArmSettings, settings: ServiceSettings, monitoring: Monitoring) -> None:
         self.name, self.weight = name, source.weight
         self.model_version = ""
-        self.shoppers_file: Path | None = None
+        self.users_file: Path | None = None
         self._source, self._settings, self._monitoring = source, settings, monitoring
         self._recommender: Recommender | None = None
         self._loading = threading.Lock()
@@ -159,10 +159,10 @@ class Arm:
         self._monitoring.model_info.labels(self.name, self.model_version).set(1)
 
     async def recommend(self, question: Question, deadline_seconds: float) -> Answer:
-        """Rank the catalogue for a shopper.
+        """Rank the catalogue for a user.
 
         Args:
-            question: what is known of the shopper.
+            question: what is known of the user.
             deadline_seconds: for all of it.
 
         Raises:
@@ -218,7 +218,7 @@ class Arm:
         return replace(request, **question.to_come)
 
     def _context(self, question: Question) -> str:
-        """What is encoded for a shopper where text is needed."""
+        """What is encoded for a user where text is needed."""
         if question.context is not None:
             return question.context
         return self.recommender.context_of(question.request or Request())
@@ -255,7 +255,7 @@ class Arm:
         device, batch_size = self._settings.inference_device, self._settings.max_batch_size
         if self._source.bundle is not None:
             bundle = Bundle.load(self._source.bundle)
-            self.model_version, self.shoppers_file = bundle.manifest["model_version"], bundle.shoppers_file
+            self.model_version, self.users_file = bundle.manifest["model_version"], bundle.users_file
             return bundle.recommender(device=device, batch_size=batch_size)
         assert self._source.model_dir is not None, "settings are checked"
         assert self._source.corpus_path is not None, "settings are checked"
@@ -264,7 +264,7 @@ class Arm:
         )
         self.model_version = _version_of(self._source.model_dir, recommender)
         queries = self._source.corpus_path.with_name(schema.EVAL_QUERIES)
-        self.shoppers_file = queries if queries.is_file() else None
+        self.users_file = queries if queries.is_file() else None
         return recommender
 
 
@@ -278,7 +278,7 @@ class Engine:
 
     def __init__(self, settings: ServiceSettings, monitoring: Monitoring) -> None:
         self.monitoring = monitoring
-        self.shoppers = ShopperStore()
+        self.users = UserStore()
         self._settings = settings
         self.arms = {name: Arm(name, source, settings, monitoring) for name, source in settings.named_arms().items()}
         self.state: State = "loading"
@@ -332,10 +332,10 @@ class Engine:
         raise min(full, key=lambda error: error.retry_after)
 
     async def recommend(self, question: Question, sticky_key: str) -> Answer:
-        """Rank the catalogue for a shopper, by the user's arm.
+        """Rank the catalogue for a user, by the user's arm.
 
         Args:
-            question: what is known of the shopper.
+            question: what is known of the user.
             sticky_key: see :meth:`arm_of`.
 
         Raises:
@@ -361,9 +361,9 @@ class Engine:
         try:
             for arm in self.arms.values():
                 arm.load()
-            files = [self._settings.shoppers_path, *(arm.shoppers_file for arm in self.arms.values())]
+            files = [self._settings.users_path, *(arm.users_file for arm in self.arms.values())]
             if (file := next((file for file in files if file is not None), None)) is not None:
-                self.shoppers.read(file)
+                self.users.read(file)
         except Exception:  # the process stays, so that /ready and the log can say what is wrong
             logger.exception("models_not_loaded")
             self.state = "failed"

@@ -25,14 +25,14 @@ from lit_rec.service.engine import NotReadyError
 from lit_rec.service.http_errors import ApiError, ErrorBody
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.recommending import ERRORS
-from lit_rec.service.shoppers import Shopper, ShopperStore
 from lit_rec.service.store_access import StoreAccess
+from lit_rec.service.users import User, UserStore
 from lit_rec.store.events import Moment
 
 STATIC = Path(__file__).with_name("static")
 _INDEX = STATIC / "index.html"
 _FOREVER, _REVALIDATED = "public, max-age=31536000, immutable", "no-cache"
-_SHOPPER_ERRORS: dict[int | str, dict[str, Any]] = ERRORS | {
+_USER_ERRORS: dict[int | str, dict[str, Any]] = ERRORS | {
     404: {"model": ErrorBody, "description": "The service does not know this user_id"}
 }
 _HEADERS = {
@@ -64,19 +64,19 @@ class ProductsFound(BaseModel):
     products: list[CatalogueProduct]
 
 
-class ShopperSummary(BaseModel):
-    """A shopper to choose."""
+class UserSummary(BaseModel):
+    """A user to choose."""
 
     user_id: str
     n_orders: int | None = Field(description="Past orders; null where the service has them as one line of text.")
     n_next: int = Field(description="Products really bought next; 0 where that is not known.")
 
 
-class Shoppers(BaseModel):
-    """Shoppers that the service knows, or those of them that were asked for."""
+class Users(BaseModel):
+    """Users that the service knows, or those of them that were asked for."""
 
     total: int = Field(description="How many there are; fewer may be listed.")
-    shoppers: list[ShopperSummary]
+    users: list[UserSummary]
 
 
 class Basket(BaseModel):
@@ -88,8 +88,8 @@ class Basket(BaseModel):
     products: list[CatalogueProduct]
 
 
-class ShopperDetail(BaseModel):
-    """What a shopper has bought, and what was really bought next."""
+class UserDetail(BaseModel):
+    """What a user has bought, and what was really bought next."""
 
     user_id: str
     baskets: list[Basket] = Field(description="Oldest first.")
@@ -131,7 +131,7 @@ class About(BaseModel):
 
     models: dict[str, str] = Field(description="Arm to model version.")
     n_products: int
-    n_shoppers: int
+    n_users: int
 
 
 def add_page(app: FastAPI) -> None:
@@ -153,28 +153,28 @@ def add_page(app: FastAPI) -> None:
 
 
 def _add_people(app: FastAPI) -> None:
-    @app.get("/page/shoppers", responses=ERRORS, summary="Shoppers that the service knows", tags=["page"])
-    def shoppers(
+    @app.get("/page/users", responses=ERRORS, summary="Users that the service knows", tags=["page"])
+    def users(
         request: Request,
         q: Annotated[str, Query(max_length=256, description="Part of their `user_id`.")] = "",
         limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
-    ) -> Shoppers:
+    ) -> Users:
         _recommender(request)
-        store, part = _shoppers(request), q.strip().lower()
+        store, part = _users(request), q.strip().lower()
         found = [user_id for user_id in store.user_ids if part in user_id.lower()]
         found.sort(key=lambda user_id: not user_id.lower().startswith(part))
-        listed = [_summary(user_id, shopper) for user_id in found[:limit] if (shopper := store.get(user_id))]
-        return Shoppers(total=len(found), shoppers=listed)
+        listed = [_summary(user_id, user) for user_id in found[:limit] if (user := store.get(user_id))]
+        return Users(total=len(found), users=listed)
 
-    @app.get("/page/shoppers/{user_id:path}", responses=_SHOPPER_ERRORS, summary="One of them", tags=["page"])
-    def shopper(request: Request, user_id: str) -> ShopperDetail:
+    @app.get("/page/users/{user_id:path}", responses=_USER_ERRORS, summary="One of them", tags=["page"])
+    def user(request: Request, user_id: str) -> UserDetail:
         recommender, catalogue = _recommender(request), _catalogue(request)
-        known = _shoppers(request).get(user_id)
+        known = _users(request).get(user_id)
         if known is None:
             raise ApiError(404, "unknown_user", "This service does not know the user_id.")
         orders = known.request or recommender.request_of(known.context or "")
         history = histories_of([orders], recommender.position)
-        return ShopperDetail(
+        return UserDetail(
             user_id=user_id,
             baskets=list(_baskets(history, recommender.index.product_ids, catalogue)),
             next=[CatalogueProduct.of(catalogue[product_id]) for product_id in known.next_product_ids],
@@ -197,7 +197,7 @@ def _add_figures(app: FastAPI) -> None:
     def about(request: Request) -> About:
         state, recommender = request.app.state, _recommender(request)
         models = {name: arm.model_version for name, arm in state.engine.arms.items()}
-        return About(models=models, n_products=len(recommender.corpus), n_shoppers=len(_shoppers(request)))
+        return About(models=models, n_products=len(recommender.corpus), n_users=len(_users(request)))
 
     @app.get("/page/funnel", responses=ERRORS, summary="What became of what was recommended", tags=["page"])
     async def funnel(request: Request, since: Moment | None = None) -> FunnelCounts:
@@ -249,11 +249,11 @@ def _recommender(request: Request) -> Recommender:
     raise ApiError(503, "loading", "The models are not loaded yet.", retry_after=5)
 
 
-def _shoppers(request: Request) -> ShopperStore:
+def _users(request: Request) -> UserStore:
     """Those whose histories may be shown."""
     state = request.app.state
-    shoppers: ShopperStore = state.shoppers if state.settings.serve_shoppers else ShopperStore()
-    return shoppers
+    users: UserStore = state.users if state.settings.serve_users else UserStore()
+    return users
 
 
 def _catalogue(request: Request) -> Catalogue:
@@ -267,13 +267,13 @@ def _catalogue(request: Request) -> Catalogue:
     return catalogue
 
 
-def _summary(user_id: str, shopper: Shopper) -> ShopperSummary:
-    n_orders = None if shopper.request is None else len(shopper.request.orders)
-    return ShopperSummary(user_id=user_id, n_orders=n_orders, n_next=len(shopper.next_product_ids))
+def _summary(user_id: str, user: User) -> UserSummary:
+    n_orders = None if user.request is None else len(user.request.orders)
+    return UserSummary(user_id=user_id, n_orders=n_orders, n_next=len(user.next_product_ids))
 
 
 def _baskets(history: PurchaseHistories, product_ids: Sequence[str], catalogue: Catalogue) -> Iterator[Basket]:
-    """Orders of one shopper, oldest first; those without a product of the catalogue are left out."""
+    """Orders of one user, oldest first; those without a product of the catalogue are left out."""
     for _, lines in groupby(range(len(history.product)), key=lambda line: int(history.orders_ago[line])):
         rows = list(lines)
         dow, hour = int(history.line_dow[rows[0]]), int(history.line_hour[rows[0]])

@@ -45,7 +45,7 @@ def add_recommend(app: FastAPI) -> None:
         RECOMMEND,
         response_model_exclude_none=True,
         responses=_RECOMMEND_ERRORS,
-        summary="The best products for a shopper",
+        summary="The best products for a user",
         tags=["recommend"],
     )
     async def recommend(body: RecommendRequest, request: Request) -> RecommendResponse:
@@ -117,9 +117,9 @@ def _not_loaded(app: FastAPI, message: str) -> NoReturn:
 
 def _question(body: RecommendRequest, app: FastAPI) -> Question:
     context, past_orders = body.context, body.past_orders()
-    shopper = app.state.shoppers.get(body.user_id or "")
-    if context is None and past_orders is None and shopper is not None:
-        context, past_orders = shopper.context, shopper.request
+    user = app.state.users.get(body.user_id or "")
+    if context is None and past_orders is None and user is not None:
+        context, past_orders = user.context, user.request
     if body.words is not None:  # text alone: what was bought is words among words
         context, past_orders = " ".join(filter(None, (body.words, context))), PastOrders()
     if context is None and past_orders is None:

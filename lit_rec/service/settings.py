@@ -88,7 +88,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, protected_namespaces=())
 
-    bundle: Path | None = Field(None, description="Folder that `package` wrote: model, catalogue, index, shoppers.")
+    bundle: Path | None = Field(None, description="Folder that `package` wrote: model, catalogue, index, users.")
     model_dir: str | None = Field(
         None,
         description="Model folder or hub id, instead of a bundle.",
@@ -104,9 +104,9 @@ class ServiceSettings(BaseSettings):
         description="Several models, split by user: JSON, name to `bundle` (or `model_dir`, `corpus_path`), `weight`.",
         examples=['{"a": {"bundle": "bundles/a"}, "b": {"bundle": "bundles/b", "weight": 0.5}}'],
     )
-    shoppers_path: Path | None = Field(
+    users_path: Path | None = Field(
         None,
-        description="Shoppers that are known by `user_id`; by default the bundle's, or `eval_queries.json` beside "
+        description="Users that are known by `user_id`; by default the bundle's, or `eval_queries.json` beside "
         "the catalogue.",
     )
 
@@ -161,9 +161,9 @@ class ServiceSettings(BaseSettings):
     )
 
     serve_page: bool = Field(True, description="Serve the page at `/`.")
-    serve_shoppers: bool = Field(
+    serve_users: bool = Field(
         True,
-        description="Let the page show what the shoppers that are known by `user_id` have bought: to anybody, where "
+        description="Let the page show what the users that are known by `user_id` have bought: to anybody, where "
         "there is no `LIT_REC_API_KEY`.",
     )
     serve_docs: bool = Field(True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
@@ -190,7 +190,7 @@ class ServiceSettings(BaseSettings):
         return value
 
     @field_validator(
-        "metrics_key", "bundle", "model_dir", "corpus_path", "shoppers_path", "inference_device", mode="before"
+        "metrics_key", "bundle", "model_dir", "corpus_path", "users_path", "inference_device", mode="before"
     )
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
@@ -223,7 +223,7 @@ class ServiceSettings(BaseSettings):
             raise ValueError(f"must be {IN_MEMORY}, redis://host:port or rediss://host:port")
         return value
 
-    @field_validator("corpus_path", "bundle", "shoppers_path")
+    @field_validator("corpus_path", "bundle", "users_path")
     @classmethod
     def _is_there(cls, value: Path | None) -> Path | None:
         if value is not None and not value.exists():

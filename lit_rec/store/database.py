@@ -1,4 +1,4 @@
-"""The feedback store: what was served and what shoppers did with it, on SQLite or PostgreSQL.
+"""The feedback store: what was served and what users did with it, on SQLite or PostgreSQL.
 
 Safe from several threads, processes and replicas at once. On SQLite a writer waits for another one (WAL, busy timeout)
 and what is committed survives a power cut.

@@ -1,4 +1,4 @@
-"""What a shopper did with a recommendation, as the service is told it."""
+"""What a user did with a recommendation, as the service is told it."""
 
 import hashlib
 import json

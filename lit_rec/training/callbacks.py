@@ -264,7 +264,7 @@ class LearningCurve(Callback):
             self._draw(trainer)
 
     def _draw(self, trainer: Trainer) -> None:
-        if trainer.is_global_zero and not _is_a_try(trainer):
+        if trainer.is_global_zero and not _is_fast_dev_run(trainer):
             file = Path(trainer.default_root_dir) / "learning_curve.png"
             learning_curve(file, self.losses, list(self.evaluation.results.values()))
             for run_logger in trainer.loggers:
@@ -390,21 +390,21 @@ class StopOnSignal(Checkpoint):
             received = trainer.strategy.reduce_boolean_decision(received, all=False)
         if not received:
             return
-        if not _is_a_try(trainer):  # which leaves the checkpoints of a run in the same folder alone
+        if not _is_fast_dev_run(trainer):  # which leaves the checkpoints of a run in the same folder alone
             trainer.save_checkpoint(self.file)
             if trainer.is_global_zero:
                 logger.info("Stopped after step %s. To go on:\n  %s", f"{trainer.global_step:,}", self.resume)
         raise SystemExit(128 + (self._received or signal.SIGTERM))
 
 
-def _is_a_try(trainer: Trainer) -> bool:
+def _is_fast_dev_run(trainer: Trainer) -> bool:
     return bool(getattr(trainer, "fast_dev_run", False))
 
 
 def _check_whole_catalogue(trainer: Trainer, n_batches: Sequence[int | float], loaders: Any) -> None:  # noqa: ANN401
     """A part of the catalogue would be ranked as if it were all of it."""
     n_products_batches = len(loaders[_PRODUCTS_LOADER])
-    if n_batches[_PRODUCTS_LOADER] < n_products_batches and not _is_a_try(trainer):
+    if n_batches[_PRODUCTS_LOADER] < n_products_batches and not _is_fast_dev_run(trainer):
         raise SettingError(
             "Evaluation ranks the whole catalogue",
             f"a limit leaves {n_batches[_PRODUCTS_LOADER]} of its {n_products_batches} batches",

@@ -26,7 +26,7 @@ from lit_rec.artifacts.pretrained import first_line
 from lit_rec.core import schema
 from lit_rec.core.command_line import BriefErrors
 from lit_rec.core.commands import command
-from lit_rec.core.devices import sound_precision
+from lit_rec.core.devices import default_precision
 from lit_rec.core.errors import SettingError
 from lit_rec.core.files import check_folder, check_replaceable, read_json, write_json
 from lit_rec.core.quiet import quiet_lightning
@@ -34,7 +34,7 @@ from lit_rec.data.datamodule import NextOrderDataModule, locate
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.evaluation.tables import TEST_TITLE, VALIDATION_TITLE, metrics_table, next_steps, ranker_commands
-from lit_rec.models.two_tower import PHRASES_FROM_DATA, TwoTower
+from lit_rec.models.bi_encoder import ADDED_TOKENS_FROM_DATA, BiEncoder
 from lit_rec.ranking import training as ranker_training
 from lit_rec.ranking.auxiliary_orders import check_baskets
 from lit_rec.ranking.settings import RankerSettings
@@ -79,7 +79,7 @@ class SavedConfig(SaveConfigCallback):
 
 
 class TrainingCLI(LightningCLI):
-    """The four verbs of training; ``--help`` of each shows every setting."""
+    """The four commands of training; ``--help`` of each shows every setting."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Settings of a run that belong to neither model, data nor trainer."""
@@ -109,7 +109,7 @@ class TrainingCLI(LightningCLI):
             type=RankerSettings | None,
             default=None,
             help="After fit, export the best checkpoint to final/ and train the repeat-explore ranker in it; none "
-            "leaves that to the verbs export and fit_ranker.",
+            "leaves that to the commands export and fit_ranker.",
         )
         parser.add_argument("--predict_top_k", type=int, default=100, help="Products a query that predict writes.")
 
@@ -143,11 +143,11 @@ class TrainingCLI(LightningCLI):
             if config.ranker.baskets is not None:
                 check_baskets(config.ranker.baskets)
         self._take_own_data(config)
-        if config.model.phrases_from == PHRASES_FROM_DATA:
+        if config.model.added_tokens_from == ADDED_TOKENS_FROM_DATA:
             options = {name: config.data[name] for name in ("processed_dir", "source", "data_dir", "output_dir")}
             sizes = {name: config.data[name] for name in ("n_users", "n_products")}
             folder = locate(PrepareSettings(**vars(config.data.prepare)), **options, **sizes)
-            config.model.phrases_from = str(folder)
+            config.model.added_tokens_from = str(folder)
 
     def after_instantiate_classes(self) -> None:
         """One seed for all that is not given one of its own."""
@@ -182,7 +182,7 @@ class TrainingCLI(LightningCLI):
         """Build the trainer with what the run needs and what this machine does well."""
         asked = self._get(self.config_init, "trainer")
         if asked["precision"] is None:
-            kwargs["precision"] = sound_precision(asked["accelerator"])
+            kwargs["precision"] = default_precision(asked["accelerator"])
         kwargs["enable_progress_bar"] = asked["enable_progress_bar"] is not False and sys.stderr.isatty()
         kwargs["default_root_dir"] = asked["default_root_dir"] or self.output_dir
         if asked["logger"] in (None, True):
@@ -405,7 +405,7 @@ def _has_wandb_key() -> bool:
 
 
 def run(args: ArgsType = None) -> TrainingCLI:
-    """Parse and run one of the four verbs.
+    """Parse and run one of the four commands.
 
     Args:
         args: command line after the program's name; None for the process's own.
@@ -415,7 +415,7 @@ def run(args: ArgsType = None) -> TrainingCLI:
     """
     quiet_lightning()
     return TrainingCLI(
-        TwoTower,
+        BiEncoder,
         NextOrderDataModule,
         save_config_callback=SavedConfig,
         save_config_kwargs={"overwrite": True},

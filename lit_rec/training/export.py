@@ -18,7 +18,7 @@ from lit_rec.core.errors import ModelFolderError, NotPreparedError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_files, write_json
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.models.two_tower import TwoTower
+from lit_rec.models.bi_encoder import BiEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def export_model(ckpt_path: Path, output_dir: Path, *, ranker_follows: bool = Fa
     if has_ranker:
         _check_ranker_fits(output_dir, ckpt_path, content)
     try:
-        model = TwoTower.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+        model = BiEncoder.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
     except (KeyError, RuntimeError, TypeError) as error:
         raise _no_checkpoint(ckpt_path, error) from error
     data: dict[str, Any] = content.get("NextOrderDataModule", {})

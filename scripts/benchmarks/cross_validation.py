@@ -1,7 +1,7 @@
 """Ranker, text tower and baselines, cross-validated by user: each user is tested once, by models that never saw one.
 
-For each fold: prepare, fit the static encoder, export, fit the ranker, evaluate; all by the verbs, as a user would run
-them. Hyper-parameters of the baselines are chosen on validation users of the fold, never on its test users; what is
+For each fold: prepare, fit the static encoder, export, fit the ranker, evaluate; all by the commands, as a user would
+run them. Hyper-parameters of the baselines are chosen on validation users of the fold, never on its test users; what is
 bought together is tuned a second time for finding new products. The folds' queries are then pooled into one report
 with paired intervals.
 
@@ -53,7 +53,7 @@ _PARTS = {
 
 
 def lit_rec(*words: object) -> None:
-    """Run a verb."""
+    """Run a command."""
     command = [sys.executable, "-m", "lit_rec", *map(str, words)]
     print("$ python -m lit_rec", *words, flush=True)
     subprocess.run(command, check=True, env={**os.environ, "WANDB_MODE": "offline"})
@@ -86,7 +86,7 @@ def run_fold(
     if not (final / "lit_rec.json").exists():
         lit_rec(
             *("fit", "--config", f"configs/{source}_static.yaml", "--data.processed_dir", processed),
-            *("--model.phrases_from", processed, "--output_dir", folder, "--wandb", "off"),
+            *("--model.added_tokens_from", processed, "--output_dir", folder, "--wandb", "off"),
             *("--trainer.num_sanity_val_steps", 0, "--trainer.max_epochs", max_epochs),
         )
         lit_rec("export", "--ckpt_path", folder / "checkpoints" / "best.ckpt", "--output_dir", final)
@@ -131,7 +131,7 @@ def main(
     Args:
         source: instacart or complete_journey.
         data_dir: Kaggle-format files; for complete_journey the installed package by default.
-        baskets: single orders of further shoppers for the ranker's product statistics.
+        baskets: single orders of further users for the ranker's product statistics.
         n_folds: parts of the users.
         folds: run only these; by default all.
         rolling_targets: past orders of each user that the text tower is trained on; 0 for all.

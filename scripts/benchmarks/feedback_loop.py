@@ -1,9 +1,9 @@
-"""The feedback loop closed: does a model that is trained on with feedback please other shoppers more?
+"""The feedback loop closed: does a model that is trained on with feedback please other users more?
 
-A young shop: few shoppers' orders to train on. Its model is served over HTTP, held-out shoppers of one half ask it and
+A young shop: few users' orders to train on. Its model is served over HTTP, held-out users of one half ask it and
 act on the answers by a click model with position bias; their feedback is turned into pairs, the model is trained on a
-little, and the shoppers of the other half, whom neither model has seen, ask each model in turn. They act by the same
-random numbers whatever they are shown, so that the models are compared shopper by shopper.
+little, and the users of the other half, whom neither model has seen, ask each model in turn. They act by the same
+random numbers whatever they are shown, so that the models are compared user by user.
 
 - base: the model that collected the feedback;
 - original pairs: trained on for as many steps without feedback: what the further steps alone bring;
@@ -30,7 +30,7 @@ import uvicorn
 from benchmark_record import save
 from jsonargparse import auto_cli
 
-from lit_rec.cli.commands import main as run_verb
+from lit_rec.cli.commands import main as run_command
 from lit_rec.core.files import read_json
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.evaluation.plots import Bar, metric_bars
@@ -61,15 +61,15 @@ TITLES = {
 """Outcomes; those expected are the click model's own means for the list that was served, without luck."""
 
 _TOP_K = 10
-_MODEL = ["--model.max_seq_length", "512", "--model.temperature", "0.05", "--model.log_frequency_correction", "1.0"]
+_MODEL = ["--model.max_seq_length", "512", "--model.temperature", "0.05", "--model.logq_correction", "1.0"]
 _TRAINER = ["--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--wandb", "off"]
 _BEHAVIOUR = SimulateSettings(behaviour="position_bias", ask_by="context", top_k=_TOP_K)
 
 
 def lit_rec(*words: str) -> None:
-    """Run a verb."""
+    """Run a command."""
     print("$ python -m lit_rec", *words, flush=True)
-    run_verb(words)
+    run_command(words)
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def trained(output_dir: Path, processed: Path, *words: str) -> Path:
 
 
 def asked(model_dir: Path, processed: Path, database: Path, port: int, *words: str) -> None:
-    """Let shoppers ask a model, unless that is done."""
+    """Let users ask a model, unless that is done."""
     if database.with_suffix(".done").exists():
         return
     database.unlink(missing_ok=True)
@@ -124,7 +124,7 @@ def asked(model_dir: Path, processed: Path, database: Path, port: int, *words: s
 
 
 def outcomes(database: Path, folder: ProcessedFolder) -> pl.DataFrame:
-    """One row a shopper, sorted by id: what came of the list, what was to be expected of it, and how good it was."""
+    """One row a user, sorted by id: what came of the list, what was to be expected of it, and how good it was."""
     store = open_for_reading(database)
     products = read_products(store)
     store.close()
@@ -145,7 +145,7 @@ def outcomes(database: Path, folder: ProcessedFolder) -> pl.DataFrame:
     return of_users.with_columns(ndcg=pl.col("ndcg") / pl.col("user").replace_strict(ideal, return_dtype=pl.Float64))
 
 
-def one_loop(work: Path, seed: int, n_users: int, requests_a_shopper: int, steps: int, port: int) -> dict[str, Any]:
+def one_loop(work: Path, seed: int, n_users: int, requests_a_user: int, steps: int, port: int) -> dict[str, Any]:
     """Serve, simulate, make pairs, train on, measure on the other half; returns what came of each model."""
     source = ["--source", "synthetic", "--data_dir", str(work / "raw"), "--output_dir", str(work / "processed")]
     sizes = ["--n_users", str(n_users), "--n_products", "2000", "--seed", str(seed)]
@@ -154,11 +154,11 @@ def one_loop(work: Path, seed: int, n_users: int, requests_a_shopper: int, steps
     (processed,) = (work / "processed").iterdir()
     folder = ProcessedFolder(processed)
     start = ["--seed_everything", str(seed)]
-    static = ["--model.encoder", "static", "--model.phrases_from", str(processed), "--trainer.max_epochs", "6"]
+    static = ["--model.encoder", "static", "--model.added_tokens_from", str(processed), "--trainer.max_epochs", "6"]
     base = trained(work / BASE, processed, *start, *static, "--model.learning_rate", "3e-3")
     n_val, n_test = folder.params["n_val_queries"], folder.params["n_test_queries"]
     collected = work / "collected.db"
-    n_requests = ["--split", "val", "--n_requests", str(requests_a_shopper * n_val), "--seed", str(seed)]
+    n_requests = ["--split", "val", "--n_requests", str(requests_a_user * n_val), "--seed", str(seed)]
     asked(base, processed, collected, port, *n_requests)
     pairs = work / "pairs"
     if not pairs.exists():
@@ -200,7 +200,7 @@ def main(
     picture: Path = Path("results/feedback_loop.png"),
     n_seeds: int = 3,
     n_users: int = 1_500,
-    requests_a_shopper: int = 3,
+    requests_a_user: int = 3,
     steps: int = 60,
     port: int = 3977,
 ) -> None:
@@ -210,14 +210,14 @@ def main(
         work_dir: data, models and databases go here.
         json: the figures.
         picture: the picture.
-        n_seeds: shops, each with its own shoppers, catalogue and models.
-        n_users: shoppers of a shop; a tenth is trained on, the rest are halved.
-        requests_a_shopper: requests of each shopper who gives feedback.
+        n_seeds: shops, each with its own users, catalogue and models.
+        n_users: users of a shop; a tenth is trained on, the rest are halved.
+        requests_a_user: requests of each user who gives feedback.
         steps: batches of 64 orders that a model is trained on for.
         port: of the service.
     """
     loops = [
-        one_loop(work_dir / f"seed_{seed}", seed, n_users, requests_a_shopper, steps, port) for seed in range(n_seeds)
+        one_loop(work_dir / f"seed_{seed}", seed, n_users, requests_a_user, steps, port) for seed in range(n_seeds)
     ]
     by_seed = [loop["outcomes"] for loop in loops]
     together = {name: pl.concat([loop["outcomes"][name] for loop in loops]) for name in (BASE, *ARMS)}
@@ -233,11 +233,11 @@ def main(
         if name != against
     }
     figures = {
-        "settings": {"n_seeds": n_seeds, "n_users": n_users, "requests_a_shopper": requests_a_shopper, "steps": steps},
-        "n_test_shoppers": len(together[BASE]),
+        "settings": {"n_seeds": n_seeds, "n_users": n_users, "requests_a_user": requests_a_user, "steps": steps},
+        "n_test_users": len(together[BASE]),
         "loops": [{key: loop[key] for key in ("n_train_orders", "pairs")} for loop in loops],
         "means_a_request": means,
-        "differences_paired_by_shopper": differences,
+        "differences_paired_by_user": differences,
     }
     save(json, ["torch", "sentence-transformers", "httpx"], figures)
     panels = {}
@@ -247,7 +247,7 @@ def main(
             difference = differences[f"{name} - {BASE}"][outcome]
             low, high = (means[BASE][outcome] + difference[end] for end in ("low", "high"))
             panels[title][name] = Bar(means[name][outcome], low, high)
-    about = f"{len(together[BASE]):,} simulated shoppers of {n_seeds} shops; intervals of the difference from base"
+    about = f"{len(together[BASE]):,} simulated users of {n_seeds} shops; intervals of the difference from base"
     metric_bars(picture, panels, about, BASE)
 
 

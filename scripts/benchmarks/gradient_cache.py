@@ -22,15 +22,15 @@ from jsonargparse import auto_cli
 
 from lit_rec.data.dataset import OrderDataset, TokenCache
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.models.two_tower import TwoTower
+from lit_rec.models.bi_encoder import BiEncoder
 
 
 def measure(processed_dir: Path, orders: int, rows: int | None, max_seq_length: int) -> dict[str, Any]:
     """One step in this process."""
-    model = TwoTower(max_seq_length=max_seq_length, dropout=0.0, gradient_cache_rows=rows)
+    model = BiEncoder(max_seq_length=max_seq_length, dropout=0.0, grad_cache_size=rows)
     cache = TokenCache(ProcessedFolder(processed_dir), model.encoder)
     cache.build(model.encoder)
-    dataset = OrderDataset(cache.training_pairs(), rows_per_forward=rows or 64)
+    dataset = OrderDataset(cache.training_pairs(), micro_batch_size=rows or 64)
     batch = dataset[np.sort(np.random.default_rng(0).permutation(len(dataset))[:orders])]
     before = _peak_gb()
     start = time.perf_counter()
@@ -39,7 +39,7 @@ def measure(processed_dir: Path, orders: int, rows: int | None, max_seq_length: 
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     return {
         "orders": orders,
-        "gradient_cache_rows": rows,
+        "grad_cache_size": rows,
         "products": len(batch["product_position"]),
         "step_gb": round(_peak_gb() - before, 3),
         "peak_gb": round(_peak_gb(), 3),

@@ -1,12 +1,12 @@
 """``item_item`` and ``co_visitation`` at Kaggle's full size: 3.2 M orders, 32 M order lines, 49,688 products.
 
-Measures seconds of fitting, seconds of scoring 64 shoppers, and peak resident memory, each method in a process of its
+Measures seconds of fitting, seconds of scoring 64 users, and peak resident memory, each method in a process of its
 own that holds the purchases too, and holds them against the limits of this project: 5 minutes and 8 GB. The peer is
 the reference project's counting (collaborative_filtering.py), a Python loop over the pairs of each order into a
 dictionary: run here on a few thousand orders and extrapolated by the number of pairs, which favours it, since a
 dictionary grows slower as it outgrows the caches.
 
-Purchases are made up, since Kaggle's files may not be passed on: popularity falls off as 1 / (rank + 10), each shopper
+Purchases are made up, since Kaggle's files may not be passed on: popularity falls off as 1 / (rank + 10), each user
 buys from a pool of 65 products, orders hold 10 on average with the standard deviation of the real ones, 7.5. Name a
 processed folder of Kaggle's files, prepared with an eval_frac below 1, to measure with those.
 
@@ -49,7 +49,7 @@ def main(
 
     Args:
         processed_dir: whose training users to fit on; by default made-up ones.
-        n_users: shoppers to make up.
+        n_users: users to make up.
         n_products: products to make up.
         json_file: where the figures go.
     """

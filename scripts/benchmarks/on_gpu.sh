@@ -43,7 +43,7 @@ PYTHON
 n=$(epochs)
 common=(--data.processed_dir "$processed" --data.source null --model.base_model "$base" --wandb off)
 time lit_rec fit --config configs/instacart.yaml "${common[@]}" --trainer.max_epochs "$n" --output_dir "$work/tower"
-time lit_rec fit --config configs/instacart_static.yaml "${common[@]}" --model.phrases_from "$processed" \
+time lit_rec fit --config configs/instacart_static.yaml "${common[@]}" --model.added_tokens_from "$processed" \
   --output_dir "$work/static"
 for model in tower static; do
   lit_rec test --config configs/instacart.yaml --data.processed_dir "$processed" --data.source null --wandb off \

@@ -51,12 +51,12 @@ def main(
         data_dir: folder of the raw files; generated when it is not there.
         targets: as of prepare.
         rolling_targets: as of prepare.
-        n_users: shoppers to generate.
+        n_users: users to generate.
         n_products: products to generate.
         json_file: where the figures go; by default results/benchmarks/prepare_full_size[_rolling].json.
     """
     if not data_dir.exists():
-        print(f"Generating {n_users:,} shoppers in {data_dir}")
+        print(f"Generating {n_users:,} users in {data_dir}")
         _generate(data_dir, n_users, n_products)
     with tempfile.TemporaryDirectory(prefix="lit_rec_prepare_") as output_dir:
         command = [sys.executable, "-m", "lit_rec", "prepare", "--data_dir", str(data_dir), "--output_dir", output_dir]

@@ -1,9 +1,9 @@
 """What the ranker's score of bought products owes to each of its parts, and what was tried beside them.
 
-Each trial changes one thing of the shipped ranker, is trained on the training shoppers of a fold and ranks the products
-that the held-out shoppers (test and validation) have bought before; new products are left out, in training (which
+Each trial changes one thing of the shipped ranker, is trained on the training users of a fold and ranks the products
+that the held-out users (test and validation) have bought before; new products are left out, in training (which
 clips gradients of both parts together when shipped) and in the ranking, from all trials alike. NDCG@10 counts all
-products of the order, bought before or not. Differences are paired over shoppers.
+products of the order, bought before or not. Differences are paired over users.
 
     python scripts/benchmarks/ranker_trials.py --data_dir ../shared/data/instacart-sample \
         --baskets ../shared/data/instacart-baskets/order_products.parquet
@@ -62,7 +62,7 @@ SHIPPED = "shipped"
 _AT_A_TIME = 64
 _N_GAPS = 12
 _REQUEST_TIME = ("days_since_prior", "dow", "hour", "same_dow_share", "hour_distance")
-_SEED = RankerSettings().seed_used  # of the groups of shoppers, in every trial: rows of features have to meet
+_SEED = RankerSettings().seed_used  # of the groups of users, in every trial: rows of features have to meet
 
 # T targets, M candidates of their histories, N products, F features
 
@@ -82,7 +82,7 @@ class BoughtOnly(RankerModule):
 
     def training_step(self, batch: RankerBatch, batch_idx: int) -> Tensor:
         """Each member by itself."""
-        listing, n_targets = batch.repeat, len(batch.shoppers)
+        listing, n_targets = batch.repeat, len(batch.users)
         loss = torch.zeros(())
         for scores in self.network.repeat(listing.features):
             loss = loss + listwise_loss(scores, listing.target, listing.is_bought, n_targets)
@@ -105,17 +105,17 @@ class Fold:
 
     @cached_property
     def training(self) -> PurchaseHistories:
-        """Of the shoppers that may be learned from."""
+        """Of the users that may be learned from."""
         return read_training_histories(self.folder)
 
     @cached_property
     def queries(self) -> EvaluationQueries:
-        """Of the held-out shoppers."""
+        """Of the held-out users."""
         return EvaluationQueries.read(self.folder)
 
     @cached_property
     def held_out(self) -> PurchaseHistories:
-        """Of the held-out shoppers."""
+        """Of the held-out users."""
         return read_eval_histories(self.folder, self.queries.query_ids)
 
     @cached_property
@@ -130,11 +130,11 @@ class Fold:
 
     @cached_property
     def candidates(self) -> Candidates:
-        """What the held-out shoppers have bought."""
+        """What the held-out users have bought."""
         return Candidates.of(self.held_out, len(self.texts))
 
     def ndcg(self, scores: Floats) -> Floats:
-        """``(Q,)``: NDCG@10 of the ranking of each held-out shopper's own products.
+        """``(Q,)``: NDCG@10 of the ranking of each held-out user's own products.
 
         Args:
             scores: ``(M,)``.
@@ -152,7 +152,7 @@ class Fold:
 
 
 Extra = Callable[[Fold, PurchaseHistories, PurchaseHistories, Candidates], Floats]
-"""Further columns ``(M, F)`` of candidates, of: the fold, other shoppers, the histories and their candidates."""
+"""Further columns ``(M, F)`` of candidates, of: the fold, other users, the histories and their candidates."""
 
 
 def gaps(fold: Fold, others: PurchaseHistories, histories: PurchaseHistories, candidates: Candidates) -> Floats:
@@ -210,7 +210,7 @@ def by_text(fold: Fold, others: PurchaseHistories, histories: PurchaseHistories,
 
 
 class Neighbours:
-    """What the 300 most similar shoppers have bought: TIFU-KNN without the shopper's own vector."""
+    """What the 300 most similar users have bought: TIFU-KNN without the user's own vector."""
 
     def __init__(self) -> None:
         self._fitted: tuple[PurchaseHistories, TifuKnn] | None = None
@@ -255,12 +255,12 @@ class Trial:
 
 _AS_SHIPPED = (
     "as shipped: {n_members} members of width {hidden_size}, dropout {dropout}, {max_epochs} passes, "
-    "{targets_per_shopper} targets a shopper"
+    "{targets_per_user} targets a user"
 )
 TRIALS = {
     SHIPPED: Trial(_AS_SHIPPED.format(**asdict(RankerSettings()))),
     "seed": Trial("another seed of weights and order", {"seed": 7}),
-    "no_company": Trial("without how well a product goes with the shopper's others", without=SUPPORT_FEATURES),
+    "no_company": Trial("without how well a product goes with the user's others", without=SUPPORT_FEATURES),
     "no_request_time": Trial("without weekday, hour and gap of the order to come as columns", without=_REQUEST_TIME),
     "one_member": Trial("one member", {"n_members": 1}),
     "eight_members": Trial("eight members", {"n_members": 8}),
@@ -270,12 +270,12 @@ TRIALS = {
     "gaps": Trial(f"with the last {_N_GAPS} gaps between purchases of a product", extra=gaps),
     "text": Trial("with purchases of similar products, by text (untrained MiniLM)", extra=by_text),
     "aisle": Trial("with purchases in the same aisle", extra=same_aisle),
-    "neighbours": Trial("with the purchases of the 300 most similar shoppers", extra=Neighbours()),
+    "neighbours": Trial("with the purchases of the 300 most similar users", extra=Neighbours()),
     "pointwise": Trial("with a pointwise loss beside the listwise one", pointwise=1.0),
     "trees": Trial("boosted trees on the ranker's features in place of the networks", trees=1.0),
     "with_trees": Trial("the mean of networks and trees", trees=0.5),
-    "two_targets": Trial("2 targets a shopper", {"targets_per_shopper": 2}),
-    "all_targets": Trial("all past orders as targets", {"targets_per_shopper": 0}),
+    "two_targets": Trial("2 targets a user", {"targets_per_user": 2}),
+    "all_targets": Trial("all past orders as targets", {"targets_per_user": 0}),
     "no_baskets": Trial("without further baskets", baskets=False),
 }
 """By name; those that share features with the shipped ranker come first, for features are kept for the next trial."""
@@ -321,7 +321,7 @@ class Bench:
         return self.fold.ndcg(scores)
 
     def _features(self, trial: Trial, settings: RankerSettings) -> tuple[Examples, Floats]:
-        key = trial.baskets, settings.targets_per_shopper
+        key = trial.baskets, settings.targets_per_user
         if self._made is None or self._made[0] != key:
             fold, baskets = self.fold, self.fold.baskets if trial.baskets else None
             self._made = None  # before the next ones are made, for memory
@@ -372,7 +372,7 @@ def main(
     Args:
         source: instacart or complete_journey.
         data_dir: Kaggle-format files; for complete_journey the installed package by default.
-        baskets: single orders of further shoppers.
+        baskets: single orders of further users.
         n_folds: parts of the users.
         folds: run only these now; by default those of the table.
         of_folds: folds that the table is of.
@@ -385,7 +385,7 @@ def main(
     if unknown := [name for name in trials or () if name not in TRIALS]:
         raise SystemExit(f"There is no trial {', '.join(unknown)}; there are {', '.join(TRIALS)}")
     if any((number + 1) % n_folds in of_folds for number in of_folds):
-        raise SystemExit(f"Folds of a table must not be neighbours, which share shoppers; got {of_folds}")
+        raise SystemExit(f"Folds of a table must not be neighbours, which share users; got {of_folds}")
     same_data(work_dir, {"data_dir": data_dir, "baskets": baskets, "n_folds": n_folds})
     names = [name for name in TRIALS if trials is None or name in (SHIPPED, *trials)]
     if baskets is None:
@@ -457,7 +457,7 @@ def write_table(source: str, work_dir: Path, folds: list[int], names: list[str])
     save(
         file,
         ["torch", "lightning", "scikit-learn", "numpy"],
-        {"source": source, "folds": folds, "n_shoppers": int((~np.isnan(shipped)).sum()), "trials": rows},
+        {"source": source, "folds": folds, "n_users": int((~np.isnan(shipped)).sum()), "trials": rows},
     )
     lines = ["| trial | NDCG@10 | difference from shipped [95 %, paired] |", "|---|---:|---:|"]
     for row in rows:

@@ -39,7 +39,7 @@ LABELS = {
 
 
 def lit_rec(*words: str) -> None:
-    """Run a verb."""
+    """Run a command."""
     print("$ python -m lit_rec", *words, flush=True)
     subprocess.run([sys.executable, "-m", "lit_rec", *words], check=True)
 
@@ -90,7 +90,7 @@ def main(
     """
     source: dict[str, Any] = {"data_dir": data_dir, "eval_frac": eval_frac}
     as_reference = prepared(
-        work_dir / f"data_reference_{eval_frac}", "--name_budget", "oldest", "--next_segment", "true", **source
+        work_dir / f"data_reference_{eval_frac}", "--truncate", "keep_oldest", "--next_segment", "true", **source
     )
     as_ours = prepared(work_dir / f"data_ours_{eval_frac}", "--targets", "rolling", "--rolling_targets", "0", **source)
     counts = {folder: json.loads((folder / PARAMS).read_text(encoding="utf-8")) for folder in (as_reference, as_ours)}

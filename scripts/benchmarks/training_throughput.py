@@ -46,11 +46,11 @@ from transformers import PrinterCallback, TrainerCallback
 
 from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
 from lit_rec.core import schema
-from lit_rec.core.devices import Precision, sound_precision
+from lit_rec.core.devices import Precision, default_precision
 from lit_rec.core.errors import SettingError
 from lit_rec.data.datamodule import NextOrderDataModule
 from lit_rec.data.processed import find_processed_folder
-from lit_rec.models.two_tower import TwoTower
+from lit_rec.models.bi_encoder import BiEncoder
 
 PEER, PEER_BF16 = "sentence-transformers", "sentence-transformers, bf16"
 TARGET_RATIO = 9  # of batches of orders over the peer
@@ -153,7 +153,7 @@ def main(
         return lambda seed: _peer(Stopwatch(warm_up, steps), folder, base_model, precision, accelerator, seed)
 
     precisions: list[Precision] = ["32-true"]
-    precisions += [sound] if (sound := sound_precision(accelerator)) not in precisions else []
+    precisions += [sound] if (sound := default_precision(accelerator)) not in precisions else []
     contenders: dict[str, Callable[[int], dict[str, float]]] = {PEER: peer("32-true")}
     on_cuda = accelerator == "auto" and torch.cuda.is_available()
     if on_cuda and "bf16-mixed" in precisions:
@@ -193,10 +193,10 @@ def _ours(
 ) -> dict[str, float]:
     seed_everything(seed, verbose=False)
     batch_size = _ORDERS_A_BATCH if batch_by == "order" else _PAIRS_A_BATCH
-    model = TwoTower(
+    model = BiEncoder(
         base_model,
         max_seq_length=_MAX_SEQ_LENGTH,
-        loss="multi_positive" if batch_by == "order" else "pair",
+        loss="multi_positive" if batch_by == "order" else "mnrl",
         temperature=1 / _SCALE,
         learning_rate=_LEARNING_RATE,
         dropout=0.0 if batch_by == "order" else None,

@@ -54,7 +54,7 @@ def test_where_nothing_was_measured_there_are_none(record, tmp_path):
 
 
 def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(ModelFolderError, match=r"it holds no lit_rec.json. Make one with the verb export"):
+    with pytest.raises(ModelFolderError, match=r"it holds no lit_rec.json. Make one with the command export"):
         recorded_metrics(tmp_path)
 
 
@@ -183,8 +183,10 @@ def test_a_damaged_record_is_named(tmp_path):
 
 
 def test_the_form_of_contexts_is_the_recorded_one(tmp_path):
-    recorded = {"max_prior_orders": 2, "max_product_names": 7, "name_budget": "oldest", "next_segment": True}
-    assert context_form(folder_of(tmp_path, {"context": recorded})) == ContextForm(2, 7, "oldest", next_segment=True)
+    recorded = {"max_prior_orders": 2, "max_product_names": 7, "truncate": "keep_oldest", "next_segment": True}
+    assert context_form(folder_of(tmp_path, {"context": recorded})) == ContextForm(
+        2, 7, "keep_oldest", next_segment=True
+    )
 
 
 def test_a_model_of_an_earlier_version_writes_contexts_as_its_processed_folder_if_that_is_there(shop, caplog):
@@ -203,7 +205,7 @@ def test_a_model_of_an_earlier_version_writes_contexts_as_its_processed_folder_i
         ({}, ContextForm()),
         ({"next_segment": True, "eval_serve_time": True}, ContextForm()),
         ({"next_segment": True, "eval_serve_time": False}, ContextForm(next_segment=True)),
-        ({"max_prior_orders": 2, "name_budget": "oldest"}, ContextForm(2, name_budget="oldest")),
+        ({"max_prior_orders": 2, "truncate": "keep_oldest"}, ContextForm(2, truncate="keep_oldest")),
     ],
 )
 def test_contexts_at_serving_are_like_the_queries_that_were_measured(params, expected):

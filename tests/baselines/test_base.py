@@ -24,7 +24,7 @@ def by_name(baseline):
 
 
 @pytest.mark.parametrize("method", ALL, ids=by_name)
-def test_shoppers_without_history_get_what_is_popular(build, method):
+def test_users_without_history_get_what_is_popular(build, method):
     scores = build.fitted(method(), 5, *TRAINING).scores(build.queries([], [[1]], []))
     assert scores.shape == (3, 5)
     assert scores.dtype == np.float64
@@ -72,7 +72,7 @@ def test_a_product_twice_in_an_order_counts_once(build, method):
 @settings(deadline=None, max_examples=10, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6))
 def test_neither_the_order_of_training_users_nor_who_else_asks_matters(build, method, seed):
-    training, asking = build.shoppers(12, 20, seed), build.shoppers(5, 20, seed + 1)
+    training, asking = build.users(12, 20, seed), build.users(5, 20, seed + 1)
     fitted = build.fitted(method(), 20, *training)
     expected = fitted.scores(build.queries(*asking))
     shuffled = [training[place] for place in np.random.default_rng(seed).permutation(len(training))]

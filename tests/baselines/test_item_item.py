@@ -36,7 +36,7 @@ def reference_scores(training, history, n_products):
 
 
 def test_equals_the_loops_of_the_reference(build):
-    training, asking = build.shoppers(30, 40, seed=5), build.shoppers(10, 40, seed=6)
+    training, asking = build.users(30, 40, seed=5), build.users(10, 40, seed=6)
     queries = build.queries(*asking)
     honest = build.fitted(ItemItem(), 40, *training).scores(queries)
     excluding = build.fitted(ItemItemReference(), 40, *training).scores(queries)

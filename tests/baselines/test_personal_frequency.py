@@ -22,7 +22,7 @@ def test_hand_computed(build, orders, expected):
 
 
 def test_equals_sorting_in_python(build):
-    n_products, training, asking = 60, build.shoppers(40, 60, seed=1), build.shoppers(25, 60, seed=2, longest=30)
+    n_products, training, asking = 60, build.users(40, 60, seed=1), build.users(25, 60, seed=2, longest=30)
     scores = build.fitted(PersonalFrequency(), n_products, *training).scores(build.queries(*asking))
     popular = Counter(product for orders in training for order in orders for product in set(order))
     for row, orders in enumerate(asking):

@@ -30,7 +30,7 @@ def test_hand_computed(build, beta, orders, expected):
 @pytest.mark.parametrize("beta", [Fraction(4, 5), Fraction(19, 20), Fraction(1)])
 def test_equals_sorting_exact_fractions(build, beta):
     """Rounding may neither break a tie of equal orders nor hide a difference."""
-    n_products, training, asking = 60, build.shoppers(40, 60, seed=1), build.shoppers(25, 60, seed=2, longest=30)
+    n_products, training, asking = 60, build.users(40, 60, seed=1), build.users(25, 60, seed=2, longest=30)
     scores = build.fitted(RecencyFrequency(float(beta)), n_products, *training).scores(build.queries(*asking))
     popular = Counter(product for orders in training for order in orders for product in set(order))
     for row, orders in enumerate(asking):

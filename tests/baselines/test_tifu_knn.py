@@ -52,12 +52,12 @@ def test_equals_cornac(build, settings):
     """Vectors and neighbours are compared, and the score as the paper has it made from cornac's.
 
     cornac's own score adds the mean of *all cells* of the neighbours' vectors to every product (its ``np.mean`` lacks
-    an axis), so it ranks by the shopper's own vector alone. That number is compared too. Its vectors are in single
+    an axis), so it ranks by the user's own vector alone. That number is compared too. Its vectors are in single
     precision.
     """
     from cornac.models import TIFUKNN
 
-    training, asking = build.shoppers(40, 30, seed=8, longest=20), build.shoppers(10, 30, seed=9, longest=20)
+    training, asking = build.users(40, 30, seed=8, longest=20), build.users(10, 30, seed=9, longest=20)
     theirs = TIFUKNN(**{f"{name}_rate" if name.endswith("decay") else name: value for name, value in settings.items()})
     theirs.fit(build.cornac_baskets([[*orders, [0]] for orders in training], 30))  # it leaves the last basket out
     ours = build.fitted(TifuKnn(**settings), 30, *training)
@@ -75,7 +75,7 @@ def test_equals_cornac(build, settings):
 
 
 def test_any_number_of_queries_at_a_time(build, monkeypatch):
-    training, queries = build.shoppers(40, 30, seed=8), build.queries(*build.shoppers(9, 30, seed=9), [])
+    training, queries = build.users(40, 30, seed=8), build.queries(*build.users(9, 30, seed=9), [])
     fitted = build.fitted(TifuKnn(n_neighbors=5), 30, *training)
     expected = fitted.scores(queries)
     monkeypatch.setattr(module, "rows_at_a_time", lambda _: 4)
@@ -83,7 +83,7 @@ def test_any_number_of_queries_at_a_time(build, monkeypatch):
 
 
 def test_more_neighbours_than_training_users_are_all_of_them(build):
-    training, queries = build.shoppers(6, 30, seed=8), build.queries(*build.shoppers(9, 30, seed=9))
+    training, queries = build.users(6, 30, seed=8), build.queries(*build.users(9, 30, seed=9))
     six, many = (build.fitted(TifuKnn(n_neighbors=k), 30, *training).scores(queries) for k in (6, 900))
     np.testing.assert_array_equal(six, many)
 

@@ -13,7 +13,7 @@ from lit_rec.core.errors import SettingError
 
 
 def test_scores_by_hand(build):
-    """Shopper: 0 in both of the last two orders, 1 in one; neighbours share one of two and one of three products."""
+    """User: 0 in both of the last two orders, 1 in one; neighbours share one of two and one of three products."""
     method = UpCf(recency=2, asymmetry=0.5, locality=2, n_neighbors=2)
     fitted = build.fitted(method, 6, [[3], [0], [0, 3]], [[1, 4, 5]], [[5]])
     found = fitted.scores(build.queries([[2], [0, 1], [0]]))[0]
@@ -24,7 +24,7 @@ def test_scores_by_hand(build):
 
 
 def test_asymmetry_by_hand(build):
-    """A shopper of two products and one of eight, two in common: 2 / (2^a 8^(1 - a))."""
+    """A user of two products and one of eight, two in common: 2 / (2^a 8^(1 - a))."""
     training = [[[0, 1, 2, 3, 4, 5, 6, 7]]]
     for asymmetry, similarity in ((0.0, 0.25), (1.0, 1.0), (0.75, 2 / (2**0.75 * 8**0.25))):
         fitted = build.fitted(UpCf(asymmetry=asymmetry, locality=1), 8, *training)
@@ -75,7 +75,7 @@ def test_equals_cornac(build, settings):
     """
     from cornac.models import UPCF
 
-    training, asking = build.shoppers(40, 30, seed=8, longest=20), build.shoppers(10, 30, seed=9, longest=20)
+    training, asking = build.users(40, 30, seed=8, longest=20), build.users(10, 30, seed=9, longest=20)
     theirs = UPCF(**settings)
     theirs.fit(build.cornac_baskets(training, 30))
     theirs.user_item_matrix.sum_duplicates()
@@ -88,7 +88,7 @@ def test_equals_cornac(build, settings):
 
 
 def test_any_number_of_queries_at_a_time(build, monkeypatch):
-    training, queries = build.shoppers(40, 30, seed=8), build.queries(*build.shoppers(9, 30, seed=9), [])
+    training, queries = build.users(40, 30, seed=8), build.queries(*build.users(9, 30, seed=9), [])
     fitted = build.fitted(UpCf(n_neighbors=5), 30, *training)
     expected = fitted.scores(queries)
     monkeypatch.setattr(module, "rows_at_a_time", lambda _: 4)

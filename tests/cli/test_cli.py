@@ -12,7 +12,7 @@ import lit_rec
 from lit_rec.cli.commands import main
 from lit_rec.core.errors import FileError, SettingError
 
-VERBS = ["prepare", "fit", "validate", "test", "predict", "recommend", "export"]
+COMMANDS = ["prepare", "fit", "validate", "test", "predict", "recommend", "export"]
 
 
 def in_a_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,13 +26,13 @@ def in_a_process(*words: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def test_help_is_quick_names_every_verb_and_imports_nothing_heavy() -> None:
+def test_help_is_quick_names_every_command_and_imports_nothing_heavy() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     answer = in_a_process("-X", "importtime", "-m", "lit_rec", "--help", COLUMNS="200")
     assert answer.returncode == 0, answer.stderr
     after = resource.getrusage(resource.RUSAGE_CHILDREN)  # time on the CPU: a busy machine does not count
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
-    assert all(f"    {verb} " in answer.stdout for verb in VERBS)
+    assert all(f"    {command} " in answer.stdout for command in COMMANDS)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in answer.stderr.splitlines()}
     assert "jsonargparse" in imported
     heavy = {"torch", "lightning", "polars", "datasets", "transformers", "sentence_transformers", "numpy", "wandb"}
@@ -49,7 +49,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 NO_FILE = 'Parser key "config": File does not exist: '
 WRONG = {
     "": 'expected "subcommand" to be one of {prepare,',
-    "fly": "argument VERB: invalid choice: 'fly' (choose from 'prepare', ",
+    "fly": "argument COMMAND: invalid choice: 'fly' (choose from 'prepare', ",
     "prepare --sauce instacart": "unrecognized arguments: --sauce instacart\nDid you mean --source?",
     "prepare --config nowhere.yaml": NO_FILE,
     "prepare --eval_frac much": "Parser key \"eval_frac\": Expected a <class 'float'>. Got value: much",
@@ -72,9 +72,9 @@ def test_what_is_wrong_with_a_command_line_is_said_in_a_line(line: str, capsys: 
     assert said.startswith(f"error: {WRONG[line]}")
     help_is_at = said.rstrip("\n").partition("\n")[2]
     assert "\n" not in help_is_at
-    verb = "".join(f" {word}" for word in line.split()[:1] if len(line.split()) > 1)
+    command = "".join(f" {word}" for word in line.split()[:1] if len(line.split()) > 1)
     assert help_is_at.endswith(" --help explains")
-    assert f"python -m lit_rec{verb}" in help_is_at
+    assert f"python -m lit_rec{command}" in help_is_at
 
 
 def test_settings_of_the_trainer_that_this_machine_cannot_have_are_an_error_of_ours(tmp_path: Path) -> None:
@@ -83,15 +83,15 @@ def test_settings_of_the_trainer_that_this_machine_cannot_have_are_an_error_of_o
         main(words)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verbs_help_runs(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_runs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([verb, "--help"])
+        main([command, "--help"])
     assert ended.value.code in (0, None)
     shown = capsys.readouterr().out
-    of_verb = {"prepare": "--eval_frac", "recommend": "--eval_query_id", "export": "--ckpt_path"}
-    assert of_verb.get(verb, "--model.temperature") in shown
-    assert "--config" in shown or verb == "export"
+    of_command = {"prepare": "--eval_frac", "recommend": "--eval_query_id", "export": "--ckpt_path"}
+    assert of_command.get(command, "--model.temperature") in shown
+    assert "--config" in shown or command == "export"
 
 
 def test_prepare_takes_flags(raw_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

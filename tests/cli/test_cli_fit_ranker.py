@@ -11,7 +11,7 @@ from lit_rec.cli.commands import main
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
 
-QUICK = ["--hidden_size", "8", "--n_members", "1", "--max_epochs", "1", "--targets_per_shopper", "2"]
+QUICK = ["--hidden_size", "8", "--n_members", "1", "--max_epochs", "1", "--targets_per_user", "2"]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_ranker_is_written_its_metrics_printed_and_the_next_steps_named(folder
     assert {file.name for file in (tmp_path / "model").glob("ranker.*")} == {schema.RANKER, schema.RANKER_WEIGHTS}
     record = json.loads((tmp_path / "model" / schema.RANKER).read_text(encoding="utf-8"))
     assert record["metrics"] == metrics
-    assert record["settings"]["targets_per_shopper"] == 2
+    assert record["settings"]["targets_per_user"] == 2
     assert record["data"]["processed_dir"] == str(tmp_path / "prepared")
     printed = capsys.readouterr().out
     assert "python -m lit_rec evaluate" in printed
@@ -60,5 +60,5 @@ def test_help_comes_without_torch():
         "try:\n    main(['fit_ranker', '--help'])\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    for option in ("--model_dir", "--baskets", "--targets_per_shopper"):
+    for option in ("--model_dir", "--baskets", "--targets_per_user"):
         assert option in done.stdout

@@ -1,4 +1,4 @@
-"""Verbs without ``--processed_dir``: the folder that the model was trained on, whatever was prepared since."""
+"""Commands without ``--processed_dir``: the folder that the model was trained on, whatever was prepared since."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from lit_rec.packaging.bundle import Bundle
 from lit_rec.store.database import FeedbackStore, ServedList, url_of
 from lit_rec.store.events import FeedbackEvent
 
-QUICK = ["--hidden_size", "8", "--n_members", "1", "--max_epochs", "1", "--targets_per_shopper", "1"]
+QUICK = ["--hidden_size", "8", "--n_members", "1", "--max_epochs", "1", "--targets_per_user", "1"]
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ def test_evaluate_and_compare_take_the_models_own(shop, tiny_model):
 
 def test_package_takes_the_models_own_and_refuses_another(shop):
     model, own, other = shop
-    main(["package", "--model_dir", model, "--output_dir", "bundle", "--n_shoppers", "0"])
+    main(["package", "--model_dir", model, "--output_dir", "bundle", "--n_users", "0"])
     assert (Bundle.load("bundle").folder / "corpus.json").read_bytes() == (own / schema.EVAL_CORPUS).read_bytes()
     corpus = ["--corpus", str(other / schema.EVAL_CORPUS)]
     with pytest.raises(ModelFolderError, match="is not the catalogue of this model"):
-        main(["package", "--model_dir", model, *corpus, "--output_dir", "second", "--n_shoppers", "0"])
+        main(["package", "--model_dir", model, *corpus, "--output_dir", "second", "--n_users", "0"])
     assert not Path("second").exists()
 
 
@@ -90,10 +90,10 @@ def test_to_pairs_makes_pairs_of_what_was_served(shop):
 def test_where_the_models_own_folder_is_gone_no_other_is_taken_in_its_place(shop):
     model, own, _ = shop
     shutil.rmtree(own)
-    verbs = [["recommend"], ["fit_ranker"], ["evaluate"], ["compare"], ["package"]]
-    for verb in [*verbs, ["feedback", "simulate"]]:
+    commands = [["recommend"], ["fit_ranker"], ["evaluate"], ["compare"], ["package"]]
+    for command in [*commands, ["feedback", "simulate"]]:
         with pytest.raises(NotPreparedError, match=r"trained on processed/own: there is no such processed folder"):
-            main([*verb, "--model_dir", model])
+            main([*command, "--model_dir", model])
 
 
 def test_a_corpus_of_its_own_needs_no_processed_folder(shop, capsys):
@@ -117,7 +117,7 @@ def test_what_is_measured_or_gone_on_with_is_measured_on_its_own_data(shop, tiny
         ["fit", *checkpoint],
         ["test", "--model.base_model", model, *words[:2]],
     ]
-    for verb, *rest in runs:
-        more = words[2:] if verb == "fit" else [*words[2:6], *words[-2:]]
-        second = main([verb, *rest, *more, "--output_dir", f"second {verb}"])
+    for command, *rest in runs:
+        more = words[2:] if command == "fit" else [*words[2:6], *words[-2:]]
+        second = main([command, *rest, *more, "--output_dir", f"second {command}"])
         assert second.datamodule.folder.path.absolute() == own.absolute()

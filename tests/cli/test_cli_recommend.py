@@ -37,7 +37,7 @@ def bought(prepared):
 
 @pytest.fixture
 def run(tiny_model, prepared, capsys):
-    """Run the verb with the tiny model on the copy; returns what it printed."""
+    """Run the command with the tiny model on the copy; returns what it printed."""
 
     def run(*words, model_dir=tiny_model, processed_dir=prepared):
         given = (("--model_dir", model_dir), ("--processed_dir", processed_dir))

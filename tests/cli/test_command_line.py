@@ -1,10 +1,10 @@
-"""Functions as verbs: their arguments, those of their settings, and what they are called with."""
+"""Functions as commands: their arguments, those of their settings, and what they are called with."""
 
 from dataclasses import dataclass
 
 import pytest
 
-from lit_rec.core.command_line import call_arguments, summary_of, verb_parser
+from lit_rec.core.command_line import call_arguments, command_parser, summary_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Settings:
     names: tuple[str, ...] = ()
 
 
-def verb(settings: Settings, place: str, loud: bool = False) -> None:
+def command(settings: Settings, place: str, loud: bool = False) -> None:
     """Do it.
 
     Args:
@@ -35,7 +35,7 @@ def plain(place: str = "here") -> None:
 
 
 def test_settings_and_arguments_are_put_together(tmp_path):
-    parser = verb_parser(verb, Settings)
+    parser = command_parser(command, Settings)
     given = call_arguments(Settings, parser.parse_args(["--place", "here", "--size", "5"]))
     assert given == {"settings": Settings(size=5), "place": "here", "loud": False}
     file = tmp_path / "settings.yaml"
@@ -44,18 +44,18 @@ def test_settings_and_arguments_are_put_together(tmp_path):
 
 
 def test_fields_that_are_added_otherwise_are_skipped():
-    parser = verb_parser(verb, Settings, skip={"names"})
+    parser = command_parser(command, Settings, skip={"names"})
     assert "names" not in parser.parse_args(["--place", "x"])
 
 
 def test_without_settings():
-    assert call_arguments(None, verb_parser(plain).parse_args([])) == {"place": "here"}
+    assert call_arguments(None, command_parser(plain).parse_args([])) == {"place": "here"}
 
 
 def test_help_is_the_docstrings(capsys):
-    assert summary_of(verb) == "Do it."
+    assert summary_of(command) == "Do it."
     with pytest.raises(SystemExit):
-        verb_parser(verb, Settings).parse_args(["--help"])
+        command_parser(command, Settings).parse_args(["--help"])
     printed = capsys.readouterr().out
     for text in ("Do it.", "how large", "say so"):
         assert text in printed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import lit_rec
-from lit_rec.cli.commands import _TRAINING_VERBS, _parser, main
+from lit_rec.cli.commands import _TRAINING_COMMANDS, _parser, main
 from lit_rec.core.commands import command, config_for, flags
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.data.prepare import prepare
@@ -36,7 +36,7 @@ def parsed(monkeypatch):
     def parse(line):
         words = shlex.split(line)
         assert words[:3] == ["python", "-m", "lit_rec"]
-        if words[3] not in _TRAINING_VERBS:
+        if words[3] not in _TRAINING_COMMANDS:
             return _parser().parse_args(words[3:])
         with monkeypatch.context() as patched:
             for step in ("before_instantiate_classes", "instantiate_classes", "after_instantiate_classes"):
@@ -158,18 +158,18 @@ def calls_of_command():
                 yield f"{file.name}:{node.lineno}", [word for word in words if isinstance(word, str)]
 
 
-def test_every_command_in_the_source_names_flags_that_its_verb_has(parsed, capsys):
+def test_every_command_in_the_source_names_flags_that_its_command_has(parsed, capsys):
     calls = dict(calls_of_command())
     assert len(calls) > 12
     helps = {}
     for place, words in calls.items():
-        verb = [word for word in words if not word.startswith("-")][: 2 if words[0] == "feedback" else 1]
-        if tuple(verb) not in helps:
+        command = [word for word in words if not word.startswith("-")][: 2 if words[0] == "feedback" else 1]
+        if tuple(command) not in helps:
             with pytest.raises(SystemExit):
-                main([*verb, "--help"])
-            helps[tuple(verb)] = capsys.readouterr().out
+                main([*command, "--help"])
+            helps[tuple(command)] = capsys.readouterr().out
         for flag in (word for word in words if word.startswith("--")):
-            assert f"{flag} " in helps[tuple(verb)].replace("\n", " ").replace("]", " ").replace(",", " "), place
+            assert f"{flag} " in helps[tuple(command)].replace("\n", " ").replace("]", " ").replace(",", " "), place
 
 
 def test_no_message_writes_a_command_line_without_its_quoting():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lit_rec.core.devices import best_device, sound_precision
+from lit_rec.core.devices import best_device, default_precision
 from lit_rec.core.errors import SettingError
 
 
@@ -68,12 +68,12 @@ def test_a_device_that_is_not_there_is_an_error_that_names_those_that_are(asked:
 )
 def test_precision_is_what_the_hardware_computes(accelerator: str, found: dict, precision: str, machine) -> None:
     machine(**found)
-    assert sound_precision(accelerator) == precision
+    assert default_precision(accelerator) == precision
 
 
 def test_precision_of_training_does_not_hang_on_the_device_of_serving(machine, monkeypatch) -> None:
     machine(cuda=True, cuda_bf16=True)
     monkeypatch.setenv("INFERENCE_DEVICE", "cpu")
-    assert sound_precision("auto") == "bf16-mixed"
+    assert default_precision("auto") == "bf16-mixed"
     monkeypatch.setenv("INFERENCE_DEVICE", "tpu")
-    assert sound_precision("auto") == "bf16-mixed"
+    assert default_precision("auto") == "bf16-mixed"

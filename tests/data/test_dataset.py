@@ -87,7 +87,7 @@ def test_orders_are_counted_and_measured_by_their_contexts(pairs):
 @pytest.mark.parametrize("dataset", [OrderDataset, PairDataset])
 def test_padding_in_small_chunks_changes_no_pair(pairs, dataset):
     items = np.array([2, 0, 1])
-    whole, chunked = dataset(pairs)[items], dataset(pairs, rows_per_forward=1)[items]
+    whole, chunked = dataset(pairs)[items], dataset(pairs, micro_batch_size=1)[items]
     assert pairs_in(whole) == pairs_in(chunked)
     assert [len(chunk["input_ids"]) for chunk in whole["anchor"]] == [len(first_tokens(whole["anchor"]))]
     assert all(len(chunk["input_ids"]) == 1 for chunk in chunked["anchor"] + chunked["product"])

@@ -128,7 +128,7 @@ def test_no_user_is_trained_on_and_evaluated_on(made, tables):
     [
         ROLLING,
         PrepareSettings(eval_frac=0.4, next_segment=True, eval_serve_time=False),
-        PrepareSettings(eval_frac=0.4, name_budget="oldest", max_product_names=5),
+        PrepareSettings(eval_frac=0.4, truncate="keep_oldest", max_product_names=5),
     ],
 )
 def test_no_context_query_or_history_depends_on_what_the_target_orders_hold(
@@ -235,7 +235,7 @@ def lines_before(orders: list[dict], asked_at: int, newest: int) -> dict[str, li
     return {f"history_{name}": list(column) for name, column in zip(names, columns, strict=True)}
 
 
-def test_the_history_of_a_query_is_what_its_shopper_bought_before(make, with_gaps):
+def test_the_history_of_a_query_is_what_its_user_bought_before(make, with_gaps):
     folder = make(with_gaps)
     expected = []
     for user, orders in orders_of(with_gaps).items():
@@ -549,7 +549,7 @@ def test_what_was_finished_before_stays_until_its_replacement_is_whole(made, tab
     assert [path for path in tmp_path.iterdir() if path != folder] == []
 
 
-def test_made_up_shoppers_are_generated_where_there_are_none(tmp_path):
+def test_made_up_users_are_generated_where_there_are_none(tmp_path):
     data_dir = tmp_path / "synthetic"
     folder = prepare("synthetic", data_dir, tmp_path, PrepareSettings(eval_frac=0.5), n_users=30, n_products=60)
     assert folder.name == "synthetic_p5_mp20_ef0.5"
@@ -557,7 +557,7 @@ def test_made_up_shoppers_are_generated_where_there_are_none(tmp_path):
     assert Path(data_dir / "orders.csv").is_file()
 
 
-def test_made_up_shoppers_of_another_size_or_seed_are_others(tmp_path, monkeypatch, caplog):
+def test_made_up_users_of_another_size_or_seed_are_others(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     n_users = {}
     for size, seed in ((30, 1), (50, 1), (30, 2)):
@@ -572,7 +572,7 @@ def test_made_up_shoppers_of_another_size_or_seed_are_others(tmp_path, monkeypat
     ]
     with caplog.at_level("INFO"):
         prepare("synthetic", None, Path("out30"), settings, n_users=30, n_products=60)
-    assert "Using the shoppers in data/synthetic_u30_p60_s2" in caplog.text
+    assert "Using the users in data/synthetic_u30_p60_s2" in caplog.text
     with pytest.raises(SettingError, match=r"holds n_users 30, n_products 60, seed 2"):
         prepare("synthetic", Path("data/synthetic_u30_p60_s2"), Path("out"), settings, n_users=31, n_products=60)
 

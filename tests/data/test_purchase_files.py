@@ -67,7 +67,7 @@ def rows(folder: ProcessedFolder, name: str) -> list[dict]:
 
 
 def as_rows(folder: ProcessedFolder, histories: PurchaseHistories) -> list[dict]:
-    """The columns of the dataset again, one dict a shopper."""
+    """The columns of the dataset again, one dict a user."""
     ids = [int(product_id) for product_id in folder.corpus]
     return [
         {
@@ -120,10 +120,10 @@ def test_the_newest_target_of_a_training_history_is_the_query_of_the_same_order(
     """Two ways to one moment: held out by prepare, or cut off a whole history."""
     trained, held_out = made(0.0), made(1.0)
     ids = [row["query_id"] for row in rows(trained, schema.TRAIN_HISTORY)]
-    targets = rolling_targets(read_training_histories(trained), per_shopper=1)
-    is_query = np.array([str(ids[shopper]) in held_out.queries for shopper in targets.shopper])
+    targets = rolling_targets(read_training_histories(trained), per_user=1)
+    is_query = np.array([str(ids[user]) in held_out.queries for user in targets.user])
     found = targets.histories.select(np.flatnonzero(is_query))
-    asked = [str(ids[shopper]) for shopper in targets.shopper[is_query]]
+    asked = [str(ids[user]) for user in targets.user[is_query]]
     expected = read_eval_histories(held_out, asked)
     for field in dataclasses.fields(PurchaseHistories):
         one, other = getattr(found, field.name), getattr(expected, field.name)
@@ -131,8 +131,8 @@ def test_the_newest_target_of_a_training_history_is_the_query_of_the_same_order(
         assert np.asarray(one).dtype == np.asarray(other).dtype, field.name
     bought = np.split(targets.target_product, targets.target_start[1:-1])
     products = list(held_out.corpus)
-    for shopper, basket in zip(targets.shopper, bought, strict=True):
-        if (query := str(ids[shopper])) in held_out.queries:
+    for user, basket in zip(targets.user, bought, strict=True):
+        if (query := str(ids[user])) in held_out.queries:
             assert [products[product] for product in basket] == held_out.relevant_docs[query]
     several = tables.orders.filter((pl.col("eval_set") == "train") & (pl.col("order_number") > 1))
     assert set(asked) == set(several["order_id"].cast(str))

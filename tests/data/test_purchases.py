@@ -1,4 +1,4 @@
-"""Purchase histories: choosing shoppers, and past orders as targets, against orders kept as Python lists."""
+"""Purchase histories: choosing users, and past orders as targets, against orders kept as Python lists."""
 
 import dataclasses
 from typing import NamedTuple
@@ -42,7 +42,7 @@ class Order(NamedTuple):
     products: list[int]
 
 
-class Shopper(NamedTuple):
+class User(NamedTuple):
     """Past orders, oldest first, and what is known of the one to come."""
 
     past: list[Order]
@@ -51,20 +51,20 @@ class Shopper(NamedTuple):
     hour: int
 
 
-def histories_of(shoppers: list[Shopper]) -> PurchaseHistories:
+def histories_of(users: list[User]) -> PurchaseHistories:
     """The flat form, line by line."""
     lines, n_lines = [], []
-    for shopper in shoppers:
-        gaps = [order.gap for order in shopper.past[1:]] + [shopper.gap]
-        of_shopper = [
-            (product, len(shopper.past) - number, sum(gaps[number:]), cart, order.dow, order.hour)
-            for number, order in enumerate(shopper.past)
+    for user in users:
+        gaps = [order.gap for order in user.past[1:]] + [user.gap]
+        of_user = [
+            (product, len(user.past) - number, sum(gaps[number:]), cart, order.dow, order.hour)
+            for number, order in enumerate(user.past)
             for cart, product in enumerate(order.products, 1)
         ]
-        lines += of_shopper
-        n_lines.append(len(of_shopper))
+        lines += of_user
+        n_lines.append(len(of_user))
     columns = list(zip(*lines, strict=True)) or [()] * len(OF_LINES)
-    asked = [[shopper[place] for shopper in shoppers] for place in (1, 2, 3)]
+    asked = [[user[place] for user in users] for place in (1, 2, 3)]
     return PurchaseHistories(
         line_start=np.array([0, *np.cumsum(n_lines)], dtype=np.int64),
         **{name: np.array(column, kind) for (name, kind), column in zip(OF_LINES.items(), columns, strict=True)},
@@ -85,18 +85,18 @@ def assert_same(found, expected):
             assert one.dtype == other.dtype, field.name
 
 
-def expected_targets(shoppers: list[Shopper], per_shopper: int, min_orders: int) -> RollingTargets:
+def expected_targets(users: list[User], per_user: int, min_orders: int) -> RollingTargets:
     """One order after the other, each asked for with a history made anew of the orders before it."""
     before, whose, bought, gap_is_known = [], [], [], []
-    for ago in range(1, max((len(shopper.past) for shopper in shoppers), default=0) + 1):
-        for row, shopper in enumerate(shoppers):
-            if ago > len(shopper.past) or (per_shopper and ago > per_shopper):
+    for ago in range(1, max((len(user.past) for user in users), default=0) + 1):
+        for row, user in enumerate(users):
+            if ago > len(user.past) or (per_user and ago > per_user):
                 continue
-            *earlier, target = shopper.past[: len(shopper.past) - ago + 1]
+            *earlier, target = user.past[: len(user.past) - ago + 1]
             first = next((number for number, order in enumerate(earlier) if order.products), len(earlier))
             if not target.products or len(earlier) - first < max(min_orders, 1):
                 continue
-            before.append(Shopper(earlier, target.gap, target.dow, target.hour))
+            before.append(User(earlier, target.gap, target.dow, target.hour))
             whose.append(row)
             bought.append(target.products)
             gap_is_known.append(bool(earlier[-1].products))
@@ -113,20 +113,20 @@ def expected_targets(shoppers: list[Shopper], per_shopper: int, min_orders: int)
 days, weekdays, hours = st.integers(0, 30).map(float), st.integers(0, 6), st.integers(0, 23)
 baskets = st.lists(st.integers(0, 9), max_size=3)  # at times none: their products are not known
 orders = st.builds(Order, days, weekdays, hours, baskets)
-shoppers_drawn = st.lists(st.builds(Shopper, st.lists(orders, max_size=6), days, weekdays, hours), max_size=5)
+users_drawn = st.lists(st.builds(User, st.lists(orders, max_size=6), days, weekdays, hours), max_size=5)
 
 
 @pytest.fixture
 def two():
-    """One shopper of three orders, one who never bought."""
+    """One user of three orders, one who never bought."""
     first, second, third = Order(0, 1, 8, [4, 2]), Order(7, 2, 9, [2]), Order(3, 6, 23, [5, 4])
-    return [Shopper([first, second, third], 10, 3, 12), Shopper([], float("nan"), UNKNOWN, UNKNOWN)]
+    return [User([first, second, third], 10, 3, 12), User([], float("nan"), UNKNOWN, UNKNOWN)]
 
 
 # --- what a history says ---
 
 
-def test_lines_orders_and_products_of_each_shopper(two):
+def test_lines_orders_and_products_of_each_user(two):
     histories = histories_of(two)
     assert len(histories) == 2
     assert histories.n_lines.tolist() == [5, 0]
@@ -145,19 +145,19 @@ def test_an_order_without_products_counts_among_the_orders_that_others_are_older
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(shoppers_drawn, st.data())
-def test_chosen_shoppers_are_as_if_nobody_else_were_there(shoppers, data):
-    rows = data.draw(st.lists(st.sampled_from(range(len(shoppers))), max_size=6)) if shoppers else []
-    found = histories_of(shoppers).select(np.array(rows, dtype=np.int64))
-    assert_same(found, histories_of([shoppers[row] for row in rows]))
+@given(users_drawn, st.data())
+def test_chosen_users_are_as_if_nobody_else_were_there(users, data):
+    rows = data.draw(st.lists(st.sampled_from(range(len(users))), max_size=6)) if users else []
+    found = histories_of(users).select(np.array(rows, dtype=np.int64))
+    assert_same(found, histories_of([users[row] for row in rows]))
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(shoppers_drawn, st.slices(5))
-def test_a_slice_of_the_shoppers_is_what_a_list_would_give(shoppers, rows):
-    queries = Queries([f"shopper {row}" for row in range(len(shoppers))], histories_of(shoppers)).select(rows)
-    assert_same(queries.histories, histories_of(shoppers[rows]))
-    assert queries.contexts == [f"shopper {row}" for row in range(len(shoppers))][rows]
+@given(users_drawn, st.slices(5))
+def test_a_slice_of_the_users_is_what_a_list_would_give(users, rows):
+    queries = Queries([f"user {row}" for row in range(len(users))], histories_of(users)).select(rows)
+    assert_same(queries.histories, histories_of(users[rows]))
+    assert queries.contexts == [f"user {row}" for row in range(len(users))][rows]
 
 
 def test_a_query_keeps_its_context_beside_its_history(two):
@@ -192,7 +192,7 @@ def test_a_query_without_its_history_is_refused(two):
 def test_each_past_order_is_a_target_with_the_orders_before_it_newest_first(two):
     targets = rolling_targets(histories_of([two[1], two[0]]))
     assert len(targets) == 2
-    assert targets.shopper.tolist() == [1, 1]
+    assert targets.user.tolist() == [1, 1]
     assert targets.target_start.tolist() == [0, 2, 3]
     assert targets.target_product.tolist() == [5, 4, 2]
     histories = targets.histories
@@ -209,25 +209,25 @@ def test_each_past_order_is_a_target_with_the_orders_before_it_newest_first(two)
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(shoppers_drawn, st.integers(0, 7), st.integers(0, 4))
-def test_targets_are_those_that_one_order_after_the_other_gives(shoppers, per_shopper, min_orders):
-    found = rolling_targets(histories_of(shoppers), per_shopper=per_shopper, min_orders=min_orders)
-    assert_same(found, expected_targets(shoppers, per_shopper, min_orders))
+@given(users_drawn, st.integers(0, 7), st.integers(0, 4))
+def test_targets_are_those_that_one_order_after_the_other_gives(users, per_user, min_orders):
+    found = rolling_targets(histories_of(users), per_user=per_user, min_orders=min_orders)
+    assert_same(found, expected_targets(users, per_user, min_orders))
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(shoppers_drawn, st.lists(st.integers(0, 9), min_size=1, max_size=4))
-def test_other_products_in_a_target_change_nothing_but_what_was_bought(shoppers, other):
+@given(users_drawn, st.lists(st.integers(0, 9), min_size=1, max_size=4))
+def test_other_products_in_a_target_change_nothing_but_what_was_bought(users, other):
     def newest_with(products):
-        """The same shoppers, but for the products of their newest orders."""
-        newest = [shopper.past[-1]._replace(products=products) for shopper in bought]
+        """The same users, but for the products of their newest orders."""
+        newest = [user.past[-1]._replace(products=products) for user in bought]
         changed = [shop._replace(past=[*shop.past[:-1], one]) for shop, one in zip(bought, newest, strict=True)]
-        return rolling_targets(histories_of(changed), per_shopper=1)
+        return rolling_targets(histories_of(changed), per_user=1)
 
-    bought = [shopper for shopper in shoppers if shopper.past]
+    bought = [user for user in users if user.past]
     one, another = newest_with([3]), newest_with(other)
     assert_same(another.histories, one.histories)
-    assert another.shopper.tolist() == one.shopper.tolist()
+    assert another.user.tolist() == one.user.tolist()
     assert another.target_product.tolist() == other * len(another)
 
 
@@ -239,7 +239,7 @@ def test_the_moment_of_asking_changes_no_target(two):
 def test_a_gap_after_an_order_without_products_is_not_known():
     """Lines alone tell when an order was; the days since an older order are no gap."""
     past = [Order(0, 1, 8, [1]), Order(5, 2, 9, []), Order(4, 3, 10, [2]), Order(6, 4, 11, [3])]
-    targets = rolling_targets(histories_of([Shopper(past, 0, 0, 0)]))
+    targets = rolling_targets(histories_of([User(past, 0, 0, 0)]))
     assert targets.target_product.tolist() == [3, 2]
     np.testing.assert_array_equal(targets.histories.days_since_prior, np.array([6, np.nan], dtype=np.float32))
     assert targets.histories.days_ago.tolist() == [15, 6, 9]
@@ -248,35 +248,35 @@ def test_a_gap_after_an_order_without_products_is_not_known():
 
 def test_weekdays_and_hours_that_are_not_known_stay_so():
     past = [Order(0, UNKNOWN, UNKNOWN, [1]), Order(5, UNKNOWN, UNKNOWN, [2])]
-    targets = rolling_targets(histories_of([Shopper(past, 0, 0, 0)]))
+    targets = rolling_targets(histories_of([User(past, 0, 0, 0)]))
     assert (targets.histories.dow.tolist(), targets.histories.hour.tolist()) == ([UNKNOWN], [UNKNOWN])
 
 
-@pytest.mark.parametrize("shoppers", [[], [Shopper([], 1, 1, 1)], [Shopper([Order(0, 1, 8, [4])], 1, 1, 1)]])
-def test_shoppers_of_one_order_or_none_give_no_target(shoppers):
-    targets = rolling_targets(histories_of(shoppers))
+@pytest.mark.parametrize("users", [[], [User([], 1, 1, 1)], [User([Order(0, 1, 8, [4])], 1, 1, 1)]])
+def test_users_of_one_order_or_none_give_no_target(users):
+    targets = rolling_targets(histories_of(users))
     assert len(targets) == len(targets.histories) == 0
     assert targets.target_start.tolist() == targets.histories.line_start.tolist() == [0]
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(shoppers_drawn, st.data())
-def test_chosen_targets_are_those_targets_one_by_one(shoppers, data):
-    targets = rolling_targets(histories_of(shoppers))
+@given(users_drawn, st.data())
+def test_chosen_targets_are_those_targets_one_by_one(users, data):
+    targets = rolling_targets(histories_of(users))
     rows = data.draw(st.lists(st.integers(0, len(targets) - 1), max_size=6)) if len(targets) else []
     found = targets.select(np.array(rows, dtype=np.int64))
     bought = np.split(targets.target_product, targets.target_start[1:-1])
     assert [some.tolist() for some in np.split(found.target_product, found.target_start[1:-1])] == (
         [bought[row].tolist() for row in rows] or [[]]
     )
-    assert found.shopper.tolist() == targets.shopper[rows].tolist() if rows else len(found) == 0
+    assert found.user.tolist() == targets.user[rows].tolist() if rows else len(found) == 0
     assert_same(found.histories, targets.histories.select(np.array(rows, dtype=np.int64)))
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(shoppers_drawn, st.data())
-def test_what_a_target_holds_is_what_was_bought_in_it(shoppers, data):
-    targets = rolling_targets(histories_of(shoppers))
+@given(users_drawn, st.data())
+def test_what_a_target_holds_is_what_was_bought_in_it(users, data):
+    targets = rolling_targets(histories_of(users))
     some = st.tuples(st.integers(0, len(targets) - 1), st.integers(0, 12))
     asked = data.draw(st.lists(some, max_size=20)) if len(targets) else []
     target, product = np.array(asked, dtype=np.int64).reshape(-1, 2).T
@@ -291,8 +291,8 @@ POSITION = {f"p{row}": row for row in range(10)}
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(shoppers_drawn)
-def test_a_request_of_known_gaps_is_the_history_it_tells_of(shoppers):
+@given(users_drawn)
+def test_a_request_of_known_gaps_is_the_history_it_tells_of(users):
     requests = [
         Request(
             [
@@ -302,13 +302,13 @@ def test_a_request_of_known_gaps_is_the_history_it_tells_of(shoppers):
                     order_dow=order.dow,
                     order_hour_of_day=order.hour,
                 )
-                for number, order in enumerate(shopper.past)
+                for number, order in enumerate(user.past)
             ],
-            *shopper[1:],
+            *user[1:],
         )
-        for shopper in shoppers
+        for user in users
     ]
-    assert_same(purchases.histories_of(requests, POSITION), histories_of(shoppers))
+    assert_same(purchases.histories_of(requests, POSITION), histories_of(users))
 
 
 def ages(*past, gap=None):
@@ -326,7 +326,7 @@ def test_days_ago_or_gaps_say_the_same():
     assert by_gaps == ages(order(15), order(5), order(3)) == ([15, 5, 3], [3])
 
 
-def test_an_unknown_gap_is_the_shoppers_usual_one_or_a_week():
+def test_an_unknown_gap_is_the_users_usual_one_or_a_week():
     assert ages(order(), order(since=4), order(since=8)) == ([18, 14, 6], [6])
     assert ages(order(), order(since=4), order(), gap=1) == ([9, 5, 1], [1])
     assert ages(order(), order()) == ([14, 7], [7])

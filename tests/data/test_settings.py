@@ -19,7 +19,7 @@ from lit_rec.data.settings import PrepareSettings
             "p5_mp20_ef0.1_no_serve_sf0.5_mt1000",
         ),
         ({"eval_frac": 1}, "p5_mp20_ef1.0"),
-        ({"name_budget": "oldest", "next_segment": True}, "p5_mp20_ef0.1_oldest_next"),
+        ({"truncate": "keep_oldest", "next_segment": True}, "p5_mp20_ef0.1_oldest_next"),
         ({"targets": "rolling"}, "p5_mp20_ef0.1_roll4"),
         ({"targets": "rolling", "rolling_targets": 0}, "p5_mp20_ef0.1_rollall"),
         ({"val_frac": 0.25, "seed": 7}, "p5_mp20_ef0.1_vf0.25_s7"),

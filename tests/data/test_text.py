@@ -91,7 +91,7 @@ def test_the_oldest_budget_walks_as_the_reference_does(orders, max_orders, max_n
         orders,
         max_prior_orders=max_orders,
         max_product_names=max_names,
-        name_budget="oldest",
+        truncate="keep_oldest",
         next_order=next_order,
     )
     assert ours == reference_context(orders, max_orders, max_names, next_order)
@@ -111,7 +111,7 @@ def test_the_newest_budget_gives_each_order_what_newer_ones_leave(sizes, max_ord
 def test_the_newest_order_is_always_present_with_the_newest_budget_and_missing_with_the_oldest():
     orders = numbered_orders([10, 10, 10])
     assert "o3p10" in context_string(orders)
-    assert "o3" not in context_string(orders, name_budget="oldest")
+    assert "o3" not in context_string(orders, truncate="keep_oldest")
 
 
 def test_only_the_newest_orders_may_appear():

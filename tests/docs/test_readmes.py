@@ -1,4 +1,4 @@
-"""What the documents say can be typed: verbs and flags that exist, files that are there, calls that answer."""
+"""What the documents say can be typed: commands and flags that exist, files that are there, calls that answer."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec.cli.commands import _TRAINING_VERBS, _parser
+from lit_rec.cli.commands import _TRAINING_COMMANDS, _parser
 from lit_rec.core import schema
 from lit_rec.service.settings import PREFIX, ServiceSettings
 
@@ -55,7 +55,7 @@ def commands(text):
     return found
 
 
-OF_VERBS = [
+OF_COMMANDS = [
     pytest.param(words, id=" ".join(words[3:6]))
     for document in DOCUMENTS
     for block in blocks(document, "bash")
@@ -65,9 +65,9 @@ OF_VERBS = [
 ]
 
 
-@pytest.mark.parametrize("words", OF_VERBS)
-def test_every_verb_and_flag_is_one_that_there_is(words):
-    if words[3] not in _TRAINING_VERBS:
+@pytest.mark.parametrize("words", OF_COMMANDS)
+def test_every_command_and_flag_is_one_that_there_is(words):
+    if words[3] not in _TRAINING_COMMANDS:
         _parser().parse_args(words[3:])
     for flag, value in pairwise(words):
         if flag == "--config":

@@ -29,8 +29,8 @@ def test_what_is_committed_was_run_once_in_order_and_nothing_failed():
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
     assert str(ROOT) not in json.dumps(notebook)  # nobody's folders
-    for verb in ("prepare", "fit", "export", "fit_ranker", "evaluate", "package", "feedback report"):
-        assert f"$ python -m lit_rec {verb}" in printed(notebook)
+    for command in ("prepare", "fit", "export", "fit_ranker", "evaluate", "package", "feedback report"):
+        assert f"$ python -m lit_rec {command}" in printed(notebook)
 
 
 @pytest.mark.slow  # three minutes of CPU time

@@ -10,18 +10,18 @@ from lit_rec.evaluation.inputs import HeldOut
 from lit_rec.evaluation.measure import PerQuery
 
 
-def histories_of(shoppers):
-    """Each shopper is a list of orders, oldest first; an order is a list of catalogue positions."""
+def histories_of(users):
+    """Each user is a list of orders, oldest first; an order is a list of catalogue positions."""
     lines = [
         (product, len(orders) - number, place)
-        for orders in shoppers
+        for orders in users
         for number, order in enumerate(orders)
         for place, product in enumerate(order, 1)
     ]
     product, orders_ago, place = np.array(lines, dtype=np.int32).reshape(-1, 3).T
-    unknown, n = np.full(len(lines), UNKNOWN, np.int8), len(shoppers)
+    unknown, n = np.full(len(lines), UNKNOWN, np.int8), len(users)
     return PurchaseHistories(
-        line_start=starts(np.array([sum(map(len, orders)) for orders in shoppers], dtype=np.int64)),
+        line_start=starts(np.array([sum(map(len, orders)) for orders in users], dtype=np.int64)),
         product=product.copy(),
         orders_ago=orders_ago.copy(),
         days_ago=7 * orders_ago.astype(np.float32),
@@ -34,11 +34,11 @@ def histories_of(shoppers):
     )
 
 
-def held_out_of(shoppers, relevant, n_products, first_id=100):
+def held_out_of(users, relevant, n_products, first_id=100):
     """Queries whose products have the ids 1,000, 1,001, ..."""
     return HeldOut(
-        [str(first_id + row) for row in range(len(shoppers))],
-        Queries([f"[+7d w1h9] shopper {row}." for row in range(len(shoppers))], histories_of(shoppers)),
+        [str(first_id + row) for row in range(len(users))],
+        Queries([f"[+7d w1h9] user {row}." for row in range(len(users))], histories_of(users)),
         [np.array(products, dtype=np.int64) for products in relevant],
         np.arange(1_000, 1_000 + n_products),
     )

@@ -61,7 +61,7 @@ def spread(vectors):
     return spread_of(vectors, random_pair_cosines(vectors))
 
 
-def test_the_verb_prints_writes_and_draws(folder, tiny_model, collapsed_model, tmp_path, capsys):
+def test_the_command_prints_writes_and_draws(folder, tiny_model, collapsed_model, tmp_path, capsys):
     words = ["compare", "--model_dir", str(collapsed_model), "--base_model", str(tiny_model), "--device", "cpu"]
     words += ["--processed_dir", str(folder), "--sample_queries", "6"]
     report = main([*words, "--json", str(tmp_path / "sub" / "report.json"), "--pictures", str(tmp_path / "pictures")])

@@ -1,4 +1,4 @@
-"""The evaluation as a function; the verb's own tests are in test_cli_evaluate.py."""
+"""The evaluation as a function; the command's own tests are in test_cli_evaluate.py."""
 
 import pytest
 

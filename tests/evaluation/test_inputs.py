@@ -25,7 +25,7 @@ def evaluation_only(raw_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def other_users(tmp_path_factory):
-    """A folder of other shoppers, whose orders have the same ids, with fewer products."""
+    """A folder of other users, whose orders have the same ids, with fewer products."""
     raw, processed = tmp_path_factory.mktemp("other"), tmp_path_factory.mktemp("other_processed")
     synthetic.generate(raw / "kaggle", n_users=40, n_products=150, seed=8)
     return ProcessedFolder(prepare("instacart", raw / "kaggle", processed, PrepareSettings(eval_frac=0.5)))
@@ -60,7 +60,7 @@ def test_a_query_without_a_known_product_is_left_out(folder, monkeypatch):
     assert first not in held_out.query_ids
 
 
-def test_the_folders_own_training_shoppers(folder):
+def test_the_folders_own_training_users(folder):
     training = read_training(folder, None, read_held_out(folder, Split.TEST))
     assert len(training.histories) == folder.params["n_train_users"]
     assert training.validation.query_ids == read_held_out(folder, Split.VAL).query_ids
@@ -68,7 +68,7 @@ def test_the_folders_own_training_shoppers(folder):
     assert "train_history" in training.source
 
 
-def test_without_training_shoppers_the_past_of_the_evaluation_shoppers(evaluation_only):
+def test_without_training_users_the_past_of_the_evaluation_users(evaluation_only):
     reported = read_held_out(evaluation_only, Split.TEST)
     assert len(reported) == len(evaluation_only.queries), "all are test"
     training = read_training(evaluation_only, None, reported)
@@ -94,7 +94,7 @@ def test_orders_that_are_asked_about_are_not_trained_on(evaluation_only, folder)
         read_training(evaluation_only, folder, read_held_out(evaluation_only, Split.TEST))
 
 
-def test_a_training_folder_without_training_shoppers(folder, evaluation_only):
+def test_a_training_folder_without_training_users(folder, evaluation_only):
     with pytest.raises(NotPreparedError):
         read_training(folder, evaluation_only, read_held_out(folder, Split.TEST))
 

@@ -128,8 +128,8 @@ def test_no_query_gives_an_empty_result(make):
 @pytest.mark.parametrize("chunk_size", [1, 2, 5, 8, 9, 10])
 def test_chunks_change_nothing(make, chunk_size):
     rng = np.random.default_rng(chunk_size)
-    shoppers = [[rng.integers(0, 130, 3).tolist()] for _ in range(9)]
-    held_out = make.held_out(shoppers, [np.unique(rng.integers(0, 130, 4)) for _ in range(9)], 130)
+    users = [[rng.integers(0, 130, 3).tolist()] for _ in range(9)]
+    held_out = make.held_out(users, [np.unique(rng.integers(0, 130, 4)) for _ in range(9)], 130)
     method = make.told(rng.integers(0, 3, (9, 130)).astype(np.float32))
     whole, parts = measure(method, held_out, 64), measure(method, held_out, chunk_size)
     assert (whole.shown == parts.shown).all()

@@ -61,12 +61,12 @@ def test_a_parquet_file_of_another_make(tmp_path):
 
 def test_two_halves_are_the_whole(make):
     rng = np.random.default_rng(0)
-    shoppers = [[rng.integers(0, 150, 5).tolist()] for _ in range(10)]
+    users = [[rng.integers(0, 150, 5).tolist()] for _ in range(10)]
     relevant = [np.unique(rng.integers(0, 150, 4)) for _ in range(10)]
     scores = rng.random((10, 150))
 
     def measured(begin, end):
-        held_out = make.held_out(shoppers[begin:end], relevant[begin:end], 150, first_id=begin)
+        held_out = make.held_out(users[begin:end], relevant[begin:end], 150, first_id=begin)
         return [measure(make.told(scores[begin:end]), held_out)]
 
     (whole,), (pooled,) = measured(0, 10), pool([measured(0, 4), measured(4, 10)])

@@ -1,4 +1,4 @@
-"""What is printed at the end of a verb: figures where they belong, names as they are."""
+"""What is printed at the end of a command: figures where they belong, names as they are."""
 
 import math
 

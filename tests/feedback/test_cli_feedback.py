@@ -1,4 +1,4 @@
-"""The three verbs as they are typed, from the running service to a model that was trained with the feedback."""
+"""The three commands as they are typed, from the running service to a model that was trained with the feedback."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ FIT = [
 
 @pytest.fixture(scope="module")
 def asked(serve, processed_dir):
-    """What simulated shoppers did, and the database that it is in."""
+    """What simulated users did, and the database that it is in."""
     with serve() as (url, store):
         where = ["--url", url, "--processed_dir", str(processed_dir)]
         how = ["--n_requests", "12", "--top_k", "5", "--click_rate", "0.9", "--atc_rate", "0.9", "--seed", "1"]
@@ -125,7 +125,7 @@ def test_simulate_takes_its_own_key_of_the_environment_and_sends_no_other(serve,
             main([*words, "--url", url])
 
 
-def test_help_comes_without_what_the_verbs_need():
+def test_help_comes_without_what_the_commands_need():
     code = """
 import sys
 from lit_rec.cli.commands import main
@@ -138,8 +138,8 @@ sys.exit(f"imported: {heavy}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    for verb in ("report", "simulate", "to-pairs"):
-        assert verb in done.stdout
+    for command in ("report", "simulate", "to-pairs"):
+        assert command in done.stdout
 
 
 def test_what_is_not_installed_is_named(monkeypatch, tmp_path):

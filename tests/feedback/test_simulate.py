@@ -1,4 +1,4 @@
-"""Simulated shoppers against the real service with a tiny model, over HTTP."""
+"""Simulated users against the real service with a tiny model, over HTTP."""
 
 import re
 import socket
@@ -14,30 +14,30 @@ from lit_rec.data.processed import ProcessedFolder
 from lit_rec.feedback import simulate as simulate_module
 from lit_rec.feedback.impressions import read_products
 from lit_rec.feedback.settings import SimulateSettings
-from lit_rec.feedback.shoppers import Shopper, shoppers_of
 from lit_rec.feedback.simulate import simulate
+from lit_rec.feedback.users import User, users_of
 from lit_rec.store.database import FeedbackStore, url_of
 from lit_rec.store.tables import feedback_events, served_lists, served_products
 
 
 @pytest.fixture(scope="module")
-def shoppers(processed_dir):
-    return {by: shoppers_of(ProcessedFolder(processed_dir), None, by) for by in ("user_id", "context")}
+def users(processed_dir):
+    return {by: users_of(ProcessedFolder(processed_dir), None, by) for by in ("user_id", "context")}
 
 
 def what_was_done(store):
-    """How often each shopper did what, at which position."""
+    """How often each user did what, at which position."""
     events = feedback_events.c
     rows = store.rows(select(events.user_id, events.event_type, events.product_id, events.metadata))
     return Counter((user, kind, product, metadata["position"]) for user, kind, product, metadata in rows)
 
 
 @pytest.mark.parametrize("ask_by", ["user_id", "context"])
-def test_what_was_sent_is_in_the_store(service, shoppers, ask_by):
+def test_what_was_sent_is_in_the_store(service, users, ask_by):
     url, store = service
     before = store.funnel()
     settings = SimulateSettings(n_requests=6, top_k=5, click_rate=0.6, seed=3)
-    found = simulate(url, shoppers[ask_by], settings, show_progress=False)
+    found = simulate(url, users[ask_by], settings, show_progress=False)
     assert (found.n_answered, found.failures) == (6, {})
     assert found.events["impression"] == 30
     assert found.events["click"] > 5
@@ -46,9 +46,9 @@ def test_what_was_sent_is_in_the_store(service, shoppers, ask_by):
     assert after["requests"] - before["requests"] == 6
 
 
-def test_events_are_joined_to_what_was_served(serve, shoppers):
+def test_events_are_joined_to_what_was_served(serve, users):
     with serve() as (url, store):
-        found = simulate(url, shoppers["context"], SimulateSettings(n_requests=4, top_k=3), show_progress=False)
+        found = simulate(url, users["context"], SimulateSettings(n_requests=4, top_k=3), show_progress=False)
         path = store.url.database
     store = FeedbackStore(url_of(path))  # what the service had still to write, it has written at its end
     table = read_products(store)
@@ -59,48 +59,46 @@ def test_events_are_joined_to_what_was_served(serve, shoppers):
     assert store.rows(select(func.count()).select_from(served_products)) == [(12,)]
     contexts = {row.user_id: row.context for row in store.rows(select(served_lists))}
     assert contexts == {
-        each.user_id: each.asks["user_context"] for each in shoppers["context"] if each.user_id in contexts
+        each.user_id: each.asks["user_context"] for each in users["context"] if each.user_id in contexts
     }
     store.close()
 
 
-def test_the_outcome_depends_on_the_seed_alone(serve, shoppers):
+def test_the_outcome_depends_on_the_seed_alone(serve, users):
     done = []
     for seed, concurrency in ((1, 1), (1, 4), (2, 4)):
         with serve() as (url, store):
             settings = SimulateSettings(
                 n_requests=8, top_k=4, behaviour="position_bias", click_rate=0.5, seed=seed, concurrency=concurrency
             )
-            simulate(url, shoppers["context"], settings, show_progress=False)
+            simulate(url, users["context"], settings, show_progress=False)
             done.append(what_was_done(store))
     assert done[0] == done[1] != done[2]
 
 
-def test_shoppers_take_turns(service, shoppers):
+def test_users_take_turns(service, users):
     url, store = service
-    asking = shoppers["context"][:3]
+    asking = users["context"][:3]
     before = what_was_done(store)
     simulate(url, asking, SimulateSettings(n_requests=7, top_k=1, seed=9), show_progress=False)
     turns = Counter(user for user, kind, _, _ in (what_was_done(store) - before).elements() if kind == "impression")
     assert sorted(turns.values()) == [2, 2, 3]
 
 
-def test_a_key_is_sent(serve, shoppers):
+def test_a_key_is_sent(serve, users):
     with serve(api_key="right") as (url, store):
         settings = SimulateSettings(n_requests=2, top_k=2)
         for key in (None, "wrong"):
             with pytest.raises(ServiceError, match="wants an API key"):
-                simulate(url, shoppers["context"], settings, key, show_progress=False)
+                simulate(url, users["context"], settings, key, show_progress=False)
         assert store.funnel()["requests"] == 0
-        assert simulate(url, shoppers["context"], settings, "right", show_progress=False).n_answered == 2
+        assert simulate(url, users["context"], settings, "right", show_progress=False).n_answered == 2
 
 
-def test_shoppers_that_the_service_does_not_know_are_counted(service, shoppers):
+def test_users_that_the_service_does_not_know_are_counted(service, users):
     url, _ = service
-    stranger = Shopper("nobody", {"user_id": "nobody"}, frozenset())
-    mixed = simulate(
-        url, [stranger, shoppers["context"][0]], SimulateSettings(n_requests=4, top_k=1), show_progress=False
-    )
+    stranger = User("nobody", {"user_id": "nobody"}, frozenset())
+    mixed = simulate(url, [stranger, users["context"][0]], SimulateSettings(n_requests=4, top_k=1), show_progress=False)
     assert mixed.n_answered == 2
     ((failure, count),) = mixed.failures.items()
     assert count == 2
@@ -109,13 +107,13 @@ def test_shoppers_that_the_service_does_not_know_are_counted(service, shoppers):
         simulate(url, [stranger], SimulateSettings(n_requests=3), show_progress=False)
 
 
-def test_a_busy_service_is_asked_again_when_it_says(serve, shoppers, monkeypatch):
+def test_a_busy_service_is_asked_again_when_it_says(serve, users, monkeypatch):
     waited = []
     monkeypatch.setattr(simulate_module, "time", SimpleNamespace(sleep=waited.append))
     with serve(rate_limit="3/second") as (url, _):
         # The clock of the limit goes on while nobody sleeps, so that the attempts may run out: that is counted.
         found = simulate(
-            url, shoppers["context"], SimulateSettings(n_requests=12, top_k=1, concurrency=1), show_progress=False
+            url, users["context"], SimulateSettings(n_requests=12, top_k=1, concurrency=1), show_progress=False
         )
     assert waited
     assert max(waited) <= 2
@@ -123,18 +121,18 @@ def test_a_busy_service_is_asked_again_when_it_says(serve, shoppers, monkeypatch
     assert all("answered 429" in failure for failure in found.failures)
 
 
-def test_no_service_is_said_at_once(shoppers):
+def test_no_service_is_said_at_once(users):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(ServiceError, match=f"No service answers at {url}"):
-        simulate(url, shoppers["context"], SimulateSettings(), show_progress=False)
+        simulate(url, users["context"], SimulateSettings(), show_progress=False)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://127.0.0.1"])
-def test_what_is_no_url_is_said_too(shoppers, url):
+def test_what_is_no_url_is_said_too(users, url):
     with pytest.raises(ServiceError, match="No service answers at"):
-        simulate(url, shoppers["context"], SimulateSettings(), show_progress=False)
+        simulate(url, users["context"], SimulateSettings(), show_progress=False)
 
 
 def transported(monkeypatch, answer):
@@ -156,23 +154,23 @@ def transported(monkeypatch, answer):
         (httpx.Response(500, text="x" * 1_000), "answered 500: x{200}$"),
     ],
 )
-def test_answers_of_another_form_are_counted(monkeypatch, shoppers, recommended, failure):
+def test_answers_of_another_form_are_counted(monkeypatch, users, recommended, failure):
     def answer(request):
         return httpx.Response(200) if request.url.path == "/health" else recommended
 
     transported(monkeypatch, answer)
     with pytest.raises(ServiceError, match="None of 2 requests") as raised:
-        simulate("http://x", shoppers["context"], SimulateSettings(n_requests=2), show_progress=False)
+        simulate("http://x", users["context"], SimulateSettings(n_requests=2), show_progress=False)
     assert re.search(failure, raised.value.found)
 
 
-def test_another_server_is_no_recommendation_service(monkeypatch, shoppers):
+def test_another_server_is_no_recommendation_service(monkeypatch, users):
     transported(monkeypatch, lambda _: httpx.Response(404))
     with pytest.raises(ServiceError, match="GET /health answered 404"):
-        simulate("http://x", shoppers["context"], SimulateSettings(), show_progress=False)
+        simulate("http://x", users["context"], SimulateSettings(), show_progress=False)
 
 
-def test_a_connection_that_breaks_is_a_failure_of_one_request(monkeypatch, shoppers):
+def test_a_connection_that_breaks_is_a_failure_of_one_request(monkeypatch, users):
     asked = []
 
     def answer(request):
@@ -186,5 +184,5 @@ def test_a_connection_that_breaks_is_a_failure_of_one_request(monkeypatch, shopp
         return httpx.Response(200, json={"request_id": str(len(asked)), "recommendations": []})
 
     transported(monkeypatch, answer)
-    found = simulate("http://x", shoppers["context"], SimulateSettings(n_requests=4), show_progress=False)
+    found = simulate("http://x", users["context"], SimulateSettings(n_requests=4), show_progress=False)
     assert (found.n_answered, found.failures) == (3, {"/recommend failed: ReadTimeout": 1})

@@ -76,7 +76,7 @@ def add_ranker(build, model_dir: Path) -> None:
     from lit_rec.ranking.statistics import ProductStatistics, aisles_of
 
     torch.manual_seed(0)
-    training, aisle = build.histories(*build.shoppers(40, len(CORPUS), 0)), aisles_of(list(CORPUS.values()))
+    training, aisle = build.histories(*build.users(40, len(CORPUS), 0)), aisles_of(list(CORPUS.values()))
     known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
     settings = {"hidden_size": 8, "n_members": 2, "dropout": 0.1}
     record = {"settings": settings, "metrics": {"ndcg@10": 0.5, "n_queries": 1200.0, "mean_cosine": np.nan}}

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 REPO = "someone/groceries"
 CONTEXT = "soap that smells of product 7"
-SHOPPER = Request([PastOrder(["p3", "p7"]), PastOrder(["p3"], days_since_prior_order=7)])
+USER = Request([PastOrder(["p3", "p7"]), PastOrder(["p3"], days_since_prior_order=7)])
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def served(hub, repo=REPO, branch="main"):
 def rankings(model, corpus):
     recommender = Recommender(model, corpus, use_index=False)
     assert recommender.ranker is not None
-    answers = recommender.recommend(CONTEXT), recommender.recommend_for_orders(SHOPPER)
+    answers = recommender.recommend(CONTEXT), recommender.recommend_for_orders(USER)
     return recommender.encode([CONTEXT]), [[(item.product_id, item.score) for item in answer] for answer in answers]
 
 
@@ -287,14 +287,14 @@ def test_what_is_not_there_is_named(model_dir, tmp_path):
         push(model_dir, REPO)
 
 
-def test_the_verb_pushes_and_says_what_loads_it(hub, model_dir, corpus, capsys):
+def test_the_command_pushes_and_says_what_loads_it(hub, model_dir, corpus, capsys):
     flags = ["--repo_id", REPO, "--corpus", str(corpus), "--branch", "candidate", "--private", "true"]
     pinned = main(["push", "--model_dir", str(model_dir), *flags])
     assert pinned == f"{REPO}@{hub.repositories[REPO].branches['candidate']}"
     assert f"--model_dir {pinned}" in capsys.readouterr().out.replace("\n", "")
 
 
-def test_the_verb_takes_hub_and_token_from_the_environment(hub, model_dir, tmp_path):
+def test_the_command_takes_hub_and_token_from_the_environment(hub, model_dir, tmp_path):
     """In a process of its own: the client reads HF_ENDPOINT and HF_TOKEN by itself."""
     environment = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
     environment |= {"HF_TOKEN": hub.token, "HF_HUB_DISABLE_XET": "1"}

@@ -15,8 +15,8 @@ from lit_rec.data.dataset import padded
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.evaluation.inputs import read_held_out
 from lit_rec.metrics.retrieval import per_query
+from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.models.encoder import TextEncoder
-from lit_rec.models.two_tower import TwoTower
 from lit_rec.packaging.bundle import write_bundle
 from lit_rec.packaging.onnx_export import export_onnx
 
@@ -88,9 +88,9 @@ def test_the_tokens_that_are_trained_on_begin_with_the_prompt_and_another_prompt
 def test_a_checkpoint_that_was_trained_without_the_prompt_of_its_base_model_is_refused(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    model, checkpoint = TwoTower(base_model=str(tiny_model), max_seq_length=48), {}
+    model, checkpoint = BiEncoder(base_model=str(tiny_model), max_seq_length=48), {}
     model.on_save_checkpoint(checkpoint)
-    prompted = TwoTower(base_model=str(with_prompt(tiny_model, tmp_path / "prompted")), max_seq_length=48)
+    prompted = BiEncoder(base_model=str(with_prompt(tiny_model, tmp_path / "prompted")), max_seq_length=48)
     with pytest.raises(ModelFolderError, match="tokens are not those"):
         prompted.on_load_checkpoint(checkpoint)
 

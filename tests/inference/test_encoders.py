@@ -37,8 +37,8 @@ def edited(model, to, name, **changes):
 @pytest.fixture(scope="module")
 def static(tiny_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("static") / "model"
-    phrases = ["Organic Milk", "two spaces"]
-    TextEncoder(str(tiny_model), kind="static", phrases=phrases, max_seq_length=40).save(folder)
+    added_tokens = ["Organic Milk", "two spaces"]
+    TextEncoder(str(tiny_model), kind="static", added_tokens=added_tokens, max_seq_length=40).save(folder)
     return folder
 
 
@@ -133,12 +133,12 @@ def test_an_encoder_reads_like_another(tiny_model, onnx_model, static):
     left = TorchEncoder(onnx_model, device="cpu")  # the same weights, cut at the left at 40 tokens
     encoder = TorchEncoder(tiny_model, device="cpu")
     whole, fingerprint = encoder.encode(TEXTS), encoder.fingerprint
-    encoder.read_like(left)
+    encoder.copy_truncation(left)
     np.testing.assert_allclose(encoder.encode(TEXTS), left.encode(TEXTS), atol=CLOSE)
     assert np.abs(encoder.encode([LONG]) - whole[TEXTS.index(LONG)]).max() > CLOSE
     assert encoder.fingerprint != fingerprint, "the index of the catalogue is another one"
     before = left.fingerprint
-    left.read_like(TorchEncoder(static, device="cpu"))
+    left.copy_truncation(TorchEncoder(static, device="cpu"))
     assert (left.fingerprint, left.model.max_seq_length) == (before, 40)
 
 

@@ -26,7 +26,7 @@ CORPUS = {f"p{row}": product_text(name, f"aisle {row % 4}", "food") for row, nam
 def save_ranker(build, model_dir, seed=0):
     """A network of chance weights: what it says is no advice, but always the same."""
     torch.manual_seed(seed)
-    training, aisle = build.histories(*build.shoppers(50, len(CORPUS), seed)), aisles_of(list(CORPUS.values()))
+    training, aisle = build.histories(*build.users(50, len(CORPUS), seed)), aisles_of(list(CORPUS.values()))
     known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
     record = {"settings": {"hidden_size": 8, "n_members": 2, "dropout": 0.1}}
     Ranker(RankerNetwork(8, 2, 0.1).frozen(), *known, list(CORPUS), record).save(model_dir)
@@ -243,14 +243,14 @@ def test_a_product_that_the_ranker_has_never_seen_is_scored_by_its_text_and_aisl
     assert found["twin"].reason == "from an aisle that you buy from"
     assert found["elsewhere"].reason == "new in the catalogue"
     assert encoded == []
-    new_shopper = {
+    new_user = {
         item.product_id: item.reason
         for item in recommender.rank(
             recommender.queries_of_orders([Request()]), np.zeros((1, 16), np.float32), len(CORPUS) + 2
         )[0]
     }
-    assert {new_shopper[each] for each in texts} == {"new in the catalogue"}
-    assert new_shopper["p0"] == "bought by many"
+    assert {new_user[each] for each in texts} == {"new in the catalogue"}
+    assert new_user["p0"] == "bought by many"
 
 
 def test_products_that_the_catalogue_does_not_hold_change_only_the_age_of_orders(recommender):
@@ -289,7 +289,7 @@ def test_without_a_ranker_past_orders_are_put_into_words(own):
 
 def test_past_orders_are_put_into_words_as_in_training(own):
     model, corpus = own
-    form = {"max_prior_orders": 2, "max_product_names": 3, "name_budget": "oldest", "next_segment": True}
+    form = {"max_prior_orders": 2, "max_product_names": 3, "truncate": "keep_oldest", "next_segment": True}
     (model / schema.MODEL_RECORD).write_text(json.dumps({"context": form}), encoding="utf-8")
     recommender = Recommender(model, corpus, use_ranker=False)
     orders = [

@@ -13,8 +13,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
 from lit_rec.core.errors import ModelFolderError, SettingError
+from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.models.encoder import TextEncoder
-from lit_rec.models.two_tower import TwoTower
 
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "milk", "bread", "bananas"]
 
@@ -82,11 +82,11 @@ def test_a_tokenizer_without_padding_pads_with_what_masks_leave_out(gpt2, tmp_pa
 def test_a_base_model_is_kept_by_its_whole_path(tiny_model, tmp_path, monkeypatch):
     shutil.copytree(tiny_model, tmp_path / "bases" / "mine")
     monkeypatch.chdir(tmp_path)
-    assert TwoTower("bases/mine", max_seq_length=64).hparams["base_model"] == str(tmp_path / "bases" / "mine")
+    assert BiEncoder("bases/mine", max_seq_length=64).hparams["base_model"] == str(tmp_path / "bases" / "mine")
 
 
 def test_a_base_model_that_was_moved_says_how_to_bring_it_back(tmp_path):
     with pytest.raises(
         ModelFolderError, match=r"there is no such folder\. If it was moved: ln -s NEW_PLACE '.*my base'"
     ):
-        TwoTower(str(tmp_path / "my base"))
+        BiEncoder(str(tmp_path / "my base"))

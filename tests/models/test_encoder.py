@@ -10,8 +10,8 @@ from lit_rec.artifacts.pretrained import load_sentence_transformer
 from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
 from lit_rec.data.tokens import TokenTable, length_sorted_chunks
 from lit_rec.inference.encoders import model_fingerprint
+from lit_rec.models.added_tokens import frequent_names
 from lit_rec.models.encoder import TextEncoder, split_chunks
-from lit_rec.models.phrases import frequent_names
 
 SHORT = ["", "milk", "(no prior orders).", "Product: organic milk. Aisle: milk. Department: dairy."]
 OLDEST = "[w1h1] product, milk; " * 30
@@ -194,7 +194,7 @@ def test_a_static_encoder_encodes_chunks_as_one_batch(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_saved_static_encoder_is_a_plain_sentence_transformer(tiny_model: Path, tmp_path: Path, side: str) -> None:
-    encoder = TextEncoder(str(tiny_model), **STATIC, truncation_side=side, phrases=["organic milk"]).eval()
+    encoder = TextEncoder(str(tiny_model), **STATIC, truncation_side=side, added_tokens=["organic milk"]).eval()
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.add_(torch.linspace(-0.5, 0.5, parameter.numel()).view_as(parameter))
@@ -214,7 +214,7 @@ def test_fingerprints_of_static_encoders_tell_their_tokens_apart(tiny_model: Pat
         {},
         {"max_seq_length": 31},
         {"truncation_side": "right"},
-        {"phrases": ["organic milk"]},
+        {"added_tokens": ["organic milk"]},
         {"kind": "transformer"},
     ]
     encoders = [TextEncoder(str(tiny_model), **(STATIC | kind)) for kind in kinds]
@@ -233,16 +233,16 @@ def test_a_phrase_is_one_token_that_starts_at_the_mean_of_its_pieces(
     base.tokenizer.backend_tokenizer.enable_truncation(1)
     monkeypatch.setattr("lit_rec.models.encoder.load_sentence_transformer", lambda _: base)
     plain = TextEncoder(str(tiny_model), **STATIC)
-    phrases = ["Organic Milk", "organic milk", "milk", "dairy product aisle"]
-    encoder = TextEncoder(str(tiny_model), **STATIC, phrases=phrases)
+    added_tokens = ["Organic Milk", "organic milk", "milk", "dairy product aisle"]
+    encoder = TextEncoder(str(tiny_model), **STATIC, added_tokens=added_tokens)
     weights = encoder.sentence_transformer[0].embedding.weight
     assert len(weights) == len(plain.sentence_transformer[0].embedding.weight) + 2  # milk is one token already
-    (pieces,), (phrase,) = plain.token_ids(["organic milk"]), encoder.token_ids(["ORGANIC MILK"])
-    assert (len(pieces), len(phrase)) == (2, 1)
-    torch.testing.assert_close(weights[phrase[0]], weights[pieces].mean(dim=0))
+    (pieces,), (token,) = plain.token_ids(["organic milk"]), encoder.token_ids(["ORGANIC MILK"])
+    assert (len(pieces), len(token)) == (2, 1)
+    torch.testing.assert_close(weights[token[0]], weights[pieces].mean(dim=0))
     rows = encoder.token_ids(["rice, organic milk; organic milks", "organic, milk"])
-    assert rows[0].count(phrase[0]) == 1, "whole words only"
-    assert phrase[0] not in rows[1]
+    assert rows[0].count(token[0]) == 1, "whole words only"
+    assert token[0] not in rows[1]
     assert rows[1] == plain.token_ids(["organic, milk"])[0]
 
 
@@ -257,10 +257,10 @@ def test_dropout_leaves_tokens_out_in_training_only(tiny_model: Path) -> None:
     ("settings", "named"),
     [
         ({"kind": "static", "gradient_checkpointing": True}, "gradient_checkpointing"),
-        ({"kind": "static", "gradient_cache_rows": 2}, "gradient_cache_rows"),
-        ({"kind": "transformer", "gradient_cache_rows": 0}, "gradient_cache_rows"),
+        ({"kind": "static", "grad_cache_size": 2}, "grad_cache_size"),
+        ({"kind": "transformer", "grad_cache_size": 0}, "grad_cache_size"),
         ({"kind": "static", "max_seq_length": 0}, "max_seq_length"),
-        ({"kind": "transformer", "phrases": ["organic milk"]}, "static"),
+        ({"kind": "transformer", "added_tokens": ["organic milk"]}, "static"),
     ],
 )
 def test_what_an_encoder_has_not_is_refused(settings: dict[str, object], named: str, tiny_model: Path) -> None:
@@ -277,7 +277,7 @@ def test_frequent_names_are_those_of_the_training_pairs(processed_dir: Path, tmp
     expected = sorted(name for name, count in counts.items() if count >= 3)
     assert 3 < len(expected) < len(counts)
     assert frequent_names(processed_dir, 3) == expected
-    with pytest.raises(SettingError, match="phrase_min_count"):
+    with pytest.raises(SettingError, match="added_token_min_count"):
         frequent_names(processed_dir, 0)
     with pytest.raises(NotPreparedError):
         frequent_names(tmp_path, 3)
@@ -297,7 +297,7 @@ def test_a_gradient_cache_keeps_no_activations_of_the_whole_batch(tiny_model: Pa
     """What is saved for the way back: all of it without a cache; with one, token ids and masks only."""
 
     def saved_elements(rows: int | None) -> int:
-        encoder = TextEncoder(str(tiny_model), max_seq_length=32, dropout=0.0, gradient_cache_rows=rows).train()
+        encoder = TextEncoder(str(tiny_model), max_seq_length=32, dropout=0.0, grad_cache_size=rows).train()
         parameters = {parameter.data_ptr() for parameter in encoder.parameters()}
         saved: list[int] = []
 

@@ -11,9 +11,9 @@ from torch import Tensor, multiprocessing
 from lit_rec.core.errors import ShapeError
 from lit_rec.data.dataset import OrderDataset, PairDataset, TrainingPairs
 from lit_rec.data.tokens import TokenTable
+from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.models.encoder import TextEncoder
 from lit_rec.models.losses import gather_candidates, global_mean, mean_over_anchors, multi_positive_loss
-from lit_rec.models.two_tower import TwoTower
 
 CONTEXTS = [
     "[w1h9] Organic Milk, Wheat Bread.",
@@ -67,8 +67,8 @@ def assert_same_gradients(ours: dict[str, Tensor], theirs: dict[str, Tensor]) ->
 def test_pair_loss_is_the_librarys_loss_and_gradient(tiny_model: Path) -> None:
     """The same texts through MultipleNegativesRankingLoss and through a training step."""
     temperature = 1 / 30
-    ours = TwoTower(str(tiny_model), max_seq_length=64, loss="pair", temperature=temperature, dropout=0.0)
-    dataset = PairDataset(pairs_of(ours.encoder), rows_per_forward=2)
+    ours = BiEncoder(str(tiny_model), max_seq_length=64, loss="mnrl", temperature=temperature, dropout=0.0)
+    dataset = PairDataset(pairs_of(ours.encoder), micro_batch_size=2)
     rows = np.array([1, 7, 8])  # no order and no product twice, as the library's sampler sees to
     loss = ours.batch_losses(dataset[rows]).mean()
     loss.backward()
@@ -91,7 +91,7 @@ def test_pair_loss_is_the_librarys_loss_and_gradient(tiny_model: Path) -> None:
 
 
 def test_pairs_of_one_order_are_no_negatives_of_each_other(tiny_model: Path) -> None:
-    model = TwoTower(str(tiny_model), max_seq_length=64, loss="pair", dropout=0.0)
+    model = BiEncoder(str(tiny_model), max_seq_length=64, loss="mnrl", dropout=0.0)
     dataset = PairDataset(pairs_of(model.encoder))
     assert dataset.order_of_pair[1] == dataset.order_of_pair[2]
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_pairs_of_one_order_are_no_negatives_of_each_other(tiny_model: Path) -> 
 
 
 def test_pair_loss_counts_a_product_of_two_pairs_once(tiny_model: Path) -> None:
-    model = TwoTower(str(tiny_model), max_seq_length=64, loss="pair", dropout=0.0)
+    model = BiEncoder(str(tiny_model), max_seq_length=64, loss="mnrl", dropout=0.0)
     dataset = PairDataset(pairs_of(model.encoder))
     with torch.no_grad():
         (first, second) = model.batch_losses(dataset[np.array([0, 6])])  # milk twice: no negative is left
@@ -146,16 +146,16 @@ def test_orders_weigh_the_same_whatever_their_size(tiny_model: Path) -> None:
     losses = torch.tensor([1.0, 2.0, 6.0, 10.0])
     assert mean_over_anchors(losses, torch.tensor([0, 1, 0, 0]), 2).tolist() == pytest.approx([17 / 3, 2])
 
-    model = TwoTower(str(tiny_model), max_seq_length=64, dropout=0.0)
+    model = BiEncoder(str(tiny_model), max_seq_length=64, dropout=0.0)
     dataset = OrderDataset(pairs_of(model.encoder))
     with torch.no_grad():
         assert model.batch_losses(dataset[np.arange(len(ORDERS))]).shape == (len(ORDERS),)
 
 
-def test_log_frequency_correction_is_taken_from_training_scores(tiny_model: Path) -> None:
+def test_logq_correction_is_taken_from_training_scores(tiny_model: Path) -> None:
     """Held against the formula on the model's own embeddings: score - correction * log(share of the pairs)."""
-    model = TwoTower(
-        str(tiny_model), max_seq_length=64, loss="pair", temperature=0.5, log_frequency_correction=0.7, dropout=0.0
+    model = BiEncoder(
+        str(tiny_model), max_seq_length=64, loss="mnrl", temperature=0.5, logq_correction=0.7, dropout=0.0
     )
     dataset = PairDataset(pairs_of(model.encoder))
     rows = np.array([4, 5, 6])  # (order 0, pasta), (order 1, tea), (order 2, milk)
@@ -189,15 +189,15 @@ def test_candidates_are_each_there_once_in_catalogue_order() -> None:
 
 # Two processes, each with a share of the orders: 5 and 2 distinct products, milk in both.
 SHARES = [np.array([0, 1]), np.array([2, 3, 4])]
-LOSSES = ("multi_positive", "pair")
+LOSSES = ("multi_positive", "mnrl")
 
 
-def train_model(loss: str, tiny_model: str) -> TwoTower:
-    return TwoTower(tiny_model, max_seq_length=64, loss=loss, log_frequency_correction=0.3, dropout=0.0)
+def train_model(loss: str, tiny_model: str) -> BiEncoder:
+    return BiEncoder(tiny_model, max_seq_length=64, loss=loss, logq_correction=0.3, dropout=0.0)
 
 
-def one_step(model: TwoTower, orders: np.ndarray) -> tuple[float, dict[str, Tensor]]:
-    dataset = OrderDataset(pairs_of(model.encoder), rows_per_forward=2)
+def one_step(model: BiEncoder, orders: np.ndarray) -> tuple[float, dict[str, Tensor]]:
+    dataset = OrderDataset(pairs_of(model.encoder), micro_batch_size=2)
     loss = global_mean(model.batch_losses(dataset[orders]))
     loss.backward()
     return loss.item(), gradients(model)

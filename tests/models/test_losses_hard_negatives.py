@@ -8,8 +8,8 @@ import torch
 
 from lit_rec.data.dataset import HardNegatives, OrderDataset, TrainingPairs
 from lit_rec.data.tokens import TokenTable
+from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.models.losses import multi_positive_loss, with_hard_negatives
-from lit_rec.models.two_tower import TwoTower
 
 CONTEXTS = ["[1] milk.", "[2] bread, rice.", "(no prior orders)."]
 PRODUCTS = ["milk 1", "bread 2", "rice 3", "tea 4", "product 5"]
@@ -68,7 +68,7 @@ def pairs_of(encoder, *, pair_weight=None, negatives=None, weight=1.0):
 @pytest.fixture
 def model(tiny_model):
     torch.set_num_threads(1)
-    return TwoTower(str(tiny_model), max_seq_length=64, dropout=0.0, temperature=0.1)
+    return BiEncoder(str(tiny_model), max_seq_length=64, dropout=0.0, temperature=0.1)
 
 
 def losses_of(model, pairs):

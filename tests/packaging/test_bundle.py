@@ -43,7 +43,7 @@ def bundle(request, tiny_model, corpus, tmp_path_factory):
         name="tiny",
         backend=Backend(request.param),
         metrics=metrics,
-        shoppers={"7": {"context": QUERY, "orders": []}},
+        users={"7": {"context": QUERY, "orders": []}},
     )
 
 
@@ -72,7 +72,7 @@ def test_the_manifest_says_what_it_is(bundle, tiny_model, corpus, tmp_path):
     assert files - set(manifest["sha256"]) == {"manifest.json"}
     name, _, digest = manifest["model_version"].partition("-")
     assert (name, len(digest)) == ("tiny", 12)
-    assert bundle.shoppers_file is not None
+    assert bundle.users_file is not None
     weights = {"model/model.safetensors", "model/onnx/model.onnx", "model/onnx/model_int8.onnx"}
     assert len(files & weights) == 1, "weights are there once"
 
@@ -81,12 +81,12 @@ def test_the_version_is_of_the_content_and_the_catalogue_is_encoded_once(tiny_mo
     caplog.set_level("INFO", logger="lit_rec")
     corpus = shutil.copy(corpus, tmp_path / "corpus.json")
     versions = [
-        write_bundle(tiny_model, corpus, tmp_path / name, name=name, shoppers=shoppers).manifest["model_version"]
-        for name, shoppers in (("a", {}), ("b", {}), ("c", {"1": {}}))
+        write_bundle(tiny_model, corpus, tmp_path / name, name=name, users=users).manifest["model_version"]
+        for name, users in (("a", {}), ("b", {}), ("c", {"1": {}}))
     ]
     assert versions[0][2:] == versions[1][2:] != versions[2][2:]
     assert caplog.text.count("Encoding 5 products") == 1
-    assert Bundle.load(tmp_path / "a").shoppers_file is None
+    assert Bundle.load(tmp_path / "a").users_file is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_is_no_bundle(tmp_path, content):
     with pytest.raises(ModelFolderError, match="No bundle at"):
         Bundle.load(tmp_path / "nothing")
     (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(ModelFolderError, match=r"No bundle at .*Write one with the verb package"):
+    with pytest.raises(ModelFolderError, match=r"No bundle at .*Write one with the command package"):
         Bundle.load(tmp_path)
 
 

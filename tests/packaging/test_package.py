@@ -45,13 +45,13 @@ def test_into_the_store_without_a_bento(measured, processed_dir, store, capsys):
     import bentoml
 
     command = ["package", "--model_dir", str(measured), "--corpus", str(processed_dir / schema.EVAL_CORPUS)]
-    tag = main([*command, "--n_shoppers", "5", "--build", "false"])
+    tag = main([*command, "--n_users", "5", "--build", "false"])
     stored = bentoml.models.get(tag)
     bundle = Bundle.load(stored.path)
     assert bundle.manifest["metrics"] == {"text encoder": {"ndcg@10": 0.25}}
     assert bundle.manifest["model_version"].startswith("mine-")
     assert stored.info.labels == {"model_version": bundle.manifest["model_version"], "backend": "torch"}
-    assert len(json.loads(bundle.shoppers_file.read_text())) == 5
+    assert len(json.loads(bundle.users_file.read_text())) == 5
     assert "bentoml build" in capsys.readouterr().out
     bundle.recommender(device="cpu").recommend("milk")
 
@@ -62,7 +62,7 @@ def test_into_a_plain_folder(measured, processed_dir, tmp_path, capsys):
     main(["package", "--model_dir", str(measured), "--corpus", str(corpus), "--name", "a", "--output_dir", str(folder)])
     bundle = Bundle.load(folder)
     assert bundle.manifest["model_version"].startswith("a-")
-    assert bundle.shoppers_file is None, "a corpus by itself has no held-out shoppers"
+    assert bundle.users_file is None, "a corpus by itself has no held-out users"
     assert f"LIT_REC_BUNDLE={folder}" in capsys.readouterr().out
 
 
@@ -88,14 +88,14 @@ def test_a_model_without_recorded_metrics_is_refused_unless_told_otherwise(
     with pytest.raises(ModelFolderError, match=message):
         package(measured, corpus, build=False)
     assert models_in(store) == []
-    package(measured, corpus, output_dir=tmp_path / "bundle", n_shoppers=0, allow_unmeasured=True)
+    package(measured, corpus, output_dir=tmp_path / "bundle", n_users=0, allow_unmeasured=True)
     assert Bundle.load(tmp_path / "bundle").manifest["metrics"] == {}
 
 
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"n_shoppers": -1}, SettingError, "at least 0: got -1"),
+        ({"n_users": -1}, SettingError, "at least 0: got -1"),
         ({"backend": "abacus"}, SettingError, "Take one of torch, onnx, onnx_int8"),
         ({"name": "a b"}, SettingError, "name must be of letters"),
         ({"corpus": Path("nothing.json")}, NotPreparedError, "No corpus at"),
@@ -125,7 +125,7 @@ def test_a_bento_that_cannot_be_built_takes_its_model_along(measured, processed_
 
     monkeypatch.setattr("lit_rec.packaging.package.subprocess.run", run)
     with pytest.raises(LitRecError, match="could not be built: Error: no space left"):
-        package(measured, processed_dir / schema.EVAL_CORPUS, n_shoppers=0)
+        package(measured, processed_dir / schema.EVAL_CORPUS, n_users=0)
     assert tags[0].startswith("lit_rec:")
     assert models_in(store) == []
 
@@ -142,17 +142,17 @@ def test_a_model_whose_weights_are_not_those_of_its_export_is_refused(measured, 
     record = json.loads((measured / schema.MODEL_RECORD).read_text())
     record["sha256"] = {name: sha256_of_file(measured / name) for name in ("model.safetensors", "modules.json")}
     (measured / schema.MODEL_RECORD).write_text(json.dumps(record))
-    package(measured, processed_dir / schema.EVAL_CORPUS, n_shoppers=0, output_dir=tmp_path / "bundle")
+    package(measured, processed_dir / schema.EVAL_CORPUS, n_users=0, output_dir=tmp_path / "bundle")
     weights = bytearray((measured / "model.safetensors").read_bytes())
     weights[-64:] = bytes(64)
     (measured / "model.safetensors").write_bytes(weights)
     with pytest.raises(ModelFolderError, match=r"missing or changed since export: model\.safetensors"):
-        package(measured, processed_dir / schema.EVAL_CORPUS, n_shoppers=0, output_dir=tmp_path / "bundle")
+        package(measured, processed_dir / schema.EVAL_CORPUS, n_users=0, output_dir=tmp_path / "bundle")
 
 
 def test_a_ranker_whose_two_files_are_of_two_trainings_is_refused(measured, processed_dir, tmp_path):
     (measured / schema.RANKER_WEIGHTS).write_bytes(b"new weights")
     (measured / schema.RANKER).write_text(json.dumps({"weights_sha256": "of the old ones", "metrics": {}}))
     with pytest.raises(ModelFolderError, match=r"The ranker of .* cannot be loaded"):
-        package(measured, processed_dir / schema.EVAL_CORPUS, n_shoppers=0, output_dir=tmp_path / "bundle")
+        package(measured, processed_dir / schema.EVAL_CORPUS, n_users=0, output_dir=tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()

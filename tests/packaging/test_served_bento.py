@@ -97,7 +97,7 @@ def test_it_answers_over_http_what_its_bundle_recommends(home, tag, python, tmp_
         expected = bundle.recommender().recommend(CONTEXT, 5)
         assert [item["product_id"] for item in answer["recommendations"]] == [item.product_id for item in expected]
         assert answer["model_version"] == bundle.manifest["model_version"]
-        user_id = next(iter(json.loads(bundle.shoppers_file.read_text())))
+        user_id = next(iter(json.loads(bundle.users_file.read_text())))
         assert recommend(url, user_id=user_id, top_k=5)["recommendations"]
     assert (tmp_path / "data" / "feedback.db").is_file(), "paths are those of the folder it was started in"
     assert process.returncode == 0, log.read_text()

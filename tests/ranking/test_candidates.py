@@ -1,4 +1,4 @@
-"""Lines grouped by shopper and product, against plain dictionaries."""
+"""Lines grouped by user and product, against plain dictionaries."""
 
 import numpy as np
 import pytest
@@ -6,22 +6,22 @@ import pytest
 from lit_rec.ranking.candidates import Candidates, basket_sizes, relative_cart_positions
 
 
-def grouped(shoppers):
-    """(shopper, product) to orders ago, oldest first, by plain Python."""
+def grouped(users):
+    """(user, product) to orders ago, oldest first, by plain Python."""
     groups = {}
-    for shopper, orders in enumerate(shoppers):
+    for user, orders in enumerate(users):
         for number, order in enumerate(orders):
             for product in dict.fromkeys(order):
-                groups.setdefault((shopper, product), []).append(len(orders) - number)
+                groups.setdefault((user, product), []).append(len(orders) - number)
     return dict(sorted(groups.items()))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_each_product_of_a_shopper_is_one_candidate_with_its_orders_oldest_first(build, seed):
-    shoppers = [[], *build.shoppers(20, 15, seed), []]
-    histories = build.histories(*shoppers)
+def test_each_product_of_a_user_is_one_candidate_with_its_orders_oldest_first(build, seed):
+    users = [[], *build.users(20, 15, seed), []]
+    histories = build.histories(*users)
     found = Candidates.of(histories, 15)
-    expected = grouped(shoppers)
+    expected = grouped(users)
     assert list(zip(found.query.tolist(), found.product.tolist(), strict=True)) == list(expected)
     ago = histories.orders_ago[found.line]
     assert [ago[a:b].tolist() for a, b in zip(found.start[:-1], found.start[1:], strict=True)] == list(
@@ -30,7 +30,7 @@ def test_each_product_of_a_shopper_is_one_candidate_with_its_orders_oldest_first
     assert found.counts.tolist() == [len(orders) for orders in expected.values()]
 
 
-def test_shoppers_without_purchases_have_no_candidates(build):
+def test_users_without_purchases_have_no_candidates(build):
     assert len(Candidates.of(build.histories([], []), 5)) == 0
 
 

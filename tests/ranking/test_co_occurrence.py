@@ -16,7 +16,7 @@ def rows_at_a_time(request, monkeypatch):
 @pytest.fixture
 def incidence(build):
     """Products 48 and 49 are never bought."""
-    return OrderMatrix.of(build.histories(*build.shoppers(30, 48, seed=3)), 50).incidence
+    return OrderMatrix.of(build.histories(*build.users(30, 48, seed=3)), 50).incidence
 
 
 def cut(dense, neighbours):

@@ -9,8 +9,8 @@ from lit_rec.ranking.explore_features import (
     Company,
     CoPurchases,
     explore_candidates,
-    shopper_features,
     support_features,
+    user_features,
 )
 from lit_rec.ranking.statistics import STATISTICS, Baskets, ProductStatistics
 
@@ -25,13 +25,13 @@ def candidates_of(histories, co_purchases):
 
 @pytest.fixture
 def co_purchases(build):
-    return CoPurchases.fit(build.histories(*build.shoppers(60, N, seed=1)), AISLE)
+    return CoPurchases.fit(build.histories(*build.users(60, N, seed=1)), AISLE)
 
 
 def test_nothing_that_was_bought_is_a_candidate_and_all_features_are_numbers(build, co_purchases):
-    shoppers = [[], *build.shoppers(40, N, seed=2)]
-    found = candidates_of(build.histories(*shoppers), co_purchases)
-    bought = [{product for order in orders for product in order} for orders in shoppers]
+    users = [[], *build.users(40, N, seed=2)]
+    found = candidates_of(build.histories(*users), co_purchases)
+    bought = [{product for order in orders for product in order} for orders in users]
     assert len(found.query) > 100
     assert all(
         product not in bought[q] for q, product in zip(found.query.tolist(), found.product.tolist(), strict=True)
@@ -68,7 +68,7 @@ def test_a_bought_product_is_supported_by_the_others_and_never_by_itself(build):
     assert of[1, 2] == pytest.approx([0, 0, 0], abs=1e-6)
 
 
-def test_aisles_count_as_the_shopper_fills_them(build):
+def test_aisles_count_as_the_user_fills_them(build):
     training = build.histories([[0, 4, 8, 1, 5]])
     co_purchases = CoPurchases.fit(training, AISLE)
     found = candidates_of(build.histories([[0, 1], [1]]), co_purchases)
@@ -102,7 +102,7 @@ def test_arrays_and_back(co_purchases):
     np.testing.assert_array_equal(again.pool, co_purchases.pool)
 
 
-def test_shopper_features_by_hand(build):
-    values = shopper_features(build.histories([[0, 1], [0]], []))
+def test_user_features_by_hand(build):
+    values = user_features(build.histories([[0, 1], [0]], []))
     assert values[0] == pytest.approx([np.log1p(2), np.log1p(1.5), np.log1p(2), 1 / 3])
     assert values[1] == pytest.approx([0, 0, 0, 0])

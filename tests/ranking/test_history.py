@@ -37,17 +37,17 @@ def test_a_history_computed_by_hand(build):
     assert of["basket_size"].tolist() == [1.5] * 3
     assert of["last_basket_size"].tolist() == [2] * 3
     assert of["n_distinct"].tolist() == [3] * 3
-    assert of["shopper_reorder_share"].tolist() == [0.75] * 3
-    assert of["shopper_day_gap"].tolist() == [7] * 3
+    assert of["user_reorder_share"].tolist() == [0.75] * 3
+    assert of["user_day_gap"].tolist() == [7] * 3
     assert np.isnan(of["dow"]).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_counts_decays_and_gaps_are_those_of_plain_python(build, seed):
-    shoppers = build.shoppers(15, N, seed)
-    candidates, of = features_of(build.histories(*shoppers))
-    for row, (shopper, product) in enumerate(zip(candidates.query, candidates.product, strict=True)):
-        orders = shoppers[shopper]
+    users = build.users(15, N, seed)
+    candidates, of = features_of(build.histories(*users))
+    for row, (user, product) in enumerate(zip(candidates.query, candidates.product, strict=True)):
+        orders = users[user]
         ago = [len(orders) - number for number, order in enumerate(orders) if product in order]
         assert of["n_bought"][row] == len(ago)
         assert of["decayed_0.9"][row] == pytest.approx(sum(0.9 ** (a - 1) for a in ago), rel=1e-5)
@@ -63,10 +63,10 @@ def test_counts_decays_and_gaps_are_those_of_plain_python(build, seed):
 
 
 def test_only_what_may_be_unknown_is_nan(build):
-    _, of = features_of(build.histories(*build.shoppers(30, N, seed=9)))
+    _, of = features_of(build.histories(*build.users(30, N, seed=9)))
     unknown = {name for name, values in of.items() if np.isnan(values).any()}
     may_be = {name for name in HISTORY_FEATURES if "gap" in name or "due" in name}
-    assert unknown <= may_be | {"dow", "hour", "same_dow_share", "hour_distance", "shopper_reorder_share"}
+    assert unknown <= may_be | {"dow", "hour", "same_dow_share", "hour_distance", "user_reorder_share"}
 
 
 def test_no_history_has_no_rows(build):

@@ -1,4 +1,4 @@
-"""Every column of the history features against a slow reading of the orders, on random shoppers with random days."""
+"""Every column of the history features against a slow reading of the orders, on random users with random days."""
 
 import math
 from fractions import Fraction
@@ -90,9 +90,9 @@ def expected(request, product):
         "basket_size": len(lines) / n_orders,
         "last_basket_size": len(past[-1].product_ids),
         "n_distinct": len(distinct),
-        "shopper_reorder_share": ratio(len(lines) - len(distinct), len(lines) - len(past[0].product_ids)),
+        "user_reorder_share": ratio(len(lines) - len(distinct), len(lines) - len(past[0].product_ids)),
         "days_since_prior": asked.days_since_prior_order,
-        "shopper_day_gap": ratio(days_of[n_orders] - days_of[1], n_orders - 1),
+        "user_day_gap": ratio(days_of[n_orders] - days_of[1], n_orders - 1),
         "dow": NAN if asked.order_dow is None else asked.order_dow,
         "hour": NAN if asked.order_hour_of_day is None else asked.order_hour_of_day,
         "rank_by_decayed": ranked.index(product),
@@ -123,7 +123,7 @@ def test_every_column_is_what_a_slow_reading_of_the_orders_gives(some):
 
 @settings(deadline=None, max_examples=50)
 @given(requests)
-def test_a_shopper_among_others_has_the_features_of_a_shopper_alone(some):
+def test_a_user_among_others_has_the_features_of_a_user_alone(some):
     histories = histories_of(some, {str(row): row for row in range(N)})
     together = history_features(histories, Candidates.of(histories, N), KNOWN)
     alone = [histories.select(slice(row, row + 1)) for row in range(len(histories))]

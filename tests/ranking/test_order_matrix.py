@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from lit_rec.ranking.order_matrix import OrderMatrix, highest, rows_at_a_time
 
 
-def test_orders_of_shoppers(build):
-    """The second shopper's only order and the third's oldest are both 1 ago: they are two orders all the same."""
+def test_orders_of_users(build):
+    """The second user's only order and the third's oldest are both 1 ago: they are two orders all the same."""
     orders = OrderMatrix.of(build.histories([[3, 0], [1, 1]], [[2]], [[2, 0]], [], [[1], [], [1, 0]]), 4)
     assert orders.incidence.toarray().tolist() == [
         [1, 0, 0, 1],

@@ -24,14 +24,14 @@ EMBEDDINGS /= np.linalg.norm(EMBEDDINGS, axis=1, keepdims=True)
 @pytest.fixture
 def ranker(build):
     torch.manual_seed(0)
-    training, aisle = build.histories(*build.shoppers(50, N - 5, seed=1)), aisles_of(list(CORPUS.values()))
+    training, aisle = build.histories(*build.users(50, N - 5, seed=1)), aisles_of(list(CORPUS.values()))
     statistics, co_purchases = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
     return Ranker(RankerNetwork(8, 2, 0.1).frozen(), statistics, co_purchases, list(CORPUS), {})
 
 
 @pytest.fixture
 def histories(build):
-    return build.histories([], [[38], [3, 38]], *build.shoppers(6, N, seed=2))
+    return build.histories([], [[38], [3, 38]], *build.users(6, N, seed=2))
 
 
 def test_the_whole_catalogue_is_scored_candidates_in_front_and_the_rest_by_popularity(ranker, histories):
@@ -40,10 +40,10 @@ def test_the_whole_catalogue_is_scored_candidates_in_front_and_the_rest_by_popul
     assert np.isfinite(scores).all()
     popularity = ranker.co_purchases.popularity
     never = np.flatnonzero(popularity == 0)
-    for shopper in range(len(histories)):
-        bought = histories.distinct_products(shopper)
+    for user in range(len(histories)):
+        bought = histories.distinct_products(user)
         others = np.setdiff1d(never, bought)  # nobody bought them: no candidates of anyone
-        assert (scores[shopper, bought] > scores[shopper, others].max()).all()
+        assert (scores[user, bought] > scores[user, others].max()).all()
 
 
 def test_what_is_not_looked_at_closely_comes_right_behind_the_rest_by_popularity(ranker, histories):
@@ -52,8 +52,8 @@ def test_what_is_not_looked_at_closely_comes_right_behind_the_rest_by_popularity
     )
     few = replace(ranker, co_purchases=co_purchases)
     popularity = co_purchases.popularity
-    for shopper, scores in enumerate(few.scores(histories)):
-        candidates = np.union1d(co_purchases.pool, histories.distinct_products(shopper))
+    for user, scores in enumerate(few.scores(histories)):
+        candidates = np.union1d(co_purchases.pool, histories.distinct_products(user))
         behind = np.setdiff1d(np.arange(N), candidates)
         last = scores[candidates].min()
         assert (scores[behind] < last).all()
@@ -62,7 +62,7 @@ def test_what_is_not_looked_at_closely_comes_right_behind_the_rest_by_popularity
         assert ((np.diff(scores[by_popularity]) > 0) == (np.diff(popularity[by_popularity]) > 0)).all()
 
 
-def test_a_shopper_is_scored_alike_alone_and_among_others(ranker, histories):
+def test_a_user_is_scored_alike_alone_and_among_others(ranker, histories):
     together = ranker.scores(histories)
     for row in range(len(histories)):
         alone = ranker.scores(histories.select(slice(row, row + 1)))
@@ -84,14 +84,14 @@ def with_a_twin(ranker, tmp_path, of, aisle):
     return Ranker.load(tmp_path, corpus, np.concatenate([EMBEDDINGS[[of]], EMBEDDINGS]))
 
 
-def moved(shoppers):
-    return [[[product + 1 for product in order] for order in orders] for orders in shoppers]
+def moved(users):
+    return [[[product + 1 for product in order] for order in orders] for orders in users]
 
 
 def test_a_new_product_leaves_the_scores_of_the_others_as_they_were(ranker, build, tmp_path):
-    shoppers = build.shoppers(5, N, seed=3)
-    expected = ranker.scores(build.histories(*shoppers))
-    found = with_a_twin(ranker, tmp_path, 0, 0).scores(build.histories(*moved(shoppers)))
+    users = build.users(5, N, seed=3)
+    expected = ranker.scores(build.histories(*users))
+    found = with_a_twin(ranker, tmp_path, 0, 0).scores(build.histories(*moved(users)))
     np.testing.assert_allclose(found[:, 1:], expected, atol=1e-4)
     assert np.isfinite(found).all()
 
@@ -109,13 +109,13 @@ def test_a_new_product_is_taken_for_the_mean_of_the_most_similar_ones_of_its_ais
     np.testing.assert_allclose(other.statistics.columns[0], expected, rtol=1e-5)
     popularity = np.expm1(np.log1p(ranker.co_purchases.popularity[similar]).mean())
     assert other.co_purchases.popularity[0] == pytest.approx(popularity, rel=1e-5)
-    shoppers = build.histories(*moved(build.shoppers(20, N, seed=3)))
-    rules = Company.of(shoppers, other.co_purchases).rules
+    users = build.histories(*moved(build.users(20, N, seed=3)))
+    rules = Company.of(users, other.co_purchases).rules
     pool = other.co_purchases.pool
     for name in ("goes_with", "goes_with_cosine", "goes_with_last"):
         of_similar = rules[name][:, np.flatnonzero(np.isin(pool, similar + 1))].sum(axis=1) / len(similar)
         np.testing.assert_allclose(rules[name][:, -1], of_similar, atol=1e-5)
-    scores = other.scores(shoppers)
+    scores = other.scores(users)
     known = np.flatnonzero(ranker.co_purchases.popularity == 0) + 1
     assert (scores[:, 0] > scores[:, known].min(axis=1)).all(), "it is among those that are looked at closely"
     some_aisle = with_a_twin(ranker, tmp_path, of, 77)  # of which nothing is known

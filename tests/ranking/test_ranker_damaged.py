@@ -22,7 +22,7 @@ ALIKE = np.ones((len(CORPUS), 1), dtype=np.float32)  # embeddings, which tell no
 
 @pytest.fixture
 def saved(build, tmp_path):
-    training, aisle = build.histories(*build.shoppers(10, len(CORPUS), seed=1)), aisles_of(list(CORPUS.values()))
+    training, aisle = build.histories(*build.users(10, len(CORPUS), seed=1)), aisles_of(list(CORPUS.values()))
     known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
     Ranker(RankerNetwork(4, 1, 0.0).frozen(), *known, list(CORPUS), {}).save(tmp_path)
     return tmp_path
@@ -95,18 +95,16 @@ def test_another_order_of_the_catalogue_gives_each_product_its_own(saved, build)
     shuffled = ["7", "2", "8", "0", "1", "6", "5", "3", "4"]
     other = Ranker.load(saved, {product_id: CORPUS[product_id] for product_id in shuffled}, ALIKE)
     # One product an order: what ties within an order is ranked as the catalogue stands.
-    shoppers = [[], *([order[:1] for order in orders] for orders in build.shoppers(8, len(CORPUS), seed=2))]
-    moved = [[[shuffled.index(str(one)) for one in order] for order in orders] for orders in shoppers]
-    expected = Ranker.load(saved, CORPUS, ALIKE).scores(build.histories(*shoppers))
+    users = [[], *([order[:1] for order in orders] for orders in build.users(8, len(CORPUS), seed=2))]
+    moved = [[[shuffled.index(str(one)) for one in order] for order in orders] for orders in users]
+    expected = Ranker.load(saved, CORPUS, ALIKE).scores(build.histories(*users))
     found = other.scores(build.histories(*moved))[:, [shuffled.index(product_id) for product_id in CORPUS]]
     assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_catalogue_of_fewer_products_is_scored_too(saved, build):
     fewer = dict(list(CORPUS.items())[::2])
-    scores = Ranker.load(saved, fewer, ALIKE[: len(fewer)]).scores(
-        build.histories(*build.shoppers(8, len(fewer), seed=2))
-    )
+    scores = Ranker.load(saved, fewer, ALIKE[: len(fewer)]).scores(build.histories(*build.users(8, len(fewer), seed=2)))
     assert scores.shape == (8, len(fewer))
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lit_rec.ranking.explore_features import EXPLORE_FEATURES, SHOPPER_FEATURES
+from lit_rec.ranking.explore_features import EXPLORE_FEATURES, USER_FEATURES
 from lit_rec.ranking.module import Listing, RankerBatch, RankerModule, listwise_loss
 from lit_rec.ranking.network import RankerNetwork
 from lit_rec.ranking.repeat_features import REPEAT_FEATURES
@@ -51,7 +51,7 @@ def test_steps_teach_both_parts_and_their_common_scale():
     batch = RankerBatch(
         listing(list(REPEAT_FEATURES), 32, "order_share"),
         listing(list(EXPLORE_FEATURES), 32, "goes_with"),
-        torch.randn(32, len(SHOPPER_FEATURES)),
+        torch.randn(32, len(USER_FEATURES)),
     )
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     losses = []

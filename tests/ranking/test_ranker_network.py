@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lit_rec.ranking.explore_features import EXPLORE_FEATURES, SHOPPER_FEATURES
+from lit_rec.ranking.explore_features import EXPLORE_FEATURES, USER_FEATURES
 from lit_rec.ranking.network import MemberScores, RankerNetwork
 from lit_rec.ranking.repeat_features import REPEAT_FEATURES
 
@@ -30,7 +30,7 @@ def test_numpy_scores_as_torch_does():
         return values.astype(np.float32)
 
     repeat, explore = features(REPEAT_FEATURES), features(EXPLORE_FEATURES)
-    shoppers, query = rng.random((5, len(SHOPPER_FEATURES))).astype(np.float32), np.sort(rng.integers(0, 5, 200))
+    users, query = rng.random((5, len(USER_FEATURES))).astype(np.float32), np.sort(rng.integers(0, 5, 200))
     network.repeat.fit_scale(repeat)
     network.explore.fit_scale(explore)
     torch.nn.init.constant_(network.log_scale, 0.3)
@@ -38,9 +38,9 @@ def test_numpy_scores_as_torch_does():
     with torch.inference_mode():
         expected = network.repeat(torch.from_numpy(repeat)).mean(0)
         new = network.explore(torch.from_numpy(explore)).mean(0)
-        merged = network.comparable(new, torch.from_numpy(query), torch.from_numpy(shoppers))
+        merged = network.comparable(new, torch.from_numpy(query), torch.from_numpy(users))
     np.testing.assert_allclose(frozen.repeat(repeat), expected, atol=1e-5)
-    np.testing.assert_allclose(frozen.comparable(frozen.explore(explore), query, shoppers), merged, atol=1e-5)
+    np.testing.assert_allclose(frozen.comparable(frozen.explore(explore), query, users), merged, atol=1e-5)
 
 
 def test_a_frozen_network_does_not_follow_further_training():

@@ -14,7 +14,7 @@ from lit_rec.ranking.settings import RankerSettings
         {"max_epochs": 0},
         {"batch_size": 0},
         {"max_targets": 0},
-        {"targets_per_shopper": -1},
+        {"targets_per_user": -1},
         {"dropout": 1.0},
         {"dropout": -0.1},
     ],

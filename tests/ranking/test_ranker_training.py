@@ -1,4 +1,4 @@
-"""The ranker learns from past orders, nothing of a target is in its features, and the verbs carry it."""
+"""The ranker learns from past orders, nothing of a target is in its features, and the commands carry it."""
 
 import json
 from dataclasses import replace
@@ -50,35 +50,35 @@ def with_other_products(targets: RollingTargets) -> RollingTargets:
 
 
 def test_nothing_of_a_target_order_is_in_the_features(build):
-    shoppers = build.shoppers(60, 30, seed=4)
+    users = build.users(60, 30, seed=4)
     aisle = (np.arange(30) % 3).astype(np.int32)
-    training = build.histories(*shoppers)
-    others = [[*orders[:-1], [(p + 7) % 30 for p in orders[-1]]] if len(orders) > 1 else orders for orders in shoppers]
-    targets = rolling_targets(training, per_shopper=1)
+    training = build.histories(*users)
+    others = [[*orders[:-1], [(p + 7) % 30 for p in orders[-1]]] if len(orders) > 1 else orders for orders in users]
+    targets = rolling_targets(training, per_user=1)
     once = assemble(training, targets, aisle, None, seed=0)
     again = assemble(training, with_other_products(targets), aisle, None, seed=0)
     np.testing.assert_array_equal(once.repeat_features, again.repeat_features)
     np.testing.assert_array_equal(once.explore_features, again.explore_features)
     assert (once.repeat_bought != again.repeat_bought).any()
-    # With the targets changed in the shoppers' own histories too, only what is counted over the others may differ: a
-    # shopper whose group is alone in changing keeps every feature.
+    # With the targets changed in the users' own histories too, only what is counted over the others may differ: a
+    # user whose group is alone in changing keeps every feature.
     changed = assemble(build.histories(*others), rolling_targets(build.histories(*others), 1), aisle, None, seed=0)
     n_own = len(HISTORY_FEATURES) - len(STATISTICS)
     np.testing.assert_array_equal(once.repeat_features[:, :n_own], changed.repeat_features[:, :n_own])
 
 
-def test_a_shoppers_own_target_is_not_counted_in_what_is_known_of_products(build):
-    shoppers = build.shoppers(40, 30, seed=5)
+def test_a_users_own_target_is_not_counted_in_what_is_known_of_products(build):
+    users = build.users(40, 30, seed=5)
     aisle = np.zeros(30, dtype=np.int32)
-    alone = [list(orders) for orders in shoppers]
+    alone = [list(orders) for orders in users]
     alone[0] = [*alone[0], [29] * 1, [28]]
     other = [list(orders) for orders in alone]
     other[0] = [*alone[0][:-1], [27]]
     features = []
     for some in (alone, other):
         training = build.histories(*some)
-        targets = rolling_targets(training, per_shopper=1)
-        rows = np.flatnonzero(targets.shopper == 0)
+        targets = rolling_targets(training, per_user=1)
+        rows = np.flatnonzero(targets.user == 0)
         examples = assemble(training, targets.select(rows), aisle, None, seed=0)
         features.append((examples.repeat_features, examples.explore_features))
     np.testing.assert_array_equal(features[0][0], features[1][0])
@@ -92,10 +92,10 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
     from lit_rec.ranking.network import RankerNetwork
     from lit_rec.ranking.statistics import ProductStatistics
 
-    def staples(n_shoppers, seed):
+    def staples(n_users, seed):
         """Three products of 40 in most orders, and three others in each."""
         rng = np.random.default_rng(seed)
-        own = [rng.choice(40, 3, replace=False) for _ in range(n_shoppers)]
+        own = [rng.choice(40, 3, replace=False) for _ in range(n_users)]
         return [
             [[*o[rng.random(3) < 0.8].tolist(), *rng.integers(40, size=3).tolist()] for _ in range(rng.integers(4, 9))]
             for o in own
@@ -132,7 +132,7 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
 
 def test_chunks_of_targets_come_in_the_order_of_the_examples(build, monkeypatch):
     monkeypatch.setattr(ranker_training, "_TARGETS_AT_A_TIME", 7)
-    training = build.histories(*build.shoppers(40, 30, seed=6))
+    training = build.histories(*build.users(40, 30, seed=6))
     targets, aisle = rolling_targets(training, 3), np.zeros(30, dtype=np.int32)
     examples = assemble(training, targets, aisle, None, seed=5)
     counts, bought, before = [], [], []
@@ -143,7 +143,7 @@ def test_chunks_of_targets_come_in_the_order_of_the_examples(build, monkeypatch)
         before += [others] if not before or before[-1] is not others else []
     np.testing.assert_array_equal(np.concatenate(counts), np.diff(examples.repeat_start))
     np.testing.assert_array_equal(np.concatenate(bought), examples.repeat_bought)
-    assert len(counts) > 4 == len(before)  # one object of other shoppers for all chunks of a group
+    assert len(counts) > 4 == len(before)  # one object of other users for all chunks of a group
     assert sum(len(others) for others in before) == 3 * len(training)
 
 
@@ -161,7 +161,7 @@ def test_a_folder_that_is_no_model_is_refused_before_any_work(processed_dir, tmp
         fit_ranker(ProcessedFolder(processed_dir), tmp_path, QUICK)
 
 
-def test_shoppers_of_one_order_are_nothing_to_learn_from(build):
+def test_users_of_one_order_are_nothing_to_learn_from(build):
     with pytest.raises(SettingError, match="at least two orders"):
         chosen_targets(build.histories([[1, 2]], [[3]]), QUICK)
 
@@ -189,12 +189,12 @@ def test_baskets_of_another_shop_that_has_the_same_ids_are_refused(processed_dir
 
 
 def test_at_most_so_many_targets_are_taken(build):
-    training = build.histories(*build.shoppers(40, 20, seed=1))
+    training = build.histories(*build.users(40, 20, seed=1))
     assert len(chosen_targets(training, replace(QUICK, max_targets=7))) == 7
 
 
 @pytest.mark.usefixtures("metrics")
-def test_the_verbs_train_it_evaluate_it_and_say_why(model_dir, processed_dir, capsys, caplog):
+def test_the_commands_train_it_evaluate_it_and_say_why(model_dir, processed_dir, capsys, caplog):
     caplog.set_level("INFO", "lit_rec")
     folder = ["--processed_dir", str(processed_dir), "--model_dir", str(model_dir)]
     main(["fit_ranker", *folder, "--hidden_size", "8", "--n_members", "1", "--max_epochs", "9"])

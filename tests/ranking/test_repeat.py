@@ -13,8 +13,8 @@ N = 20
 
 def test_a_bought_product_is_told_by_its_purchases_and_its_company(build):
     training, histories = (
-        build.histories(*build.shoppers(30, N, seed=1)),
-        build.histories(*build.shoppers(5, N, seed=2)),
+        build.histories(*build.users(30, N, seed=1)),
+        build.histories(*build.users(5, N, seed=2)),
     )
     aisle = np.zeros(N, dtype=np.int32)
     statistics, co_purchases = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)

@@ -22,7 +22,7 @@ def test_counts_and_rates_by_hand(build):
     assert of["reorder_share"][:3] == pytest.approx([2 / 4, 1 / 2, 0])
     assert of["reorder_rate"][:2] == pytest.approx(
         [2 / 4, 1 / 3]
-    )  # chances: 3 orders of the first shopper, 1 of the other
+    )  # chances: 3 orders of the first user, 1 of the other
     assert of["again_rate"][:2] == pytest.approx([1 / 3, 0])  # bought 3 times before a last order, once in a row
     assert of["product_cart_position"][:3] == pytest.approx([(0.25 + 3 * 0.5) / 4, (0.75 + 0.5) / 2, 0.5])
 

@@ -216,9 +216,9 @@ def test_a_bundle_is_served_under_its_own_version(start, tiny_model, corpus_path
 
     user_id, context = next(iter(queries.items()))
     orders = [{"product_ids": ["1"], "days_since_prior_order": None, "order_dow": 1, "order_hour_of_day": 8}]
-    shoppers = {user_id: {"context": context, "orders": orders, "next": ["2"]}}
-    bundle = write_bundle(tiny_model, corpus_path, tmp_path / "bundle", name="tiny", shoppers=shoppers)
+    users = {user_id: {"context": context, "orders": orders, "next": ["2"]}}
+    bundle = write_bundle(tiny_model, corpus_path, tmp_path / "bundle", name="tiny", users=users)
     with start(bundle=tmp_path / "bundle") as one:
         assert one.get("/ready").json()["models"] == {"default": bundle.manifest["model_version"]}
         assert one.post("/recommend", json={"user_id": user_id}).status_code == 200
-        assert one.app.state.shoppers.get(user_id).next_product_ids == ("2",)
+        assert one.app.state.users.get(user_id).next_product_ids == ("2",)

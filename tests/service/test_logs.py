@@ -61,4 +61,4 @@ def test_an_answer_and_its_lines_share_an_id(start, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
     mine = {line["message"] for line in lines if line.get("request_id") == request_id}
     assert mine == {"recommendation_served", "request"}
-    assert "secret" not in json.dumps(lines), "what a shopper bought is in no log"
+    assert "secret" not in json.dumps(lines), "what a user bought is in no log"

@@ -15,25 +15,25 @@ VENDORED = re.compile(r"^\| (\S+) \| ([0-9a-f]{64}) \|$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def shoppers(corpus, tmp_path_factory):
+def users(corpus, tmp_path_factory):
     ids = list(corpus)
     first = {"product_ids": [ids[0], ids[1], "gone"], "days_since_prior_order": None, "order_dow": 2}
     second = {"product_ids": [ids[0]], "days_since_prior_order": 5, "order_dow": None, "order_hour_of_day": 9}
-    file = tmp_path_factory.mktemp("shoppers") / "shoppers.json"
+    file = tmp_path_factory.mktemp("users") / "users.json"
     record = {"context": "[w2h8] x.", "orders": [first, second], "days_since_prior_order": 3, "next": ids[:3]}
     write_json(file, {"held/out 1": record, "new": {"context": None, "orders": [], "next": []}})
     return file
 
 
 @pytest.fixture
-def page(start, shoppers, ranked_model):
-    with start(model_dir=ranked_model, shoppers_path=shoppers, serve_page=True) as client:
+def page(start, users, ranked_model):
+    with start(model_dir=ranked_model, users_path=users, serve_page=True) as client:
         yield client
 
 
 @pytest.fixture
 def text_page(start):
-    """Of a model without a ranker, whose shoppers are known by their contexts alone."""
+    """Of a model without a ranker, whose users are known by their contexts alone."""
     with start(serve_page=True) as client:
         yield client
 
@@ -102,62 +102,62 @@ def test_the_page_can_be_switched_off(start):
         assert [client.get(path).status_code for path in ("/", "/page/about", "/static/app.mjs")] == [404] * 3
 
 
-def test_shoppers_and_one_of_them(page, corpus):
-    known = page.get("/page/shoppers").json()
+def test_users_and_one_of_them(page, corpus):
+    known = page.get("/page/users").json()
     assert known == {
         "total": 2,
-        "shoppers": [
+        "users": [
             {"user_id": "held/out 1", "n_orders": 2, "n_next": 3},
             {"user_id": "new", "n_orders": 0, "n_next": 0},
         ],
     }
-    assert len(page.get("/page/shoppers?limit=1").json()["shoppers"]) == 1
-    shopper = page.get("/page/shoppers/held%2Fout%201").json()
+    assert len(page.get("/page/users?limit=1").json()["users"]) == 1
+    user = page.get("/page/users/held%2Fout%201").json()
     ids, names = list(corpus), [product_name(text) for text in corpus.values()]
-    first, second = shopper["baskets"]
+    first, second = user["baskets"]
     assert [product["product_id"] for product in first["products"]] == ids[:2], "what the catalogue lacks is left out"
     assert (first["days_ago"], first["order_dow"], first["order_hour_of_day"]) == (8, 2, None)
     assert (second["days_ago"], second["order_dow"], second["order_hour_of_day"]) == (3, None, 9)
-    assert [product["name"] for product in shopper["next"]] == names[:3]
-    assert all(product["aisle"] and product["department"] for product in shopper["next"])
-    assert page.get("/page/shoppers/new").json() == {"user_id": "new", "baskets": [], "next": []}
-    unknown = page.get("/page/shoppers/nobody")
+    assert [product["name"] for product in user["next"]] == names[:3]
+    assert all(product["aisle"] and product["department"] for product in user["next"])
+    assert page.get("/page/users/new").json() == {"user_id": "new", "baskets": [], "next": []}
+    unknown = page.get("/page/users/nobody")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "unknown_user")
 
 
-def test_shoppers_are_found_by_a_part_of_their_id(page):
+def test_users_are_found_by_a_part_of_their_id(page):
     known = [("NEW", "new"), ("d/o", "held/out 1"), (" 1 ", "held/out 1")]
     for typed, user_id in known:
-        found = page.get("/page/shoppers", params={"q": typed}).json()
-        assert (found["total"], [each["user_id"] for each in found["shoppers"]]) == (1, [user_id])
-    both = page.get("/page/shoppers", params={"q": "ne"}).json()
+        found = page.get("/page/users", params={"q": typed}).json()
+        assert (found["total"], [each["user_id"] for each in found["users"]]) == (1, [user_id])
+    both = page.get("/page/users", params={"q": "ne"}).json()
     assert both["total"] == 1
-    begins = page.get("/page/shoppers", params={"q": "e", "limit": 1}).json()
-    assert (begins["total"], len(begins["shoppers"])) == (2, 1)
-    assert page.get("/page/shoppers", params={"q": "nobody"}).json() == {"total": 0, "shoppers": []}
+    begins = page.get("/page/users", params={"q": "e", "limit": 1}).json()
+    assert (begins["total"], len(begins["users"])) == (2, 1)
+    assert page.get("/page/users", params={"q": "nobody"}).json() == {"total": 0, "users": []}
 
 
-def test_nobodys_history_is_shown_where_that_is_switched_off(start, shoppers):
-    with start(serve_page=True, shoppers_path=shoppers, serve_shoppers=False) as client:
-        assert client.get("/page/shoppers").json() == {"total": 0, "shoppers": []}
-        assert client.get("/page/shoppers/new").status_code == 404
-        assert client.get("/page/about").json()["n_shoppers"] == 0
+def test_nobodys_history_is_shown_where_that_is_switched_off(start, users):
+    with start(serve_page=True, users_path=users, serve_users=False) as client:
+        assert client.get("/page/users").json() == {"total": 0, "users": []}
+        assert client.get("/page/users/new").status_code == 404
+        assert client.get("/page/about").json()["n_users"] == 0
         assert client.post("/recommend", json={"user_id": "held/out 1"}).status_code == 200
 
 
 def test_every_answer_of_the_pages_routes_is_documented(page):
     paths = page.get("/openapi.json").json()["paths"]
-    assert "404" in paths["/page/shoppers/{user_id}"]["get"]["responses"]
-    assert "404" not in paths["/page/shoppers"]["get"]["responses"]
+    assert "404" in paths["/page/users/{user_id}"]["get"]["responses"]
+    assert "404" not in paths["/page/users"]["get"]["responses"]
 
 
-def test_shoppers_known_by_their_context_have_baskets_too(text_page, queries):
+def test_users_known_by_their_context_have_baskets_too(text_page, queries):
     user_id, context = next((user_id, text) for user_id, text in queries.items() if text.startswith("["))
-    assert text_page.get("/page/shoppers").json()["total"] == len(queries)
-    shopper = text_page.get(f"/page/shoppers/{user_id}").json()
-    assert shopper["next"] == []
-    assert shopper["baskets"]
-    for basket in shopper["baskets"]:
+    assert text_page.get("/page/users").json()["total"] == len(queries)
+    user = text_page.get(f"/page/users/{user_id}").json()
+    assert user["next"] == []
+    assert user["baskets"]
+    for basket in user["baskets"]:
         assert all(product["name"] in context for product in basket["products"])
 
 
@@ -172,7 +172,7 @@ def test_search(page, corpus):
 
 def test_what_is_served(page, corpus):
     about = page.get("/page/about").json()
-    assert (about["n_products"], about["n_shoppers"]) == (len(corpus), 2)
+    assert (about["n_products"], about["n_users"]) == (len(corpus), 2)
     assert about["models"] == page.get("/ready").json()["models"]
 
 
@@ -215,11 +215,11 @@ def test_quantiles_are_interpolated_in_their_bucket():
     assert _quantile(buckets, 7.6) == 3.0, "beyond the last bound nothing is known but the bound"
 
 
-def test_data_of_the_page_needs_the_key_and_the_page_itself_does_not(start, shoppers):
-    with start(serve_page=True, shoppers_path=shoppers, api_key="secret") as client:
+def test_data_of_the_page_needs_the_key_and_the_page_itself_does_not(start, users):
+    with start(serve_page=True, users_path=users, api_key="secret") as client:
         assert client.get("/").status_code == 200
         assert client.get("/static/app.mjs").status_code == 200
-        for path in ("about", "shoppers", "shoppers/new", "products?q=a", "funnel", "latencies"):
+        for path in ("about", "users", "users/new", "products?q=a", "funnel", "latencies"):
             assert client.get(f"/page/{path}").status_code == 401, path
             assert client.get(f"/page/{path}", headers={"X-API-Key": "secret"}).status_code == 200, path
 

@@ -34,12 +34,12 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def shoppers(processed_dir, tmp_path_factory):
+def users(processed_dir, tmp_path_factory):
     from lit_rec.data.processed import ProcessedFolder
-    from lit_rec.packaging.shoppers import held_out_shoppers
+    from lit_rec.packaging.users import held_out_users
 
-    file = tmp_path_factory.mktemp("held_out") / "shoppers.json"
-    known = held_out_shoppers(ProcessedFolder(processed_dir), 8)
+    file = tmp_path_factory.mktemp("held_out") / "users.json"
+    known = held_out_users(ProcessedFolder(processed_dir), 8)
     write_json(file, known)
     return file, known
 
@@ -60,10 +60,10 @@ def taught_model(tiny_model, processed_dir, tmp_path_factory):
 
 
 @pytest.fixture
-def service(serve, shoppers, taught_model):
+def service(serve, users, taught_model):
     """Start the service behind a socket; it runs until the page is closed."""
     with ExitStack() as stack:
-        usual = {"model_dir": taught_model, "shoppers_path": shoppers[0], "serve_page": True}
+        usual = {"model_dir": taught_model, "users_path": users[0], "serve_page": True}
         yield lambda **others: stack.enter_context(serve(**{**usual, **others}))
 
 
@@ -122,20 +122,20 @@ def ask(url, **body):
     return [each["product_id"] for each in answer["recommendations"]]
 
 
-def test_a_shopper_from_choice_to_purchase(service, visit, shoppers, until):
+def test_a_user_from_choice_to_purchase(service, visit, users, until):
     url, app = service()
-    user_id = list(shoppers[1])[2]
-    known = shoppers[1][user_id]
+    user_id = list(users[1])[2]
+    known = users[1][user_id]
     page = visit(url)
-    page.get_by_label(re.compile("^Shopper")).select_option(user_id)
+    page.get_by_label(re.compile("^User")).select_option(user_id)
     page.get_by_label("Show", exact=True).select_option("50")
     expect(cards(page)).to_have_count(50)
     expect_cards(page, ask(url, user_id=user_id, top_k=50))
-    assert page.url.endswith(f"#shopper={user_id}")
+    assert page.url.endswith(f"#user={user_id}")
 
     # what they really bought next is marked, and counted
     found = set(recommended(page)) & set(known["next"])
-    assert found, "a shopper who buys the same again, and a ranker that knows it"
+    assert found, "a user who buys the same again, and a ranker that knows it"
     expect(page.locator("#hits strong")).to_have_text(f"{len(found)} of 50")
     hits = page.locator(".card.is-hit").evaluate_all("cards => cards.map(card => card.dataset.product)")
     assert set(hits) == found
@@ -171,8 +171,8 @@ def test_a_shopper_from_choice_to_purchase(service, visit, shoppers, until):
     assert "feedback_unattributed_total 0.0" in served, "events name lists that were served"
 
 
-def test_leaving_out_and_taking_back(service, visit, shoppers):
-    user_id = next(iter(shoppers[1]))
+def test_leaving_out_and_taking_back(service, visit, users):
+    user_id = next(iter(users[1]))
     url, _ = service()
     page = visit(url)
     expect(cards(page)).to_have_count(10)
@@ -186,7 +186,7 @@ def test_leaving_out_and_taking_back(service, visit, shoppers):
     assert recommended(page) == before
 
     page.get_by_label("Only what is new to them").check()
-    bought = {product for order in shoppers[1][user_id]["orders"] for product in order["product_ids"]}
+    bought = {product for order in users[1][user_id]["orders"] for product in order["product_ids"]}
     expect_cards(page, ask(url, user_id=user_id, exclude_product_ids=sorted(bought)))
     assert not set(recommended(page)) & bought
     expect(cards(page)).to_have_count(10)
@@ -343,28 +343,28 @@ def test_a_service_that_is_gone_is_said_so_and_tried_again(service, visit):
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_one_of_many_shoppers_is_found_by_a_part_of_the_id(service, shoppers, visit, tmp_path):
-    known = list(shoppers[1].values())
+def test_one_of_many_users_is_found_by_a_part_of_the_id(service, users, visit, tmp_path):
+    known = list(users[1].values())
     write_json(tmp_path / "many.json", {f"someone-{number}": known[number % len(known)] for number in range(120)})
-    url, _ = service(shoppers_path=tmp_path / "many.json")
+    url, _ = service(users_path=tmp_path / "many.json")
     page = visit(url)
     expect(cards(page)).to_have_count(10)
-    choice = page.get_by_label(re.compile("^Shopper"))
+    choice = page.get_by_label(re.compile("^User"))
     expect(choice.locator("option")).to_have_count(50)
-    page.get_by_label(re.compile("^Find a shopper of 120")).fill("one-11")
-    expect(page.get_by_text("11 shoppers found")).to_be_visible()
+    page.get_by_label(re.compile("^Find a user of 120")).fill("one-11")
+    expect(page.get_by_text("11 users found")).to_be_visible()
     expect(choice.locator("option")).to_have_count(12)  # and the one who is shown
     page.keyboard.press("Enter")
     expect(choice).to_have_value("someone-11")
-    expect(page).to_have_url(re.compile("#shopper=someone-11$"))
+    expect(page).to_have_url(re.compile("#user=someone-11$"))
     choice.select_option("someone-117")
-    expect(page).to_have_url(re.compile("#shopper=someone-117$"))
-    page.get_by_label(re.compile("^Find a shopper")).fill("nobody")
+    expect(page).to_have_url(re.compile("#user=someone-117$"))
+    page.get_by_label(re.compile("^Find a user")).fill("nobody")
     expect(page.get_by_text("Nobody of that id")).to_be_visible()
     expect(choice).to_have_value("someone-117")
 
 
-def test_nothing_is_claimed_of_shoppers_whom_any_file_may_hold(service, visit):
+def test_nothing_is_claimed_of_users_whom_any_file_may_hold(service, visit):
     url, _ = service()
     page = visit(url)
     expect(cards(page)).to_have_count(10)
@@ -373,11 +373,11 @@ def test_nothing_is_claimed_of_shoppers_whom_any_file_may_hold(service, visit):
     assert "held-out" not in words
 
 
-def test_a_service_without_shoppers_begins_with_building(service, tiny_model, visit, tmp_path):
+def test_a_service_without_users_begins_with_building(service, tiny_model, visit, tmp_path):
     write_json(tmp_path / "nobody.json", {})
-    url, _ = service(model_dir=tiny_model, shoppers_path=tmp_path / "nobody.json")
+    url, _ = service(model_dir=tiny_model, users_path=tmp_path / "nobody.json")
     page = visit(url)
     expect(page.get_by_role("button", name="Build one")).to_have_attribute("aria-pressed", "true")
-    expect(page.get_by_role("button", name="A known shopper")).to_be_disabled()
+    expect(page.get_by_role("button", name="A known user")).to_be_disabled()
     expect(page.get_by_text("Nothing in it yet: search above.")).to_be_visible()
     expect(cards(page)).to_have_count(10)

@@ -34,7 +34,7 @@ def ranked_recommender(ranked_model, corpus_path):
 
 @pytest.fixture(scope="module")
 def bought(ranked_recommender, queries):
-    """A shopper's orders, by id."""
+    """A user's orders, by id."""
     request = ranked_recommender.request_of(max(queries.values(), key=len))
     assert len(request.orders) > 1
     return request
@@ -244,7 +244,7 @@ def test_without_a_ranker_a_history_becomes_the_context_of_training(client, text
     assert ids(recommend(client, history=history_of(bought))) == ids(recommend(client, user_context=context))
 
 
-def test_a_new_shopper_is_recommended_the_popular(ranked_client, ranked_recommender):
+def test_a_new_user_is_recommended_the_popular(ranked_client, ranked_recommender):
     expected = [each.product_id for each in ranked_recommender.recommend_for_orders(Request())]
     assert ids(recommend(ranked_client, history=[])) == expected
     unknown = [{"product_ids": ["never heard of"]}]

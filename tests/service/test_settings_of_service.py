@@ -38,7 +38,7 @@ def named(environment, corpus_path):
 
 def test_the_names_of_the_reference_work(environment, corpus_path):
     environment(
-        MODEL_DIR="models/two_tower_sbert/final",
+        MODEL_DIR="models/bi_encoder_sbert/final",
         CORPUS_PATH=corpus_path,
         FEEDBACK_DB_PATH="/data/feedback.db",
         INFERENCE_DEVICE="cpu",
@@ -46,7 +46,7 @@ def test_the_names_of_the_reference_work(environment, corpus_path):
         RATE_LIMIT="60/minute",
     )
     settings = load_settings()
-    assert (settings.model_dir, settings.corpus_path) == ("models/two_tower_sbert/final", corpus_path)
+    assert (settings.model_dir, settings.corpus_path) == ("models/bi_encoder_sbert/final", corpus_path)
     assert (settings.feedback_db_path, settings.inference_device) == ("/data/feedback.db", "cpu")
     assert [key.get_secret_value() for key in settings.api_key] == ["secret"]
     assert settings.rate_limit == "60/minute"

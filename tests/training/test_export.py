@@ -13,7 +13,7 @@ from lit_rec.cli.commands import main
 from lit_rec.core.errors import FileError, ModelFolderError
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.models.two_tower import TwoTower
+from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.training.export import export_model
 
 
@@ -46,7 +46,7 @@ def test_plain_sentence_transformers_loads_it_and_gives_the_checkpoints_embeddin
 ) -> None:
     """Contexts longer than the model's length too: they are cut on the side that training cut them on."""
     texts = list(ProcessedFolder(processed_dir).queries.values())
-    encoder = TwoTower.load_from_checkpoint(checkpoint, map_location="cpu").eval().encoder
+    encoder = BiEncoder.load_from_checkpoint(checkpoint, map_location="cpu").eval().encoder
     rows = encoder.token_ids(texts)
     assert sum(len(row) == 24 for row in rows) > 5
     with torch.no_grad():
@@ -207,8 +207,8 @@ def test_a_checkpoint_whose_base_model_is_gone_says_so(checkpoint: Path, tmp_pat
         export_model(tmp_path / "moved.ckpt", tmp_path / "final")
 
 
-@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
-def test_a_damaged_checkpoint_is_named_before_any_work(verb: str, checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_damaged_checkpoint_is_named_before_any_work(command: str, checkpoint: Path, tmp_path: Path) -> None:
     wrong_checkpoint("zeros in a weight", tmp_path / "wrong.ckpt", checkpoint)
     with pytest.raises(ModelFolderError, match=r"wrong\.ckpt is damaged, or no checkpoint: its part"):
-        main([verb, "--ckpt_path", str(tmp_path / "wrong.ckpt")])
+        main([command, "--ckpt_path", str(tmp_path / "wrong.ckpt")])

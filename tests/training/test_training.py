@@ -26,7 +26,7 @@ from lit_rec.data.dataset import TokenCache
 from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.models.two_tower import TwoTower
+from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.ranking.settings import RankerSettings
 from lit_rec.training import cli as training
 from lit_rec.training.cli import TrainingCLI, _has_wandb_key
@@ -174,7 +174,7 @@ def test_the_best_checkpoint_is_that_of_the_best_epoch(whole_run: TrainingCLI, b
 
 
 def of_validate(base: list[str]) -> list[str]:
-    """The same settings for the verbs that do not train."""
+    """The same settings for the commands that do not train."""
     pairs = zip(base[::2], base[1::2], strict=True)
     return [word for name, value in pairs if not name.startswith("--model.") for word in (name, value)]
 
@@ -344,7 +344,7 @@ def test_best_and_last_name_the_runs_own_checkpoints(whole_run: TrainingCLI, bas
     for name, epoch in (("last", 2), ("best", None)):
         words = ["--output_dir", str(whole_run.output_dir), "--ckpt_path", name]
         validated = main(["validate", *of_validate(base), *words])
-        assert validated.model.hparams["max_seq_length"] == 64, "its own settings, not the verb's defaults"
+        assert validated.model.hparams["max_seq_length"] == 64, "its own settings, not the command's defaults"
         expected = whole_run.evaluation.best if epoch is None else whole_run.evaluation.results[f"epoch {epoch}"]
         measured = validated.trainer.callback_metrics["val/ndcg@10"].item()
         assert measured == pytest.approx(expected["ndcg@10"], abs=1e-6)
@@ -391,10 +391,10 @@ def test_one_seed_acts_on_the_data_and_the_ranker_unless_they_have_their_own(bas
         ["--ckpt_path=last", "--output_dir", "no/such"],
     ],
 )
-@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
-def test_a_checkpoint_that_is_not_there_is_named(verb: str, words: list[str], base: list[str]) -> None:
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_checkpoint_that_is_not_there_is_named(command: str, words: list[str], base: list[str]) -> None:
     with pytest.raises(ModelFolderError, match=r"No checkpoint at no/such(/checkpoints/(best|last))?\.ckpt"):
-        main([verb, *words])
+        main([command, *words])
 
 
 def test_a_checkpoint_without_a_path_ends_with_usage(capsys) -> None:
@@ -448,7 +448,7 @@ def one_process(base: list[str], tmp_path_factory: pytest.TempPathFactory) -> Tr
 
 
 def test_two_processes_train_on_each_pair_once(two_processes: Path, processed_dir: Path, tiny_model: Path) -> None:
-    encoder = TwoTower(str(tiny_model), max_seq_length=64).encoder
+    encoder = BiEncoder(str(tiny_model), max_seq_length=64).encoder
     pairs = TokenCache(ProcessedFolder(processed_dir), encoder).training_pairs()
     expected: Counter[tuple[Any, ...]] = Counter()
     for order in range(len(pairs.anchors)):
@@ -467,7 +467,7 @@ def test_two_processes_end_with_the_weights_of_one(
     two_processes: Path, one_process: TrainingCLI, tiny_model: Path
 ) -> None:
     """Sums in another order differ in the last bit, which Adam carries on: compared with how far training went."""
-    start = TwoTower(str(tiny_model), max_seq_length=64).state_dict()
+    start = BiEncoder(str(tiny_model), max_seq_length=64).state_dict()
     two = weights(two_processes / "checkpoints" / "last.ckpt")
     one = weights(one_process.output_dir / "checkpoints" / "last.ckpt")
 
@@ -518,7 +518,7 @@ def test_after_training_in_two_processes_one_of_them_trains_the_ranker(
     assert (tmp_path / "final" / "ranker.safetensors").is_file()
 
 
-def test_without_held_out_shoppers_fit_trains_and_takes_the_last_checkpoint(
+def test_without_held_out_users_fit_trains_and_takes_the_last_checkpoint(
     base: list[str], raw_dir: Path, tmp_path: Path, capsys
 ) -> None:
     folder = prepare("instacart", raw_dir, tmp_path / "made", PrepareSettings(eval_frac=0))

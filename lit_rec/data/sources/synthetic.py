@@ -1,4 +1,4 @@
-r"""Made-up shoppers of realistic structure, written as Kaggle's six Instacart files, at any size.
+r"""Made-up users of realistic structure, written as Kaggle's six Instacart files, at any size.
 
 For tests, for a first try without any download, and for measuring at Kaggle's full size (206,209 users,
 49,688 products: about 3.4 M orders and 34 M order lines). What a model can find in it:

@@ -9,7 +9,7 @@ import { html, Icon, productOf, whole } from "./html.mjs";
 import { Live } from "./live.mjs";
 import { KeyDialog, Problem } from "./problems.mjs";
 import { Recommendations } from "./recommendations.mjs";
-import { Picker } from "./shoppers.mjs";
+import { Picker } from "./users.mjs";
 
 const TYPING_MS = 200; // several changes at once are one question
 const MAX_TIMES = 40; // answers in the picture of latencies
@@ -17,10 +17,10 @@ const MAX_EXCLUDED = 1000; // what /recommend takes
 
 function App() {
   const [about, setAbout] = useState(null);
-  const [shoppers, setShoppers] = useState(null);
-  const [mode, setMode] = useState("shopper");
-  const [userId, setUserId] = useState(() => new URLSearchParams(location.hash.slice(1)).get("shopper"));
-  const [shopper, setShopper] = useState(null);
+  const [users, setUsers] = useState(null);
+  const [mode, setMode] = useState("user");
+  const [userId, setUserId] = useState(() => new URLSearchParams(location.hash.slice(1)).get("user"));
+  const [user, setUser] = useState(null);
   const [baskets, setBaskets] = useState([{ gap: null, products: [] }]);
   const [excluded, setExcluded] = useState([]);
   const [onlyNew, setOnlyNew] = useState(false);
@@ -49,37 +49,37 @@ function App() {
     const leaving = new AbortController();
     Promise.all([
       call("page/about", { signal: leaving.signal }),
-      call("page/shoppers", { signal: leaving.signal }),
+      call("page/users", { signal: leaving.signal }),
     ])
       .then(([whatIsServed, known]) => {
         setAbout(whatIsServed);
-        setShoppers(known);
+        setUsers(known);
         if (!known.total) setMode("build");
-        setUserId((chosen) => chosen ?? known.shoppers[0]?.user_id ?? null);
+        setUserId((chosen) => chosen ?? known.users[0]?.user_id ?? null);
       })
       .catch(fail);
     return () => leaving.abort();
   }, [attempt]);
 
   useEffect(() => {
-    if (!shoppers || !userId || mode !== "shopper") return undefined;
+    if (!users || !userId || mode !== "user") return undefined;
     const leaving = new AbortController();
-    history.replaceState(null, "", `#shopper=${encodeURIComponent(userId)}`);
+    history.replaceState(null, "", `#user=${encodeURIComponent(userId)}`);
     setBusy(true);
-    call(`page/shoppers/${encodeURIComponent(userId)}`, { signal: leaving.signal }).then(setShopper).catch(fail);
+    call(`page/users/${encodeURIComponent(userId)}`, { signal: leaving.signal }).then(setUser).catch(fail);
     return () => leaving.abort();
-  }, [shoppers, userId, mode]);
+  }, [users, userId, mode]);
 
-  const isShopper = mode === "shopper";
-  const known = isShopper && shopper?.user_id === userId ? shopper : null;
-  const bought = useMemo(() => (isShopper ? known?.baskets ?? [] : requestOf(baskets).baskets), [known, mode, baskets]);
+  const isUser = mode === "user";
+  const known = isUser && user?.user_id === userId ? user : null;
+  const bought = useMemo(() => (isUser ? known?.baskets ?? [] : requestOf(baskets).baskets), [known, mode, baskets]);
   const body = useMemo(() => {
-    if (isShopper && !known) return null;
+    if (isUser && !known) return null;
     const boughtIds = onlyNew ? bought.flatMap((basket) => basket.products.map((item) => item.product_id)) : [];
     const unwanted = [...new Set([...excluded.map((item) => item.product_id), ...boughtIds])].slice(0, MAX_EXCLUDED);
-    const who = isShopper ? { user_id: userId } : { history: requestOf(baskets).history };
+    const who = isUser ? { user_id: userId } : { history: requestOf(baskets).history };
     return { ...who, top_k: topK, exclude_product_ids: unwanted, explain: true };
-  }, [isShopper, known, baskets, excluded, onlyNew, topK]);
+  }, [isUser, known, baskets, excluded, onlyNew, topK]);
   const question = body && JSON.stringify(body);
 
   useEffect(() => {
@@ -150,15 +150,15 @@ function App() {
       <section class="side" aria-labelledby="whose">
         <h2 id="whose">Whose history?</h2>
         <div class="switch" role="group" aria-label="Whose history">
-          <button type="button" aria-pressed=${isShopper} disabled=${shoppers !== null && !shoppers.total}
-            onClick=${() => restart(() => setMode("shopper"))}><${Icon} name="users" />A known shopper</button>
-          <button type="button" aria-pressed=${!isShopper} onClick=${() => restart(() => setMode("build"))}>
+          <button type="button" aria-pressed=${isUser} disabled=${users !== null && !users.total}
+            onClick=${() => restart(() => setMode("user"))}><${Icon} name="users" />A known user</button>
+          <button type="button" aria-pressed=${!isUser} onClick=${() => restart(() => setMode("build"))}>
             <${Icon} name="plus" />Build one</button>
         </div>
-        ${isShopper
-          ? html`<${Picker} shoppers=${shoppers} userId=${userId} choose=${(id) => restart(() => setUserId(id))} />`
+        ${isUser
+          ? html`<${Picker} users=${users} userId=${userId} choose=${(id) => restart(() => setUserId(id))} />`
           : html`<${Builder} baskets=${baskets} change=${setBaskets} say=${say} />`}
-        ${isShopper && html`<${History} shopper=${known} lit=${lit} />`}
+        ${isUser && html`<${History} user=${known} lit=${lit} />`}
       </section>
       <section class="centre" aria-labelledby="recommended">
         ${problem && html`<${Problem} problem=${problem} retry=${retry} />`}
@@ -186,7 +186,7 @@ function Header({ about }) {
       <img src=${new URL("./icon.svg", import.meta.url).href} alt="" width="40" height="40" />
       <div>
         <h1>lit_rec</h1>
-        <p>From a shopper’s past orders, what they will buy next.</p>
+        <p>From a user’s past orders, what they will buy next.</p>
       </div>
       ${about && html`<dl class="served">
         <div><dt>Model</dt><dd>${versions}</dd></div>

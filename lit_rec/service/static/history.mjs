@@ -1,4 +1,4 @@
-// What a shopper has bought: baskets on a line of time, and one by one.
+// What a user has bought: baskets on a line of time, and one by one.
 
 import { useState } from "./vendor/hooks.mjs";
 import { counted, daysBefore, html } from "./html.mjs";
@@ -11,15 +11,15 @@ const LINE = 40;
 const SHOWN = matchMedia("(min-width: 820px)").matches ? 3 : 1; // baskets, until all are asked for
 const NAMES = 8; // of a basket, until it is opened
 
-export function History({ shopper, lit }) {
+export function History({ user, lit }) {
   const [isWhole, setWhole] = useState(false);
-  if (!shopper) {
+  if (!user) {
     return html`<div class="bones" aria-hidden="true">
       <div class="bone"></div><div class="bone tall"></div><div class="bone tall"></div>
     </div>`;
   }
-  const baskets = shopper.baskets;
-  if (!baskets.length) return html`<p class="empty">No past order of this shopper is known.</p>`;
+  const baskets = user.baskets;
+  if (!baskets.length) return html`<p class="empty">No past order of this user is known.</p>`;
   const times = timesBought(baskets);
   const newest = [...baskets].reverse();
   return html`

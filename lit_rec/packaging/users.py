@@ -1,4 +1,4 @@
-"""Shoppers to try a bundle on: their past orders, what they really bought next, and nothing that names them."""
+"""Users to try a bundle on: their past orders, what they really bought next, and nothing that names them."""
 
 import logging
 import random
@@ -15,12 +15,12 @@ from lit_rec.data.purchases import UNKNOWN, PurchaseHistories
 logger = logging.getLogger(__name__)
 
 
-def held_out_shoppers(folder: ProcessedFolder, n_shoppers: int, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """A sample of the shoppers that nothing was trained or chosen on, under names that say nothing about them.
+def held_out_users(folder: ProcessedFolder, n_users: int, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """A sample of the users that nothing was trained or chosen on, under names that say nothing about them.
 
     Args:
         folder: a processed folder.
-        n_shoppers: how many at most.
+        n_users: how many at most.
         seed: of the sample.
 
     Returns:
@@ -34,7 +34,7 @@ def held_out_shoppers(folder: ProcessedFolder, n_shoppers: int, seed: int = 0) -
     every = EvaluationQueries.read(folder)
     rows = every.of_split(Split.TEST)
     ids = sorted(every.query_ids[row] for row in (rows if len(rows) else every.of_split(None)))
-    ids = random.Random(seed).sample(ids, min(n_shoppers, len(ids)))
+    ids = random.Random(seed).sample(ids, min(n_users, len(ids)))
     histories = read_eval_histories(folder, ids)
     product_ids = list(folder.corpus)
     return {
@@ -51,7 +51,7 @@ def held_out_shoppers(folder: ProcessedFolder, n_shoppers: int, seed: int = 0) -
 
 
 def _orders(history: PurchaseHistories, product_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """The orders of one shopper, oldest first."""
+    """The orders of one user, oldest first."""
     orders: list[dict[str, Any]] = []
     before: tuple[int, float] | None = None
     for line in range(len(history.product)):

@@ -11,7 +11,7 @@ from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.purchase_files import read_eval_histories
 from lit_rec.data.purchases import PastOrder, Request, histories_of
-from lit_rec.feedback.shoppers import shoppers_of
+from lit_rec.feedback.users import users_of
 
 
 @pytest.fixture(scope="module")
@@ -19,36 +19,36 @@ def folder(processed_dir):
     return ProcessedFolder(processed_dir)
 
 
-def test_all_shoppers_by_their_ids(folder):
-    shoppers = shoppers_of(folder, None, "user_id")
-    assert [each.user_id for each in shoppers] == list(folder.queries)
-    assert shoppers[0].asks == {"user_id": shoppers[0].user_id}
-    assert shoppers[0].bought == set(folder.relevant_docs[shoppers[0].user_id])
+def test_all_users_by_their_ids(folder):
+    users = users_of(folder, None, "user_id")
+    assert [each.user_id for each in users] == list(folder.queries)
+    assert users[0].asks == {"user_id": users[0].user_id}
+    assert users[0].bought == set(folder.relevant_docs[users[0].user_id])
 
 
-def test_splits_share_the_shoppers_out(folder):
-    val, test = ({each.user_id for each in shoppers_of(folder, split, "user_id")} for split in (Split.VAL, Split.TEST))
+def test_splits_share_the_users_out(folder):
+    val, test = ({each.user_id for each in users_of(folder, split, "user_id")} for split in (Split.VAL, Split.TEST))
     assert val
     assert test
     assert not val & test
     assert val | test == set(folder.queries)
-    with pytest.raises(SettingError, match="No train shoppers"):
-        shoppers_of(folder, Split.TRAIN, "user_id")
+    with pytest.raises(SettingError, match="No train users"):
+        users_of(folder, Split.TRAIN, "user_id")
 
 
 def test_by_context(folder):
-    for each in shoppers_of(folder, None, "context"):
+    for each in users_of(folder, None, "context"):
         assert each.asks == {"user_id": each.user_id, "user_context": folder.queries[each.user_id]}
 
 
 def test_by_history_is_the_folders_history(folder):
-    shoppers = shoppers_of(folder, None, "history")
+    users = users_of(folder, None, "history")
     position = {product_id: row for row, product_id in enumerate(folder.corpus)}
     requests = []
-    for each in shoppers:
+    for each in users:
         to_come = {name: each.asks.get(name) for name in ("days_since_prior_order", "order_dow", "order_hour_of_day")}
         requests.append(Request([PastOrder(**order) for order in each.asks["history"]], **to_come))
-    told, recorded = histories_of(requests, position), read_eval_histories(folder, [each.user_id for each in shoppers])
+    told, recorded = histories_of(requests, position), read_eval_histories(folder, [each.user_id for each in users])
     assert len(told.product) > 500
     for name in ("line_start", "product", "orders_ago", "days_ago", "line_dow", "line_hour", "dow", "hour"):
         assert np.array_equal(getattr(told, name), getattr(recorded, name)), name
@@ -57,13 +57,13 @@ def test_by_history_is_the_folders_history(folder):
 def test_what_is_sent_is_plain_json(folder):
     import json
 
-    asked = shoppers_of(folder, None, "history")[0].asks
+    asked = users_of(folder, None, "history")[0].asks
     assert json.loads(json.dumps(asked)) == asked
 
 
 def test_the_references_folder_has_no_histories(processed_dir, tmp_path):
     copy = tmp_path / "processed"
     shutil.copytree(processed_dir, copy, ignore=shutil.ignore_patterns("*_history", ".tokens"))
-    assert shoppers_of(ProcessedFolder(copy), None, "context")
+    assert users_of(ProcessedFolder(copy), None, "context")
     with pytest.raises(NotPreparedError, match=f"has no {schema.EVAL_HISTORY}"):
-        shoppers_of(ProcessedFolder(copy), Split.VAL, "user_id")
+        users_of(ProcessedFolder(copy), Split.VAL, "user_id")

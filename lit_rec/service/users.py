@@ -1,4 +1,4 @@
-"""Shoppers that the service knows by their id."""
+"""Users that the service knows by their id."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from lit_rec.data.purchases import PastOrder, Request
 
 
 @dataclass(frozen=True)
-class Shopper:
-    """A shopper of the store.
+class User:
+    """A user of the store.
 
     Args:
         context: the context string of what was bought before; None where there is none.
@@ -27,52 +27,52 @@ class Shopper:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-class ShopperStore:
-    """Shoppers by id; empty until :meth:`read`."""
+class UserStore:
+    """Users by id; empty until :meth:`read`."""
 
     def __init__(self) -> None:
-        self._shoppers: dict[str, Shopper] = {}
+        self._users: dict[str, User] = {}
 
     def read(self, file: Path) -> None:
-        """Take the shoppers of a file.
+        """Take the users of a file.
 
         Args:
-            file: ``shoppers.json`` of a bundle, or ``eval_queries.json`` of a processed folder, where a shopper is a
+            file: ``users.json`` of a bundle, or ``eval_queries.json`` of a processed folder, where a user is a
                 context string.
 
         Raises:
             ProcessedFolderError: the file is something else.
         """
-        self._shoppers = _read(file)
+        self._users = _read(file)
 
     def __len__(self) -> int:
-        return len(self._shoppers)
+        return len(self._users)
 
     @property
     def user_ids(self) -> list[str]:
         """All ids, in the file's order."""
-        return list(self._shoppers)
+        return list(self._users)
 
-    def get(self, user_id: str) -> Shopper | None:
-        """The shopper of an id; None where there is none."""
-        return self._shoppers.get(user_id)
+    def get(self, user_id: str) -> User | None:
+        """The user of an id; None where there is none."""
+        return self._users.get(user_id)
 
 
-def _read(file: Path) -> dict[str, Shopper]:
+def _read(file: Path) -> dict[str, User]:
     try:
         content = read_json(file)
-        return {user_id: _shopper(record) for user_id, record in content.items()}
+        return {user_id: _user(record) for user_id, record in content.items()}
     except (OSError, json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         raise ProcessedFolderError(
-            f"{file} must map user ids to shoppers, or to context strings",
+            f"{file} must map user ids to users, or to context strings",
             f"{type(error).__name__}: {error}",
-            "Package the model again, or name another LIT_REC_SHOPPERS_PATH",
+            "Package the model again, or name another LIT_REC_USERS_PATH",
         ) from error
 
 
-def _shopper(record: Any) -> Shopper:  # noqa: ANN401 - whatever the file holds
+def _user(record: Any) -> User:  # noqa: ANN401 - whatever the file holds
     if isinstance(record, str):
-        return Shopper(context=record, record={"context": record})
+        return User(context=record, record={"context": record})
     orders = [
         PastOrder(
             [str(product_id) for product_id in order["product_ids"]],
@@ -83,4 +83,4 @@ def _shopper(record: Any) -> Shopper:  # noqa: ANN401 - whatever the file holds
         for order in record["orders"]
     ]
     to_come = (record.get(name) for name in ("days_since_prior_order", "order_dow", "order_hour_of_day"))
-    return Shopper(record.get("context"), Request(orders, *to_come), tuple(record.get("next", ())), record)
+    return User(record.get("context"), Request(orders, *to_come), tuple(record.get("next", ())), record)

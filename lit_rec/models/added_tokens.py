@@ -27,7 +27,7 @@ def frequent_names(processed_dir: Path, min_count: int) -> list[str]:
         SettingError: ``min_count`` is below 1.
     """
     if min_count < 1:
-        raise SettingError("phrase_min_count must be at least 1", f"got {min_count}")
+        raise SettingError("added_token_min_count must be at least 1", f"got {min_count}")
     pairs = find_processed_folder(processed_dir) / schema.TRAIN_DATASET
     if not pairs.is_dir():
         raise NotPreparedError(f"No training pairs to count names in at {pairs}", "there is no such folder")

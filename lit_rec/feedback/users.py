@@ -1,4 +1,4 @@
-"""Shoppers of a processed folder, as they ask a service."""
+"""Users of a processed folder, as they ask a service."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from lit_rec.feedback.settings import AskBy
 
 
 @dataclass(frozen=True)
-class Shopper:
-    """A held-out shopper.
+class User:
+    """A held-out user.
 
     Args:
-        user_id: the id of the held-out order, which the reference's service knows a shopper by.
+        user_id: the id of the held-out order, which the reference's service knows a user by.
         asks: what the body of a request says of them.
         bought: ids of the products of the held-out order.
     """
@@ -29,8 +29,8 @@ class Shopper:
     bought: frozenset[str]
 
 
-def shoppers_of(folder: ProcessedFolder, split: Split | None, ask_by: AskBy) -> list[Shopper]:
-    """The shoppers of a split, in the folder's order.
+def users_of(folder: ProcessedFolder, split: Split | None, ask_by: AskBy) -> list[User]:
+    """The users of a split, in the folder's order.
 
     Args:
         folder: a processed folder.
@@ -46,11 +46,9 @@ def shoppers_of(folder: ProcessedFolder, split: Split | None, ask_by: AskBy) -> 
     if split is not None:
         query_ids = [query_id for query_id in query_ids if rows[query_id][schema.SPLIT] == split]
     if not query_ids:
-        raise SettingError(
-            f"No {split or ''} shoppers in {folder.path}", "it has no such queries", "Name another --split"
-        )
+        raise SettingError(f"No {split or ''} users in {folder.path}", "it has no such queries", "Name another --split")
     return [
-        Shopper(query_id, _asks(folder, query_id, ask_by, rows), frozenset(folder.relevant_docs.get(query_id, ())))
+        User(query_id, _asks(folder, query_id, ask_by, rows), frozenset(folder.relevant_docs.get(query_id, ())))
         for query_id in query_ids
     ]
 

@@ -1,4 +1,4 @@
-"""Shoppers by id, from a bundle's file and from a processed folder's."""
+"""Users by id, from a bundle's file and from a processed folder's."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from lit_rec.core.errors import ProcessedFolderError
 from lit_rec.data.purchases import PastOrder, Request
-from lit_rec.service.shoppers import ShopperStore
+from lit_rec.service.users import UserStore
 
 RECORD = {
     "context": "[w1h8] Milk.",
@@ -21,9 +21,9 @@ RECORD = {
 @pytest.fixture
 def read(tmp_path):
     def of(content):
-        file = tmp_path / "shoppers.json"
+        file = tmp_path / "users.json"
         file.write_text(content if isinstance(content, str) else json.dumps(content))
-        store = ShopperStore()
+        store = UserStore()
         store.read(file)
         return store
 
@@ -31,24 +31,24 @@ def read(tmp_path):
 
 
 def test_it_is_empty_until_it_is_read():
-    assert len(ShopperStore()) == 0
-    assert ShopperStore().get("a") is None
+    assert len(UserStore()) == 0
+    assert UserStore().get("a") is None
 
 
 def test_a_bundle_knows_their_orders(read):
     store = read({"a": RECORD})
     assert store.user_ids == ["a"]
-    shopper = store.get("a")
-    assert shopper.request == Request([PastOrder(["1", "2"], None, None, 1, 8)], 3.0, 2, 9)
-    assert (shopper.context, shopper.next_product_ids, shopper.record) == ("[w1h8] Milk.", ("4",), RECORD)
+    user = store.get("a")
+    assert user.request == Request([PastOrder(["1", "2"], None, None, 1, 8)], 3.0, 2, 9)
+    assert (user.context, user.next_product_ids, user.record) == ("[w1h8] Milk.", ("4",), RECORD)
 
 
 def test_a_processed_folder_knows_their_contexts(read):
-    shopper = read({"a": "[w1h8] Milk."}).get("a")
-    assert (shopper.context, shopper.request) == ("[w1h8] Milk.", None)
+    user = read({"a": "[w1h8] Milk."}).get("a")
+    assert (user.context, user.request) == ("[w1h8] Milk.", None)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"a": 7}', '{"a": {"context": "x"}}', '{"a": {"orders": [{}]}}'])
 def test_anything_else_is_named(read, content):
-    with pytest.raises(ProcessedFolderError, match=r"shoppers\.json must map"):
+    with pytest.raises(ProcessedFolderError, match=r"users\.json must map"):
         read(content)

@@ -11,8 +11,8 @@ from torch import Tensor
 from lit_rec.core.errors import ModelFolderError, SettingError
 from lit_rec.data.dataset import Batch, OrderDataset, TrainingPairs
 from lit_rec.data.tokens import TokenTable
+from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.models.encoder import TextEncoder, split_chunks
-from lit_rec.models.two_tower import TwoTower
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,7 +27,7 @@ def table_of(encoder: TextEncoder, texts: list[str]) -> TokenTable:
     return TokenTable(np.concatenate(rows).astype(np.int32), starts, encoder.pad_token_id)
 
 
-def batch_for(model: TwoTower) -> Batch:
+def batch_for(model: BiEncoder) -> Batch:
     """Three orders of two products each."""
     pairs = TrainingPairs(
         anchors=table_of(model.encoder, ["[1] milk.", "[2] bread, rice; [3] milk.", "(no prior orders)."]),
@@ -53,7 +53,7 @@ class Watch(Callback):
         self.losses.append(outputs["loss"].item())
 
 
-def fit(model: TwoTower, n_steps: int, epochs: int = 1, **options: object) -> Watch:
+def fit(model: BiEncoder, n_steps: int, epochs: int = 1, **options: object) -> Watch:
     watch = Watch()
     trainer = Trainer(
         accelerator="cpu",
@@ -73,7 +73,7 @@ def fit(model: TwoTower, n_steps: int, epochs: int = 1, **options: object) -> Wa
 @pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no")
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_the_rate_warms_up_then_falls_as_a_cosine_over_all_epochs_and_the_loss_falls(tiny_model: Path) -> None:
-    model = TwoTower(str(tiny_model), max_seq_length=64, learning_rate=1e-2, warmup_frac=0.2, dropout=0.0)
+    model = BiEncoder(str(tiny_model), max_seq_length=64, learning_rate=1e-2, warmup_frac=0.2, dropout=0.0)
     watch = fit(model, n_steps=40, epochs=2)
     warm_up = [1e-2 * step / 8 for step in range(8)]
     cosine = [1e-2 * (1 + math.cos(math.pi * step / 32)) / 2 for step in range(32)]
@@ -87,19 +87,19 @@ def test_the_rate_warms_up_then_falls_as_a_cosine_over_all_epochs_and_the_loss_f
 )
 def test_settings_out_of_range_are_named(settings: dict[str, float], tiny_model: Path) -> None:
     with pytest.raises(SettingError, match=next(iter(settings))):
-        TwoTower(str(tiny_model), max_seq_length=64, **settings)
+        BiEncoder(str(tiny_model), max_seq_length=64, **settings)
 
 
 def test_temperature_scales_the_similarities(tiny_model: Path) -> None:
     """Without negatives of the order's own, a huge temperature makes all candidates alike: log(1 + negatives)."""
-    model = TwoTower(str(tiny_model), max_seq_length=64, temperature=1e6, dropout=0.0)
+    model = BiEncoder(str(tiny_model), max_seq_length=64, temperature=1e6, dropout=0.0)
     with torch.no_grad():
         losses = model.batch_losses(batch_for(model))
     assert losses.tolist() == pytest.approx([math.log(5)] * 3, abs=1e-4)  # 6 products, of which 2 are the order's
 
 
 def test_it_trains_with_its_own_dropout_and_encodes_without(tiny_model: Path) -> None:
-    model = TwoTower(str(tiny_model), max_seq_length=64)
+    model = BiEncoder(str(tiny_model), max_seq_length=64)
     batch = batch_for(model)
     with torch.no_grad():
         assert not torch.equal(model(batch["anchor"]), model(batch["anchor"]))
@@ -108,7 +108,7 @@ def test_it_trains_with_its_own_dropout_and_encodes_without(tiny_model: Path) ->
 
 
 def gradients_of(tiny_model: Path, rows_per_chunk: int | None, **settings: object) -> tuple[float, dict[str, Tensor]]:
-    model = TwoTower(str(tiny_model), max_seq_length=64, **settings)
+    model = BiEncoder(str(tiny_model), max_seq_length=64, **settings)
     torch.manual_seed(5)
     batch = batch_for(model)
     if rows_per_chunk is not None:
@@ -124,7 +124,7 @@ def test_a_gradient_cache_changes_no_gradient(tiny_model: Path, dropout: float, 
     """With dropout too: a text is encoded again with what it was encoded with before."""
     plain_loss, plain = gradients_of(tiny_model, 2 if dropout else None, dropout=dropout)
     loss, cached = gradients_of(
-        tiny_model, None, dropout=dropout, gradient_cache_rows=2, gradient_checkpointing=checkpointing
+        tiny_model, None, dropout=dropout, grad_cache_size=2, gradient_checkpointing=checkpointing
     )
     assert loss == pytest.approx(plain_loss, abs=1e-5)
     assert cached.keys() == plain.keys()
@@ -139,7 +139,7 @@ def test_a_fit_with_a_gradient_cache_is_the_fit_without(tiny_model: Path) -> Non
     """The trainer's clipping, accumulation and schedule see the same gradients."""
 
     def losses(rows: int | None) -> list[float]:
-        model = TwoTower(str(tiny_model), max_seq_length=64, learning_rate=1e-2, dropout=0.0, gradient_cache_rows=rows)
+        model = BiEncoder(str(tiny_model), max_seq_length=64, learning_rate=1e-2, dropout=0.0, grad_cache_size=rows)
         return fit(model, n_steps=12, gradient_clip_val=0.1, accumulate_grad_batches=2).losses
 
     assert losses(1) == pytest.approx(losses(None), abs=1e-4)
@@ -151,13 +151,13 @@ def test_a_static_model_trains_and_its_checkpoint_is_bound_to_its_tokens(
     tiny_model: Path, processed_dir: Path, tmp_path: Path
 ) -> None:
     folder = str(shutil.copytree(processed_dir, tmp_path / "data"))
-    model = TwoTower(str(tiny_model), "static", folder, phrase_min_count=2, max_seq_length=64, learning_rate=1e-2)
+    model = BiEncoder(str(tiny_model), "static", folder, added_token_min_count=2, max_seq_length=64, learning_rate=1e-2)
     watch = fit(model, n_steps=40)
     assert watch.losses[-1] < watch.losses[0] / 2
     content: dict[str, object] = {}
     model.on_save_checkpoint(content)
     model.on_load_checkpoint(content)
-    other = TwoTower(str(tiny_model), "static", folder, phrase_min_count=3, max_seq_length=64)
-    with pytest.raises(ModelFolderError, match="phrases_from"):
+    other = BiEncoder(str(tiny_model), "static", folder, added_token_min_count=3, max_seq_length=64)
+    with pytest.raises(ModelFolderError, match="added_tokens_from"):
         other.on_load_checkpoint(content)
     other.on_load_checkpoint({})  # of before fingerprints were kept

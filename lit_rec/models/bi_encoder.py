@@ -1,4 +1,4 @@
-"""The two-tower model as a LightningModule: steps and optimizer only."""
+"""The bi-encoder as a LightningModule: steps and optimizer only."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from transformers import get_scheduler
 
 from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL
 from lit_rec.core.errors import ModelFolderError, SettingError
+from lit_rec.models.added_tokens import frequent_names
 from lit_rec.models.encoder import EncoderKind, TextEncoder
 from lit_rec.models.losses import (
     gather_candidates,
@@ -20,33 +21,32 @@ from lit_rec.models.losses import (
     multi_positive_loss,
     with_hard_negatives,
 )
-from lit_rec.models.phrases import frequent_names
 
 _TOKENS = "tokens_fingerprint"
 
 
-PHRASES_FROM_DATA = "data"
+ADDED_TOKENS_FROM_DATA = "data"
 """What ``fit`` takes for the processed folder that it trains on."""
 
 
-class TwoTower(LightningModule):
+class BiEncoder(LightningModule):
     """Contexts and products in one space, by one shared encoder, trained against in-batch negatives.
 
     Args:
         base_model: a folder or a hub id that SentenceTransformer can load.
         encoder: 'static' keeps only the base model's token embeddings, and a text is their mean: hundreds of times
             faster, and it trains in minutes on a CPU. 'transformer' keeps the base model as it is.
-        phrases_from: a processed folder; names of products that it trains on become one token each of a static
+        added_tokens_from: a processed folder; names of products that it trains on become one token each of a static
             encoder, which starts at the mean of its pieces; 'data' for the folder that fit trains on. None for the
             base model's word pieces alone.
-        phrase_min_count: a name becomes a token where it is in this many training pairs.
+        added_token_min_count: a name becomes a token where it is in this many training pairs.
         max_seq_length: texts are cut to this many tokens.
         truncation_side: where they are cut; a context ends in its newest order, so 'left' keeps that.
         loss: 'multi_positive' takes all products of an order as positives and none of them as a negative, each
-            order weighing the same; 'pair' weighs each pair the same, which on batches of single pairs is
+            order weighing the same; 'mnrl' weighs each pair the same, which on batches of single pairs is
             sentence-transformers' MultipleNegativesRankingLoss.
         temperature: similarities are divided by it; the reference's scale of 30 is a temperature of 1/30.
-        log_frequency_correction: subtract this times the log of a product's share of the training pairs from its
+        logq_correction: subtract this times the log of a product's share of the training pairs from its
             score in training. In-batch negatives are drawn by popularity; 1 undoes that, 0 leaves it.
         learning_rate: peak of the schedule.
         weight_decay: of AdamW.
@@ -55,7 +55,7 @@ class TwoTower(LightningModule):
         dropout: replaces the base model's own; none leaves it. A static encoder leaves out this share of a text's
             tokens.
         gradient_checkpointing: less memory, more time.
-        gradient_cache_rows: batches of any size in the memory of this many texts, for a third more time: embeddings
+        grad_cache_size: batches of any size in the memory of this many texts, for a third more time: embeddings
             first, then gradients this many texts at a time. The gradient is the same. None keeps all activations.
     """
 
@@ -63,20 +63,20 @@ class TwoTower(LightningModule):
         self,
         base_model: str = DEFAULT_BASE_MODEL,
         encoder: EncoderKind = "transformer",
-        phrases_from: str | None = None,
-        phrase_min_count: int = 3,
+        added_tokens_from: str | None = None,
+        added_token_min_count: int = 3,
         max_seq_length: int = 256,
         truncation_side: Literal["left", "right"] = "left",
-        loss: Literal["multi_positive", "pair"] = "multi_positive",
+        loss: Literal["multi_positive", "mnrl"] = "multi_positive",
         temperature: float = 1 / 30,
-        log_frequency_correction: float = 0.0,
+        logq_correction: float = 0.0,
         learning_rate: float = 1e-4,
         weight_decay: float = 0.0,
         warmup_frac: float = 0.1,
         schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
-        gradient_cache_rows: int | None = None,
+        grad_cache_size: int | None = None,
     ) -> None:
         super().__init__()
         if temperature <= 0:
@@ -84,19 +84,20 @@ class TwoTower(LightningModule):
         if not 0 <= warmup_frac <= 1:
             raise SettingError("warmup_frac must be a share between 0 and 1", f"got {warmup_frac}")
         base_model = _lasting(base_model)
-        phrases_from = _lasting(phrases_from) if phrases_from else None
+        added_tokens_from = _lasting(added_tokens_from) if added_tokens_from else None
         self.save_hyperparameters()
-        self.hparams.update(base_model=base_model, phrases_from=phrases_from)  # LightningCLI keeps its own words
+        # LightningCLI keeps the words that were typed.
+        self.hparams.update(base_model=base_model, added_tokens_from=added_tokens_from)
         self.checkpoint_epoch: int | None = None
         self.encoder = TextEncoder(
             base_model,
             kind=encoder,
-            phrases=frequent_names(Path(phrases_from), phrase_min_count) if phrases_from else (),
+            added_tokens=frequent_names(Path(added_tokens_from), added_token_min_count) if added_tokens_from else (),
             max_seq_length=max_seq_length,
             truncation_side=truncation_side,
             dropout=dropout,
             gradient_checkpointing=gradient_checkpointing,
-            gradient_cache_rows=gradient_cache_rows,
+            grad_cache_size=grad_cache_size,
         )
         self.encoder.train()  # it is loaded for inference, without its dropout
 
@@ -127,7 +128,7 @@ class TwoTower(LightningModule):
         )
         with torch.autocast(anchors.device.type, enabled=False):  # 8 bits of a cosine are too few for a softmax
             scores = anchors @ products.T / self.hparams["temperature"]
-        scores = scores - self.hparams["log_frequency_correction"] * log_frequency
+        scores = scores - self.hparams["logq_correction"] * log_frequency
         anchor_index = batch["anchor_index"]
         column = torch.searchsorted(positions, batch["product_position"])  # of each product of this process
         if "negative_weight" in batch:
@@ -136,23 +137,23 @@ class TwoTower(LightningModule):
         losses = multi_positive_loss(scores, anchor_index, column[batch["product_index"]])
         if "pair_weight" in batch:
             losses = losses * batch["pair_weight"]
-        return losses if self.hparams["loss"] == "pair" else mean_over_anchors(losses, anchor_index, len(anchors))
+        return losses if self.hparams["loss"] == "mnrl" else mean_over_anchors(losses, anchor_index, len(anchors))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the token ids were: they are made anew from base model and phrases when it is loaded."""
+        """Keep what the token ids were: they are made anew from base model and added tokens when it is loaded."""
         checkpoint[_TOKENS] = self.encoder.fingerprint
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of other tokens.
 
         Raises:
-            ModelFolderError: the base model or the folder of the phrases has changed.
+            ModelFolderError: the base model or the folder of the added tokens has changed.
         """
         if checkpoint.get(_TOKENS, self.encoder.fingerprint) != self.encoder.fingerprint:
-            phrases, base_model = self.hparams["phrases_from"], self.hparams["base_model"]
+            names, base_model = self.hparams["added_tokens_from"], self.hparams["base_model"]
             raise ModelFolderError(
                 "The checkpoint's tokens are not those of this model",
-                f"the content of base_model {base_model!r} or of phrases_from {phrases!r} differs from the training's",
+                f"base_model {base_model!r} or added_tokens_from {names!r} has other content than in training",
                 "Bring back what it was trained with",
             )
         self.checkpoint_epoch = checkpoint.get("epoch")

@@ -1,0 +1,85 @@
+"""Names of version 0.1 that version 0.2 still takes: of settings in flags, configs, checkpoints and records.
+
+To be removed with version 0.3.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+logger = logging.getLogger(__name__)
+
+SETTINGS = {
+    "gradient_cache_rows": "grad_cache_size",
+    "log_frequency_correction": "logq_correction",
+    "n_shoppers": "n_users",
+    "name_budget": "truncate",
+    "phrase_min_count": "added_token_min_count",
+    "phrases_from": "added_tokens_from",
+    "rows_per_forward": "micro_batch_size",
+    "targets_per_shopper": "targets_per_user",
+}
+"""Former to present name of a setting, whatever it is nested in."""
+
+VALUES = {
+    ("loss", "pair"): "mnrl",
+    ("truncate", "newest"): "keep_recent",
+    ("truncate", "oldest"): "keep_oldest",
+}
+"""Present name of a setting and former value to present value."""
+
+
+def present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under their present names and with their present values, nested ones too.
+
+    >>> present_names({"model": {"phrases_from": "data", "loss": "pair"}, "seed": 1})
+    {'model': {'added_tokens_from': 'data', 'loss': 'mnrl'}, 'seed': 1}
+    """
+    present = {}
+    for former, value in settings.items():
+        name = SETTINGS.get(former, former)
+        if isinstance(value, Mapping):
+            value = present_names(value)
+        elif isinstance(value, str):
+            value = VALUES.get((name, value), value)
+        present[name] = value
+    return present
+
+
+def present_words(words: Sequence[str]) -> list[str]:
+    """A command line with its flags and config files under their present names; each change is a warning.
+
+    >>> present_words(["fit", "--model.phrases_from", "data", "--model.loss=pair"])
+    ['fit', '--model.added_tokens_from', 'data', '--model.loss=mnrl']
+    """
+    present: list[str] = []
+    name = ""  # of the flag before, whose value may follow
+    for word in words:
+        if word.startswith("--"):
+            flag, equals, value = word[2:].partition("=")
+            place, dot, former = flag.rpartition(".")
+            name = SETTINGS.get(former, former)
+            new = f"--{place}{dot}{name}{equals}{_present_value(name, value)}"
+        else:
+            new, name = _present_value(name, word), ""
+        if new != word:
+            now = "read under present names" if "\n" in new else f"now {new}"
+            logger.warning("%s is %s; version 0.3 will not take the former ones", word, now)
+        present.append(new)
+    return present
+
+
+def _present_value(name: str, value: str) -> str:
+    """Of a config file with former names, its content under the present ones, which the parsers take as well."""
+    if name != "config" or not Path(value).is_file():
+        return VALUES.get((name, value), value)
+    try:
+        content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return value  # the parser says what is wrong with it
+    if not isinstance(content, dict) or (present := present_names(content)) == content:
+        return value
+    return str(yaml.safe_dump(present, sort_keys=False))
