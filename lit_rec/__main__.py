@@ -1,6 +1,6 @@
 """``python -m lit_rec COMMAND``."""
 
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 
 if __name__ == "__main__":
     main()

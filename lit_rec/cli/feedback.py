@@ -10,9 +10,9 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from lit_rec.artifacts.model_folder import newest_model, processed_folder_of
-from lit_rec.core.command_line import Command, call_arguments, command_parser, summary_of
-from lit_rec.core.commands import command, config_for
 from lit_rec.core.errors import SettingError
+from lit_rec.core.next_steps import command, config_for, print_next_steps
+from lit_rec.core.parser import Command, call_arguments, command_parser, summary_of
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.feedback.settings import DEFAULT_DB, PairSettings, SimulateSettings
@@ -72,7 +72,7 @@ def report(
     written += [f"The page: {html}"] if html else []
     named = ["--db_path", db_path] if db_path else []  # not that of the environment, with its password
     again = command("feedback", "report", *named, "--html", "report.html")
-    _say_next(*(written or [again]))
+    print_next_steps(*(written or [again]))
     return made
 
 
@@ -109,7 +109,7 @@ def simulate(
     print_simulation(simulation)
     database = _database(None)
     is_there = "://" in database or Path(database).is_file()
-    _say_next(
+    print_next_steps(
         *([] if is_there else ["With --db_path, where the service keeps its feedback:"]),
         command("feedback", "report"),
         command("feedback", "to-pairs", "--processed_dir", folder.path),
@@ -147,7 +147,7 @@ def to_pairs(
         write_pairs(store, folder, output_dir, settings)
     finally:
         store.close()
-    _say_next(
+    print_next_steps(
         command(
             "fit",
             *config_for(folder.params.get("source")),
@@ -201,9 +201,3 @@ def _processed_folder(processed_dir: Path | None, model_dir: str | None) -> Proc
 def _database(db_path: str | None) -> str:
     names = ("LIT_REC_FEEDBACK_DB_PATH", "FEEDBACK_DB_PATH")
     return db_path or next(filter(None, map(os.environ.get, names)), DEFAULT_DB)
-
-
-def _say_next(*lines: str) -> None:
-    from lit_rec.evaluation.tables import next_steps
-
-    next_steps(*lines)

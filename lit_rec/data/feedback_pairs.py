@@ -12,9 +12,9 @@ from datasets import load_from_disk
 from numpy.typing import NDArray
 
 from lit_rec.core import schema
-from lit_rec.core.commands import command
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.core.files import read_json, replaced_when_complete, sha256_of_texts
+from lit_rec.core.next_steps import command
 from lit_rec.data.dataset import ANCHORS, HardNegatives, TokenCache, TrainingPairs
 from lit_rec.data.purchases import starts
 from lit_rec.data.tokens import Tokenizer, chunked, joined_tokens, read_tokens, write_tokens

@@ -18,9 +18,9 @@ from rich.progress import Progress, track
 
 from lit_rec import __version__
 from lit_rec.core import schema
-from lit_rec.core.commands import command, flags
 from lit_rec.core.errors import ProcessedFolderError, SettingError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_file, write_json
+from lit_rec.core.next_steps import command, flags
 from lit_rec.core.schema import Split
 from lit_rec.data.contexts import context_string, product_text
 from lit_rec.data.histories import Histories

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lit_rec.core import schema
-from lit_rec.core.commands import command
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError, UnknownQueryError
 from lit_rec.core.files import read_json, sha256_of_file
+from lit_rec.core.next_steps import command
 
 logger = logging.getLogger(__name__)
 

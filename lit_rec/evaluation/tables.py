@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lit_rec.core.commands import command
 from lit_rec.core.files import read_json
+from lit_rec.core.next_steps import command
 from lit_rec.core.schema import Split
 from lit_rec.data.contexts import product_name, wrapped
 from lit_rec.data.processed import ProcessedFolder
@@ -117,14 +117,6 @@ def ranker_commands(folder: ProcessedFolder, model_dir: Path) -> list[str]:
     evaluated = [evaluate_command(folder, "--model_dir", model_dir)] if folder.queries else []
     shown = command("recommend", "--model_dir", model_dir, "--processed_dir", folder.path, "--n_samples", 3)
     return [*evaluated, shown]
-
-
-def next_steps(*lines: str) -> None:
-    """Print what to run next, each on a line of its own that can be copied."""
-    console = Console(soft_wrap=True, highlight=False)
-    console.print("\n[bold]Next[/bold]")
-    for line in lines:
-        console.print(f"  {line}", markup=False)
 
 
 def _cell(name: str, value: float, best: float) -> str:

@@ -30,7 +30,7 @@ import uvicorn
 from benchmark_record import save
 from jsonargparse import auto_cli
 
-from lit_rec.cli.commands import main as run_command
+from lit_rec.cli.main import main as run_command
 from lit_rec.core.files import read_json
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.evaluation.plots import Bar, metric_bars

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import lit_rec
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core.errors import FileError, SettingError
 
 COMMANDS = ["prepare", "fit", "validate", "test", "predict", "recommend", "export"]

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 
 from lit_rec.baselines.popularity import Popularity
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core.errors import LitRecError, NotPreparedError, SettingError
 from lit_rec.data.prepare import prepare
 from lit_rec.data.settings import PrepareSettings
@@ -167,7 +167,7 @@ def test_no_folder(evaluate, tmp_path):
 
 def test_help_comes_without_torch():
     code = (
-        "import sys\nfrom lit_rec.cli.commands import main\n"
+        "import sys\nfrom lit_rec.cli.main import main\n"
         "try:\n    main(['evaluate', '--help'])\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
 
@@ -56,7 +56,7 @@ def test_what_is_missing_is_named(folders, tmp_path):
 
 def test_help_comes_without_torch():
     code = (
-        "import sys\nfrom lit_rec.cli.commands import main\n"
+        "import sys\nfrom lit_rec.cli.main import main\n"
         "try:\n    main(['fit_ranker', '--help'])\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)

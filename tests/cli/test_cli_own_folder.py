@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lit_rec.artifacts.model_folder import digests
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, NotPreparedError
 from lit_rec.core.files import read_json, write_json

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError, UnknownQueryError
 from lit_rec.data.contexts import product_name
 

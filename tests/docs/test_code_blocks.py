@@ -23,7 +23,7 @@ BLOCKS = [
 @pytest.fixture(scope="module")
 def stand_ins(tiny_model, processed_dir, tmp_path_factory):
     """What the documents name, and what is there instead."""
-    from lit_rec.cli.commands import main
+    from lit_rec.cli.main import main
 
     model_dir = Path(shutil.copytree(tiny_model, tmp_path_factory.mktemp("docs") / "final"))
     (model_dir / schema.MODEL_RECORD).write_text(json.dumps({"data": {}}), encoding="utf-8")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec.cli.commands import _TRAINING_COMMANDS, _parser
+from lit_rec.cli.main import _TRAINING_COMMANDS, _parser
 from lit_rec.core import schema
 from lit_rec.service.settings import PREFIX, ServiceSettings
 
@@ -150,7 +150,7 @@ def _wait_until_ready(url, server, log):
 @pytest.fixture
 def shop(tiny_model, processed_dir, tmp_path):
     """The tiny model with a ranker, and an environment with a BentoML of its own."""
-    from lit_rec.cli.commands import main
+    from lit_rec.cli.main import main
 
     folder = Path(shutil.copytree(tiny_model, tmp_path / "tiny" / "final"))
     (folder / schema.MODEL_RECORD).write_text(json.dumps({"data": {}}))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core.errors import SettingError, ShapeError
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder

@@ -5,7 +5,7 @@ import math
 import pytest
 from rich.console import Console
 
-from lit_rec.evaluation.tables import metrics_table, next_steps, print_recommendations
+from lit_rec.evaluation.tables import metrics_table, print_recommendations
 from lit_rec.inference.recommender import Recommendation
 
 VALUES = {
@@ -127,10 +127,3 @@ def test_names_are_printed_as_they_are(capsys, text):
     printed = capsys.readouterr().out
     for expected in (f"Title {text}", f"Context {text}", item.product_id, item.product_text, f": ✓ {text}"):
         assert expected in printed
-
-
-def test_next_steps_can_be_copied_whole(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    command = "python -m lit_rec export --ckpt_path models/[a]/checkpoints/best.ckpt --output_dir models/[a]/final"
-    next_steps(command, "second")
-    assert capsys.readouterr().out.splitlines() == ["", "Next", f"  {command}", "  second"]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import FeedbackStoreError, ServiceError, SettingError
 from lit_rec.core.files import read_json
@@ -128,7 +128,7 @@ def test_simulate_takes_its_own_key_of_the_environment_and_sends_no_other(serve,
 def test_help_comes_without_what_the_commands_need():
     code = """
 import sys
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 try:
     main(["feedback", "--help"])
 except SystemExit:

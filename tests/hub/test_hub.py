@@ -14,7 +14,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from lit_rec.artifacts.hub import model_card, push
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import HubError, ModelFolderError, NotPreparedError, SettingError
 from lit_rec.data.purchases import PastOrder, Request

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core.errors import ModelFolderError, SettingError
 from lit_rec.core.schema import Backend, Split
 from lit_rec.data.dataset import padded

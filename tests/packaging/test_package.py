@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import FileError, LitRecError, ModelFolderError, NotPreparedError, SettingError
 from lit_rec.core.files import sha256_of_file

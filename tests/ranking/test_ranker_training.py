@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lit_rec.baselines.popularity import Popularity
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, ProcessedFolderError, SettingError
 from lit_rec.core.files import write_json

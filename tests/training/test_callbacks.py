@@ -12,14 +12,14 @@ from lightning.pytorch import Trainer
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core.errors import FileError
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.inference.recommender import Recommender
 from lit_rec.training.callbacks import CatalogueSearch, StopOnSignal
-from lit_rec.training.cli import TrainingCLI
 from lit_rec.training.export import export_model
+from lit_rec.training.lightning_cli import TrainingCLI
 
 
 @pytest.fixture(scope="module", autouse=True)

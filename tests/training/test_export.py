@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 import lit_rec
 from lit_rec.artifacts.model_folder import check_files, digests
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core.errors import FileError, ModelFolderError
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder

@@ -20,7 +20,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from lit_rec.cli.commands import main
+from lit_rec.cli.main import main
 from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
 from lit_rec.data.dataset import TokenCache
 from lit_rec.data.prepare import prepare
@@ -28,8 +28,8 @@ from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.ranking.settings import RankerSettings
-from lit_rec.training import cli as training
-from lit_rec.training.cli import TrainingCLI, _has_wandb_key
+from lit_rec.training import lightning_cli as training
+from lit_rec.training.lightning_cli import TrainingCLI, _has_wandb_key
 
 FIT = [
     *("--model.max_seq_length", "64"),

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import lit_rec
-from lit_rec.cli.commands import _TRAINING_COMMANDS, _parser, main
-from lit_rec.core.commands import command, config_for, flags
+from lit_rec.cli.main import _TRAINING_COMMANDS, _parser, main
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.core.next_steps import command, config_for, flags, print_next_steps
 from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import find_processed_folder
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.training.cli import TrainingCLI, run
+from lit_rec.training.lightning_cli import TrainingCLI, run
 
 PACKAGE = Path(lit_rec.__file__).parent
 QUICK = [
@@ -184,8 +184,15 @@ def test_no_message_writes_a_command_line_without_its_quoting():
 def test_a_config_is_named_only_where_it_is(monkeypatch, tmp_path):
     assert Path(str(config_for("complete_journey")[1])).name == "complete_journey.yaml"
     monkeypatch.setattr(
-        "lit_rec.core.commands.__file__", str(tmp_path / "site-packages" / "lit_rec" / "core" / "commands.py")
+        "lit_rec.core.next_steps.__file__", str(tmp_path / "site-packages" / "lit_rec" / "core" / "next_steps.py")
     )
     monkeypatch.chdir(tmp_path)
     assert config_for("instacart") == []
     assert command("fit", *config_for("instacart")) == "python -m lit_rec fit"
+
+
+def test_next_steps_can_be_copied_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    line = "python -m lit_rec export --ckpt_path models/[a]/checkpoints/best.ckpt --output_dir models/[a]/final"
+    print_next_steps(line, "second")
+    assert capsys.readouterr().out.splitlines() == ["", "Next", f"  {line}", "  second"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lit_rec.core.command_line import call_arguments, command_parser, summary_of
+from lit_rec.core.parser import call_arguments, command_parser, summary_of
 
 
 @dataclass(frozen=True)

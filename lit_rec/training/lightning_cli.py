@@ -24,16 +24,16 @@ from rich.console import Console
 from lit_rec.artifacts.model_folder import own_processed_folder, recorded_processed_folder
 from lit_rec.artifacts.pretrained import first_line
 from lit_rec.core import schema
-from lit_rec.core.command_line import BriefErrors
-from lit_rec.core.commands import command
 from lit_rec.core.devices import default_precision
 from lit_rec.core.errors import SettingError
 from lit_rec.core.files import check_folder, check_replaceable, read_json, write_json
+from lit_rec.core.next_steps import command, print_next_steps
+from lit_rec.core.parser import BriefErrors
 from lit_rec.core.quiet import quiet_lightning
 from lit_rec.data.datamodule import NextOrderDataModule, locate
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.evaluation.tables import TEST_TITLE, VALIDATION_TITLE, metrics_table, next_steps, ranker_commands
+from lit_rec.evaluation.tables import TEST_TITLE, VALIDATION_TITLE, metrics_table, ranker_commands
 from lit_rec.models.bi_encoder import ADDED_TOKENS_FROM_DATA, BiEncoder
 from lit_rec.ranking import training as ranker_training
 from lit_rec.ranking.auxiliary_orders import check_baskets
@@ -285,7 +285,7 @@ class TrainingCLI(LightningCLI):
         if settings is not None:
             self._fit_ranker(best, settings)
             return
-        next_steps(
+        print_next_steps(
             *self._test_command(Path(logs or self.output_dir) / "config.yaml", best),
             self._export_command(best),
             f"Learning curve: {self.output_dir / 'learning_curve.png'}",
@@ -308,7 +308,7 @@ class TrainingCLI(LightningCLI):
             text_alone = {"text alone": self.evaluation.best} if self.evaluation.best else {}
             Console().print(metrics_table({**text_alone, "ranker": metrics}, VALIDATION_TITLE))
         curve = f"Learning curve: {self.output_dir / 'learning_curve.png'}"
-        next_steps(*ranker_commands(folder, model_dir), curve)
+        print_next_steps(*ranker_commands(folder, model_dir), curve)
 
     def before_validate(self) -> None:
         """Leave the printing to the table below."""
@@ -319,7 +319,9 @@ class TrainingCLI(LightningCLI):
     def after_validate(self) -> None:
         """Print the metrics."""
         self._print_table(VALIDATION_TITLE)
-        next_steps(*([self._export_command(self._checkpoint)] if self._checkpoint else []), command("fit", "--help"))
+        print_next_steps(
+            *([self._export_command(self._checkpoint)] if self._checkpoint else []), command("fit", "--help")
+        )
 
     def after_test(self) -> None:
         """Print the metrics beside those of earlier tests into the same folder, and keep them."""
@@ -332,11 +334,11 @@ class TrainingCLI(LightningCLI):
         write_json(file, results, indent=2)
         Console().print(metrics_table(results, TEST_TITLE))
         figures = f"The figures are in {file}"
-        next_steps(*([self._export_command(self._checkpoint)] if self._checkpoint else []), figures)
+        print_next_steps(*([self._export_command(self._checkpoint)] if self._checkpoint else []), figures)
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
-        next_steps(f"Predictions: {self.output_dir / 'predictions'}/part-*.parquet")
+        print_next_steps(f"Predictions: {self.output_dir / 'predictions'}/part-*.parquet")
 
     def _export_command(self, checkpoint: str | Path) -> str:
         return command("export", "--ckpt_path", checkpoint, "--output_dir", self.output_dir / _FINAL)

@@ -36,3 +36,13 @@ def config_for(source: object) -> list[object]:
     name = "complete_journey.yaml" if source == "complete_journey" else "instacart.yaml"
     found = [file for place in (Path(), Path(__file__).parents[2]) if (file := place / "configs" / name).is_file()]
     return ["--config", found[0]] if found else []
+
+
+def print_next_steps(*lines: str) -> None:
+    """Print what to run next, each on a line of its own that can be copied."""
+    from rich.console import Console  # not for help
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print("\n[bold]Next[/bold]")
+    for line in lines:
+        console.print(f"  {line}", markup=False)

@@ -23,11 +23,11 @@ from lit_rec.artifacts.model_folder import newest_model, processed_folder_of
 from lit_rec.artifacts.pretrained import first_line
 from lit_rec.cli import feedback as cli_feedback
 from lit_rec.core import schema
-from lit_rec.core.command_line import BriefErrors, call_arguments, command_parser, summary_of
-from lit_rec.core.commands import command, config_for, flags
 from lit_rec.core.errors import FileError, LitRecError, SettingError
 from lit_rec.core.files import read_json
 from lit_rec.core.former_names import present_words
+from lit_rec.core.next_steps import command, config_for, flags, print_next_steps
+from lit_rec.core.parser import BriefErrors, call_arguments, command_parser, summary_of
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings, SourceName
@@ -99,10 +99,10 @@ def prepare(
         from lit_rec.evaluation.tables import evaluate_command
 
         model = newest_model()
-        _say_next(evaluate_command(ProcessedFolder(folder), *(["--model_dir", model] if model else [])))
+        print_next_steps(evaluate_command(ProcessedFolder(folder), *(["--model_dir", model] if model else [])))
         return folder
     unchecked = [] if made["n_val_queries"] else ["--trainer.limit_val_batches", "0", "--early_stopping", "null"]
-    _say_next(command("fit", *config_for(source), "--data.processed_dir", folder, *unchecked))
+    print_next_steps(command("fit", *config_for(source), "--data.processed_dir", folder, *unchecked))
     return folder
 
 
@@ -190,7 +190,7 @@ def fit_ranker(settings: RankerSettings, model_dir: Path, processed_dir: Path | 
     metrics = fit(folder, model_dir, settings)
     if metrics:
         print_table(metrics_table({"ranker": metrics}, VALIDATION_TITLE))
-    _say_next(*ranker_commands(folder, model_dir))
+    print_next_steps(*ranker_commands(folder, model_dir))
     return metrics
 
 
@@ -210,10 +210,10 @@ def export(ckpt_path: Path, output_dir: Path) -> Path:
     folder = export_model(ckpt_path, output_dir)
     trained_on = read_json(folder / schema.MODEL_RECORD)["data"].get("processed_dir")
     if trained_on and (Path(trained_on) / schema.PARAMS).is_file():
-        _say_next(command("recommend", "--model_dir", folder, "--processed_dir", trained_on, "--n_samples", 3))
+        print_next_steps(command("recommend", "--model_dir", folder, "--processed_dir", trained_on, "--n_samples", 3))
     else:
         missing = f"The data that it was trained on are not at {trained_on}: name where they are"
-        _say_next(missing, command("recommend", "--help"))
+        print_next_steps(missing, command("recommend", "--help"))
     return folder
 
 
@@ -258,12 +258,12 @@ def package(
     )
     logger.info("Packaged %s", made.model_version)
     if output_dir is not None:
-        _say_next(f"LIT_REC_BUNDLE={shlex.quote(str(output_dir))} bentoml serve")
+        print_next_steps(f"LIT_REC_BUNDLE={shlex.quote(str(output_dir))} bentoml serve")
         return str(output_dir)
     if made.bento_tag is None:
-        _say_next(f"bentoml models get {made.model_tag}", "bentoml serve", "bentoml build")
+        print_next_steps(f"bentoml models get {made.model_tag}", "bentoml serve", "bentoml build")
         return str(made.model_tag)
-    _say_next(f"bentoml serve {made.bento_tag}", f"bentoml containerize {made.bento_tag}")
+    print_next_steps(f"bentoml serve {made.bento_tag}", f"bentoml containerize {made.bento_tag}")
     return made.bento_tag
 
 
@@ -296,7 +296,7 @@ def push(
         model_dir, repo_id, corpus=corpus, branch=branch, private=private, allow_unmeasured=allow_unmeasured
     )
     logger.info("Pushed: %s", pushed.url)
-    _say_next(command("recommend", "--model_dir", pushed.pinned))
+    print_next_steps(command("recommend", "--model_dir", pushed.pinned))
     return pushed.pinned
 
 
@@ -323,9 +323,9 @@ def evaluate(settings: EvaluationSettings) -> dict[str, object]:
     if settings.json is None:
         markdown = settings.markdown or Path("results/evaluation.md")
         again = replace(settings, json=Path("results/evaluation.json"), markdown=markdown)
-        _say_next(command("evaluate", *flags(again)))
+        print_next_steps(command("evaluate", *flags(again)))
     else:
-        _say_next(
+        print_next_steps(
             *(f"less {shlex.quote(str(file))}" for file in written if file.suffix in {".md", ".json"}),
             f"ls {shlex.quote(str(settings.pictures_dir))}/*.png",
             *(
@@ -378,7 +378,7 @@ def compare(
         seed=seed,
     )
     data = ["--processed_dir", str(report["processed_dir"]), "--split", split]
-    _say_next(
+    print_next_steps(
         *([f"ls {shlex.quote(str(pictures))}/*.png"] if pictures else []),
         command("evaluate", *data, "--model_dir", model, "--baselines", "all"),
     )
@@ -443,7 +443,7 @@ def _run(words: list[str], *, of_process: bool = False) -> object:
     words = present_words(words)
     try:
         if words and words[0] in _TRAINING_COMMANDS:
-            from lit_rec.training.cli import run
+            from lit_rec.training.lightning_cli import run
 
             if not of_process:
                 return run(words)
@@ -493,9 +493,3 @@ def _newest_model() -> str:
 
     logger.warning("No model folder in models/*/final; using the untrained %s", DEFAULT_BASE_MODEL)
     return DEFAULT_BASE_MODEL
-
-
-def _say_next(*lines: str) -> None:
-    from lit_rec.evaluation.tables import next_steps
-
-    next_steps(*lines)
