@@ -103,7 +103,7 @@ def simulate(
     from lit_rec.feedback.users import users_of
 
     folder = _processed_folder(processed_dir, model_dir)
-    users = users_of(folder, None if settings.split == "all" else Split(settings.split), settings.ask_by)
+    users = users_of(folder, None if settings.split == "all" else Split(settings.split), settings.request_mode)
     key = api_key or os.environ.get("LIT_REC_API_KEY", "").partition(",")[0].strip() or None
     simulation = run_simulation(url, users, settings, key)
     print_simulation(simulation)

@@ -13,10 +13,13 @@ import yaml
 logger = logging.getLogger(__name__)
 
 SETTINGS = {
+    "ask_by": "request_mode",
+    "behaviour": "click_model",
     "gradient_cache_rows": "grad_cache_size",
     "log_frequency_correction": "logq_correction",
     "n_shoppers": "n_users",
     "name_budget": "truncate",
+    "other_factor": "irrelevant_factor",
     "phrase_min_count": "added_token_min_count",
     "phrases_from": "added_tokens_from",
     "rows_per_forward": "micro_batch_size",
@@ -25,11 +28,20 @@ SETTINGS = {
 """Former to present name of a setting, whatever it is nested in."""
 
 VALUES = {
+    ("click_model", "position_bias"): "position_based",
+    ("click_model", "rates"): "random",
     ("loss", "pair"): "mnrl",
     ("truncate", "newest"): "keep_recent",
     ("truncate", "oldest"): "keep_oldest",
 }
 """Present name of a setting and former value to present value."""
+
+VARIABLES = {
+    "serve_shoppers": "serve_users",
+    "shoppers_path": "users_path",
+    "store_served": "store_exposures",
+}
+"""Former to present name of a setting of the service, whose environment variable is ``LIT_REC_NAME`` or ``NAME``."""
 
 
 def present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,3 +95,22 @@ def _present_value(name: str, value: str) -> str:
     if not isinstance(content, dict) or (present := present_names(content)) == content:
         return value
     return str(yaml.safe_dump(present, sort_keys=False))
+
+
+def present_variables(variables: Mapping[str, str | None], prefix: str) -> dict[str, str | None]:
+    """Environment variables with those of the service's settings under their present names; each change is a warning.
+
+    Args:
+        variables: in small letters, as pydantic-settings reads them.
+        prefix: of the variables, or nothing.
+
+    >>> present_variables({"lit_rec_store_served": "false", "home": "/root"}, "lit_rec_")
+    {'lit_rec_store_served': 'false', 'home': '/root', 'lit_rec_store_exposures': 'false'}
+    """
+    present = dict(variables)
+    for former, name in VARIABLES.items():
+        former, name = prefix + former, prefix + name
+        if former in variables and name not in variables:
+            logger.warning("%s is now %s; version 0.3 will not take the former one", former.upper(), name.upper())
+            present[name] = variables[former]
+    return present

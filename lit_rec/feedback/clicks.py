@@ -16,7 +16,7 @@ def act(
 ) -> list[Action]:
     """Impressions of all products, and for each perhaps a click, then the cart, then the purchase.
 
-    With ``position_bias`` this is the position-based click model: a click is a product that was looked at, which
+    With ``position_based`` this is the position-based click model: a click is a product that was examined, which
     depends on the position alone, and found attractive, which depends on the product alone.
 
     Args:
@@ -43,7 +43,7 @@ _STEPS = (EventType.CLICK, EventType.ADD_TO_CART, EventType.PURCHASE)
 
 
 def examination(position: int, decay: float) -> float:
-    """Chance that the product at a position, from 1, is looked at.
+    """Chance that the product at a position, from 1, is examined.
 
     >>> examination(1, 1.0), examination(4, 0.5)
     (1.0, 0.5)
@@ -60,9 +60,9 @@ def step_chances(position: int, is_relevant: bool, settings: SimulateSettings) -
         settings: the chances asked for.
     """
     click, cart, purchase = settings.click_rate, settings.atc_rate, settings.purchase_rate
-    if settings.behaviour == "rates":
+    if settings.click_model == "random":
         return click, cart, purchase
-    looked_at = examination(position, settings.position_decay)
+    examined = examination(position, settings.position_decay)
     if is_relevant:
-        return looked_at * settings.relevant_click_rate, cart, purchase
-    return looked_at * click, settings.other_factor * cart, settings.other_factor * purchase
+        return examined * settings.relevant_click_rate, cart, purchase
+    return examined * click, settings.irrelevant_factor * cart, settings.irrelevant_factor * purchase

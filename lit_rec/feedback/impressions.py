@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from lit_rec.core.errors import FeedbackStoreError, SettingError
 from lit_rec.store.database import FeedbackStore, url_of
 from lit_rec.store.events import EARLIEST, PAGE, EventType, latest
-from lit_rec.store.tables import feedback_events, served_lists, served_products
+from lit_rec.store.tables import exposed_products, exposures, feedback_events
 
 LEFT_OUT = {
     "page": "of the service's own page (--include_page true counts them)",
@@ -93,16 +93,22 @@ def read_products(
         hash of the context, else the request; ``user_id``; ``model_version`` and ``arm``, null where nothing is known.
     """
     events = _by_product(since, until, include_page=include_page)
-    served, lists = served_products.c, served_lists.c
+    products, of_request = exposed_products.c, exposures.c
     query = (
         select(
-            events, served.rank, served.score, lists.user_id, lists.user_context_hash, lists.model_version, lists.arm
+            events,
+            products.rank,
+            products.score,
+            of_request.user_id,
+            of_request.user_context_hash,
+            of_request.model_version,
+            of_request.arm,
         )
         .outerjoin(
-            served_products,
-            and_(served.request_id == events.c.request_id, served.product_id == events.c.product_id),
+            exposed_products,
+            and_(products.request_id == events.c.request_id, products.product_id == events.c.product_id),
         )
-        .outerjoin(served_lists, lists.request_id == events.c.request_id)
+        .outerjoin(exposures, of_request.request_id == events.c.request_id)
         .order_by(events.c.request_id, events.c.product_id)
     )
     nothing = pl.DataFrame(schema=_COLUMNS)

@@ -1,4 +1,4 @@
-"""How likely users look at a position, estimated from clicks.
+"""How likely users examine a position, estimated from clicks.
 
 Shapes: K positions, S strata of products that the model scored alike, I impressions.
 """
@@ -18,12 +18,13 @@ _CONVERGED = 1e-9
 
 
 def examination_by_position(position: NDArray[np.int64], clicked: NDArray[np.bool_], score: Vector | None) -> Vector:
-    """Chance to be looked at of each position, relative to the likeliest one.
+    """Chance that each position is examined, relative to the likeliest one.
 
-    A click is taken for a product that is looked at, by its position, and found attractive, by what the model thinks of
-    it: clicks at (k, s) = impressions at (k, s) x examination of k x attraction of s. Products of like score that stood
-    at several positions tell the two apart. Without scores it is the click rate of each position, which takes a model
-    that ranks well for users who do not look far. Lower positions are looked at no more than higher ones.
+    A click needs a product that is examined, which depends on its position, and found attractive, which depends on what
+    the model thinks of it: clicks at (k, s) = impressions at (k, s) x examination of k x attractiveness of s. Products
+    of like score that stood at several positions tell the two apart. Without scores it is the click rate of each
+    position, which blames a model that ranks well on users who do not look far. Lower positions are examined no more
+    than higher ones.
 
     Args:
         position: ``(I,)``, from 1.
@@ -60,8 +61,8 @@ def _fitted(shown: Vector, clicks: Vector) -> Vector:
     """Examination ``(K,)`` of the multiplicative model, by alternating maximum likelihood of a Poisson count."""
     examined = np.ones(len(shown))
     for _ in range(_ROUNDS):
-        attraction = _ratio(clicks.sum(axis=0), examined @ shown)
-        updated = _ratio(clicks.sum(axis=1), shown @ attraction)
+        attractiveness = _ratio(clicks.sum(axis=0), examined @ shown)
+        updated = _ratio(clicks.sum(axis=1), shown @ attractiveness)
         updated /= updated.max()
         change = np.abs(updated - examined).max()
         examined = updated
@@ -86,19 +87,19 @@ def positive_weights(examination: Vector, max_weight: float) -> Vector:
     return 1 / np.maximum(examination, 1 / max_weight)
 
 
-def negative_weights(examination: Vector, attraction: float) -> Vector:
+def negative_weights(examination: Vector, attractiveness: float) -> Vector:
     """Weight of what was shown and not clicked, by position: the inverse of the propensity to be left alone.
 
-    What nobody looked at is left alone whether it is liked or not, so that says less: the weight is the chance that a
-    product that was not clicked there is not liked, relative to one that was looked at for certain.
+    What nobody examined is left alone whether it is liked or not, so that says less: the weight is the chance that a
+    product that was not clicked there is not liked, relative to one that was examined for certain.
 
     Args:
         examination: of :func:`examination_by_position`.
-        attraction: chance that a product is clicked if it is looked at, below 1.
+        attractiveness: chance that a product is clicked if it is examined, below 1.
 
     Source: the ratio t- of Hu et al., Unbiased LambdaMART (WWW 2019), under the position-based model.
 
     >>> negative_weights(np.array([1.0, 0.5, 0.0]), 0.2).round(3).tolist()
     [1.0, 0.889, 0.8]
     """
-    return (1 - attraction) / (1 - attraction * examination)
+    return (1 - attractiveness) / (1 - attractiveness * examination)

@@ -7,8 +7,7 @@ from lit_rec.core.errors import SettingError
 
 DEFAULT_DB = "data/feedback.db"
 
-Behaviour = Literal["rates", "position_bias"]
-AskBy = Literal["user_id", "context", "history"]
+RequestMode = Literal["user_id", "context", "history"]
 
 
 @dataclass(frozen=True)
@@ -18,19 +17,19 @@ class SimulateSettings:
     Args:
         n_requests: requests sent; users take turns, in a seeded order.
         split: whose held-out orders: val, test, or all of them.
-        ask_by: what a request holds: the user's user_id, which a bundle does not know; the context string; or the
-            history, order by order.
+        request_mode: what a request holds: the user's user_id, which a bundle does not know; the context string; or
+            the history, order by order.
         top_k: products asked for.
-        behaviour: 'rates' acts at random with the three rates below, as the reference does. 'position_bias': a product
-            is looked at with a chance that falls with its position, and clicked, if looked at, with a chance that
-            depends on whether the user really bought it.
-        click_rate: chance that a product is clicked; with position_bias, one that was not bought and is looked at.
+        click_model: 'random' clicks and buys with the three rates below, wherever a product stands. 'position_based':
+            a product is examined with a chance that falls with its position, and clicked, if it is examined, with a
+            chance that depends on whether the user really bought it.
+        click_rate: chance that a product is clicked; with position_based, of one that was not bought and is examined.
         atc_rate: chance that a product that was clicked goes into the cart.
         purchase_rate: chance that a product in the cart is purchased.
-        relevant_click_rate: with position_bias, chance that a product that was bought is clicked if it is looked at.
-        other_factor: with position_bias, cart and purchase rates of products that were not bought are this many times
-            those above.
-        position_decay: with position_bias, the product at position k is looked at with the chance k to the power of
+        relevant_click_rate: with position_based, chance that a product that was bought is clicked if it is examined.
+        irrelevant_factor: with position_based, cart and purchase rates of products that were not bought are this many
+            times those above.
+        position_decay: with position_based, the product at position k is examined with the chance k to the power of
             minus this; 0 for all.
         concurrency: requests under way at once. The outcome does not depend on it.
         timeout: seconds that an answer may take.
@@ -39,21 +38,21 @@ class SimulateSettings:
 
     n_requests: int = 20
     split: Literal["val", "test", "all"] = "all"
-    ask_by: AskBy = "user_id"
+    request_mode: RequestMode = "user_id"
     top_k: int = 10
-    behaviour: Behaviour = "rates"
+    click_model: Literal["random", "position_based"] = "random"
     click_rate: float = 0.15
     atc_rate: float = 0.4
     purchase_rate: float = 0.6
     relevant_click_rate: float = 0.6
-    other_factor: float = 0.25
+    irrelevant_factor: float = 0.25
     position_decay: float = 1.0
     concurrency: int = 4
     timeout: float = 60.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("click_rate", "atc_rate", "purchase_rate", "relevant_click_rate", "other_factor"):
+        for name in ("click_rate", "atc_rate", "purchase_rate", "relevant_click_rate", "irrelevant_factor"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise SettingError(f"{name} must be a chance between 0 and 1", f"got {value}")
         for name in ("n_requests", "top_k", "concurrency"):

@@ -97,7 +97,7 @@ def simulate(
         raise ServiceError(
             f"None of {len(done):,} requests to {url} came through",
             "; ".join(f"{count:,} times {failure}" for failure, count in failures.most_common(3)),
-            "See the service's log; --ask_by context asks a service that does not know these users",
+            "See the service's log; --request_mode context asks a service that does not know these users",
         )
     events: Counter[str] = sum((session.events for session in done), Counter())
     return Simulation(

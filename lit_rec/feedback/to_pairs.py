@@ -24,7 +24,7 @@ from lit_rec.feedback.settings import PairSettings
 from lit_rec.inference.recommender import context_of
 from lit_rec.store.database import FeedbackStore
 from lit_rec.store.events import EventType
-from lit_rec.store.tables import served_lists
+from lit_rec.store.tables import exposures
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
     table = read_products(store, since=since, until=until, include_page=settings.include_page)
     table = table.with_columns(pl.col("position").clip(upper_bound=DEEPEST))
     shown = table.filter(pl.col("shown_at").is_not_null() & pl.col("position").is_not_null())
-    examination, attraction = _click_model(shown)
+    examination, attractiveness = _click_model(shown)
     is_positive = pl.col(EventType.PURCHASE.value) | pl.col(EventType.ADD_TO_CART.value)
     in_catalogue = pl.col("product_id").is_in(list(folder.corpus))
     wanted = table.filter(is_positive & in_catalogue)
@@ -103,11 +103,11 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
         "n_pairs": len(positives),
         "n_negatives": len(negatives),
         "examination": examination[1:].round(4).tolist(),
-        "attraction": round(attraction, 4),
+        "attractiveness": round(attractiveness, 4),
     }
     with replaced_when_complete(output_dir, schema.FEEDBACK_PARAMS) as unfinished:
         _write(unfinished, _POSITIVES, positives, weight / weight.mean(), anchors, folder.corpus)
-        of_negatives = negative_weights(examination, attraction)[_positions(negatives, examination)]
+        of_negatives = negative_weights(examination, attractiveness)[_positions(negatives, examination)]
         _write(unfinished, _NEGATIVES, negatives, of_negatives, anchors, folder.corpus)
         write_json(unfinished / schema.FEEDBACK_PARAMS, {**record, "sha256": content_hashes(unfinished)}, indent=2)
     for what in said(not_read):
@@ -121,27 +121,26 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
 
 
 def _click_model(shown: pl.DataFrame) -> tuple[Vector, float]:
-    """Examination by position, and the mean chance of a click of what is looked at."""
+    """Examination by position, and the mean chance that what is examined is clicked."""
     position, clicked = shown["position"].to_numpy(), shown[EventType.CLICK.value].to_numpy()
     has_scores = len(shown) > 0 and shown["score"].null_count() == 0
     examination = examination_by_position(position, clicked, shown["score"].to_numpy() if has_scores else None)
-    looked_at = examination[position].sum()
-    attraction = clicked.sum() / looked_at if looked_at > 0 else 0.0
-    return examination, min(float(attraction), _MOST_ATTRACTIVE)
+    examined = examination[position].sum()
+    attractiveness = clicked.sum() / examined if examined > 0 else 0.0
+    return examination, min(float(attractiveness), _MOST_ATTRACTIVE)
 
 
 def _positions(table: pl.DataFrame, examination: Vector) -> Any:  # noqa: ANN401 - int64 (rows,)
-    """0 where not known, which counts as looked at; the deepest one shown for what was chosen below it."""
+    """0 where not known, which counts as examined; the deepest one shown for what was chosen below it."""
     return table["position"].fill_null(0).clip(upper_bound=len(examination) - 1).to_numpy()
 
 
 def _anchors(store: FeedbackStore, folder: ProcessedFolder, wanted: pl.DataFrame) -> dict[str, str]:
     """The context of each request: as it was served, else written from the history served, else by the user's id."""
-    lists = served_lists.c
-    query = select(lists.request_id, lists.context, lists.history)
+    query = select(exposures.c.request_id, exposures.c.context, exposures.c.history)
     anchors: dict[str, str] = {}
     for some in wanted.select(pl.col("request_id").unique(maintain_order=True)).iter_slices(_AT_A_TIME):
-        asked = lists.request_id.in_(some["request_id"].to_list())
+        asked = exposures.c.request_id.in_(some["request_id"].to_list())
         for request_id, context, history in store.rows(query.where(asked)):
             if anchor := context or _context_of(history, folder):
                 anchors[request_id] = anchor

@@ -11,7 +11,7 @@ from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, SettingError
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.feedback.settings import AskBy
+from lit_rec.feedback.settings import RequestMode
 
 
 @dataclass(frozen=True)
@@ -29,35 +29,37 @@ class User:
     bought: frozenset[str]
 
 
-def users_of(folder: ProcessedFolder, split: Split | None, ask_by: AskBy) -> list[User]:
+def users_of(folder: ProcessedFolder, split: Split | None, request_mode: RequestMode) -> list[User]:
     """The users of a split, in the folder's order.
 
     Args:
         folder: a processed folder.
         split: None for all.
-        ask_by: what a request holds; see :class:`~lit_rec.feedback.settings.SimulateSettings`.
+        request_mode: what a request holds; see :class:`~lit_rec.feedback.settings.SimulateSettings`.
 
     Raises:
         NotPreparedError: the folder has no histories, and they are needed.
         SettingError: the split is empty.
     """
     query_ids = list(folder.queries)
-    rows = _history_rows(folder) if split is not None or ask_by == "history" else {}
+    rows = _history_rows(folder) if split is not None or request_mode == "history" else {}
     if split is not None:
         query_ids = [query_id for query_id in query_ids if rows[query_id][schema.SPLIT] == split]
     if not query_ids:
         raise SettingError(f"No {split or ''} users in {folder.path}", "it has no such queries", "Name another --split")
     return [
-        User(query_id, _asks(folder, query_id, ask_by, rows), frozenset(folder.relevant_docs.get(query_id, ())))
+        User(query_id, _asks(folder, query_id, request_mode, rows), frozenset(folder.relevant_docs.get(query_id, ())))
         for query_id in query_ids
     ]
 
 
-def _asks(folder: ProcessedFolder, query_id: str, ask_by: AskBy, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _asks(
+    folder: ProcessedFolder, query_id: str, request_mode: RequestMode, rows: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     who = {"user_id": query_id}
-    if ask_by == "user_id":
+    if request_mode == "user_id":
         return who
-    if ask_by == "context":
+    if request_mode == "context":
         return who | {"user_context": folder.queries[query_id]}
     row = rows[query_id]
     to_come = {name: row[name] for name in _OF_ORDER if row[name] is not None}
@@ -102,7 +104,7 @@ def _history_rows(folder: ProcessedFolder) -> dict[str, dict[str, Any]]:
         raise NotPreparedError(
             f"{folder.path} has no {schema.EVAL_HISTORY}",
             "splits and histories are in it",
-            "Run prepare again, or pass --split all --ask_by context",
+            "Run prepare again, or pass --split all --request_mode context",
         )
     table: pa.Table = load_from_disk(path).data.table
     rows: Sequence[dict[str, Any]] = table.to_pylist()

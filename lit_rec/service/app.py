@@ -195,7 +195,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     )
     state.store = state.store_access.store
     state.store_access.start()
-    if state.settings.store_served:
+    if state.settings.store_exposures:
         state.recorder = Recorder(state.store, state.monitoring)
     state.engine.start()
     try:

@@ -17,7 +17,7 @@ from lit_rec.service.recommending import ERRORS
 from lit_rec.service.recording import Recorder
 from lit_rec.store.database import FeedbackStore, Outcome
 from lit_rec.store.events import FeedbackEvent
-from lit_rec.store.tables import served_products
+from lit_rec.store.tables import exposed_products
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def _store(
         (e.request_id, e.product_id) for e in events if recorder and recorder.has_waiting(e.request_id, e.product_id)
     }
     outcomes = _recorded(store, events)
-    columns = served_products.c
+    columns = exposed_products.c
     query = select(columns.request_id, columns.product_id)
     try:
         served = store.rows(query.where(columns.request_id.in_({event.request_id for event in events})))

@@ -17,7 +17,7 @@ from lit_rec.service.contract import TO_COME, RecommendedProduct, RecommendReque
 from lit_rec.service.engine import Answer, Engine, NotReadyError, Question
 from lit_rec.service.http_errors import ApiError, ErrorBody
 from lit_rec.service.logs import request_id_of_context
-from lit_rec.store.database import ServedList
+from lit_rec.store.database import Exposure
 
 logger = logging.getLogger(__name__)
 
@@ -181,12 +181,12 @@ def _mean(scores: Sequence[float]) -> float:
     return sum(scores) / len(scores) if scores else 0.0
 
 
-def _served(body: RecommendRequest, answer: Answer, response: RecommendResponse) -> ServedList:
+def _served(body: RecommendRequest, answer: Answer, response: RecommendResponse) -> Exposure:
     history = None
     if body.history is not None:
         to_come = body.model_dump(include=set(TO_COME))
         history = {"orders": [order.model_dump() for order in body.history], **to_come}
-    return ServedList(
+    return Exposure(
         request_id=response.request_id,
         product_ids=[each.product_id for each in answer.recommendations],
         scores=[each.score for each in answer.recommendations],

@@ -1,4 +1,4 @@
-"""What was served goes to the feedback store, off the way of the answer."""
+"""Exposures go to the feedback store, off the way of the answer."""
 
 import logging
 import threading
@@ -7,7 +7,7 @@ from itertools import islice
 
 from lit_rec.core.errors import FeedbackStoreError, UnstorableError
 from lit_rec.service.monitoring import Monitoring
-from lit_rec.store.database import FeedbackStore, ServedList
+from lit_rec.store.database import Exposure, FeedbackStore
 
 logger = logging.getLogger(__name__)
 
@@ -17,15 +17,15 @@ _A_LIST, _AN_ORDER, _A_PRODUCT = 2_000, 500, 100  # bytes in memory, about, with
 
 
 class Recorder:
-    """Stores served lists in a thread of its own, many in one transaction where many come.
+    """Stores exposures in a thread of its own, many in one transaction where many come.
 
-    While the store is away they wait, as many as there is room for. A list that cannot be stored costs a count and a
-    line in the log, never an answer, and no other list.
+    While the store is away they wait, as many as there is room for. One that cannot be stored costs a count and a
+    line in the log, never an answer, and no other exposure.
 
     Args:
         store: where to.
         monitoring: counts what was lost.
-        max_waiting: lists that may wait.
+        max_waiting: exposures that may wait.
         max_bytes: of those, about.
     """
 
@@ -37,9 +37,9 @@ class Recorder:
         max_waiting: int = _MAX_WAITING,
         max_bytes: int = _MAX_BYTES,
     ) -> None:
-        self._store, self._lost = store, monitoring.served_lists_lost
+        self._store, self._lost = store, monitoring.exposures_lost
         self._max_waiting, self._max_bytes = max_waiting, max_bytes
-        self._waiting: dict[str, ServedList] = {}
+        self._waiting: dict[str, Exposure] = {}
         self._bytes = 0
         self._changed = threading.Condition()
         self._is_closing = False
@@ -47,8 +47,8 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="record", daemon=True)
         self._thread.start()
 
-    def record(self, served: ServedList) -> None:
-        """Store a list soon."""
+    def record(self, served: Exposure) -> None:
+        """Store an exposure soon."""
         size = _size(served)
         with self._changed:
             has_room = len(self._waiting) < self._max_waiting and self._bytes + size <= self._max_bytes
@@ -60,7 +60,7 @@ class Recorder:
         self._lose(1, "too many wait already" if not has_room else "the service is going away")
 
     def has_waiting(self, request_id: str, product_id: str) -> bool:
-        """Whether a list that is still to be stored holds a product."""
+        """Whether an exposure that is still to be stored holds a product."""
         served = self._waiting.get(request_id)
         return served is not None and product_id in served.product_ids
 
@@ -88,10 +88,10 @@ class Recorder:
                 return
             self._keep(batch, is_last_try)
 
-    def _keep(self, batch: Sequence[ServedList], is_last_try: bool) -> None:
+    def _keep(self, batch: Sequence[Exposure], is_last_try: bool) -> None:
         """Store a batch, or leave it where it waits for the next turn."""
         try:
-            self._store.record_served(batch)
+            self._store.record_exposures(batch)
         except Exception as error:
             if isinstance(error, FeedbackStoreError) and not isinstance(error, UnstorableError):  # the store's fault
                 if is_last_try:
@@ -107,7 +107,7 @@ class Recorder:
         else:
             self._forget(batch)
 
-    def _forget(self, batch: Sequence[ServedList]) -> int:
+    def _forget(self, batch: Sequence[Exposure]) -> int:
         """How many of them were still waited for."""
         with self._changed:
             found = [each for each in batch if self._waiting.pop(each.request_id, None) is not None]
@@ -117,10 +117,10 @@ class Recorder:
     def _lose(self, count: int, why: str) -> None:
         if count:
             self._lost.inc(count)
-            logger.error("served_list_lost", extra={"count": count, "reason": why})
+            logger.error("exposure_lost", extra={"count": count, "reason": why})
 
 
-def _size(served: ServedList) -> int:
+def _size(served: Exposure) -> int:
     orders = served.history["orders"] if served.history else []
     ids = [served.product_ids, *(order["product_ids"] for order in orders)]
     of_products = sum(_A_PRODUCT * len(each) + sum(map(len, each)) for each in ids)

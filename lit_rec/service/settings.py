@@ -21,6 +21,7 @@ from pydantic_settings import (
 from lit_rec.artifacts.model_folder import own_processed_folder
 from lit_rec.core import schema
 from lit_rec.core.errors import LitRecError, SettingError
+from lit_rec.core.former_names import VARIABLES, present_variables
 from lit_rec.service.bodies import ANY_ORIGIN
 from lit_rec.service.limits import IN_MEMORY
 
@@ -122,7 +123,7 @@ class ServiceSettings(BaseSettings):
     feedback_db_path: str = Field(
         "data/feedback.db", min_length=1, description="Feedback store: a file of SQLite, or a PostgreSQL URL."
     )
-    store_served: bool = Field(True, description="Store what was recommended, so that feedback can be joined to it.")
+    store_exposures: bool = Field(True, description="Store what was recommended, so that feedback can be joined to it.")
 
     api_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="Keys that are accepted, separated by commas; without one anybody may ask."
@@ -265,6 +266,9 @@ class ServiceSettings(BaseSettings):
         short = EnvSettingsSource(settings_cls, env_prefix="")
         file, encoding = dotenv_settings.env_file, dotenv_settings.env_file_encoding
         short_of_file = DotEnvSettingsSource(settings_cls, file, encoding, env_prefix="")
+        assert isinstance(env_settings, EnvSettingsSource), "pydantic-settings makes it so"
+        for source in (env_settings, dotenv_settings, short, short_of_file):
+            source.env_vars = present_variables(source.env_vars, source.env_prefix.lower())
         return init_settings, env_settings, dotenv_settings, short, short_of_file
 
 
@@ -290,7 +294,7 @@ def load_settings() -> ServiceSettings:
 
 def _unknown(file: Path) -> list[str]:
     """Names in a file of ours alone that are no settings, as a misspelt one."""
-    fields = ServiceSettings.model_fields
+    fields = ServiceSettings.model_fields.keys() | VARIABLES
     return [name for name in dotenv_values(file) if name.lower().removeprefix(PREFIX.lower()) not in fields]
 
 

@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
 from lit_rec.core.errors import FeedbackStoreError, OutcomeUnknownError, SettingError, UnstorableError
 from lit_rec.store.events import EventType, FeedbackEvent
 from lit_rec.store.migrate import migrate
-from lit_rec.store.tables import feedback_events, served_lists, served_products
+from lit_rec.store.tables import exposed_products, exposures, feedback_events
 
 Outcome = Literal["accepted", "duplicate"]
 
@@ -51,8 +51,8 @@ def _now() -> datetime:
 
 
 @dataclass(frozen=True)
-class ServedList:
-    """What one request was answered with.
+class Exposure:
+    """The products that one request was answered with.
 
     Args:
         request_id: of the answer.
@@ -154,8 +154,8 @@ class FeedbackStore:
             stored.discard(each.event_id)  # the same id again in the same call
         return outcomes
 
-    def record_served(self, served: Sequence[ServedList]) -> None:
-        """Store what was served, in one transaction; of two lists of one request id the first is kept.
+    def record_exposures(self, served: Sequence[Exposure]) -> None:
+        """Store exposures in one transaction; of two with one request id the first is kept.
 
         Raises:
             UnstorableError: nothing was stored, for one of them.
@@ -163,11 +163,11 @@ class FeedbackStore:
             FeedbackStoreError: nothing was stored.
         """
         by_id = {each.request_id: each for each in reversed(served)}
-        columns = set(served_lists.columns.keys())
+        columns = set(exposures.columns.keys())
         rows = [{k: v for k, v in asdict(by_id[i]).items() if k in columns} for i in sorted(by_id)]
-        statement = self._insert(served_lists).on_conflict_do_nothing(index_elements=["request_id"])
+        statement = self._insert(exposures).on_conflict_do_nothing(index_elements=["request_id"])
         with self._transaction() as connection:
-            stored = self._inserted(connection, statement.returning(served_lists.c.request_id), rows)
+            stored = self._inserted(connection, statement.returning(exposures.c.request_id), rows)
             products = [
                 {"request_id": request_id, "rank": rank, "product_id": product_id, "score": score}
                 for request_id in sorted(stored)
@@ -176,7 +176,7 @@ class FeedbackStore:
                 )
             ]
             if products:
-                connection.execute(served_products.insert(), products)
+                connection.execute(exposed_products.insert(), products)
 
     def funnel(self, since: datetime | None = None) -> dict[str, int]:
         """Distinct (request, product) of each event type, and distinct requests.

@@ -61,8 +61,8 @@ feedback_events = Table(
     Index("ix_feedback_events_created_at", "created_at"),
 )
 
-served_lists = Table(
-    "served_lists",
+exposures = Table(
+    "exposures",
     metadata,
     Column("request_id", Text, primary_key=True),
     Column("user_id", Text),
@@ -73,13 +73,13 @@ served_lists = Table(
     Column("arm", Text),
     Column("latency_ms", Float),
     Column("served_at", UtcDateTime, nullable=False),
-    Index("ix_served_lists_served_at", "served_at"),
+    Index("ix_exposures_served_at", "served_at"),
 )
 
-served_products = Table(
-    "served_products",
+exposed_products = Table(
+    "exposed_products",
     metadata,
-    Column("request_id", Text, ForeignKey("served_lists.request_id", ondelete="CASCADE"), primary_key=True),
+    Column("request_id", Text, ForeignKey("exposures.request_id", ondelete="CASCADE"), primary_key=True),
     Column("rank", Integer, primary_key=True, autoincrement=False),
     Column("product_id", Text, nullable=False),
     Column("score", Float, nullable=False),

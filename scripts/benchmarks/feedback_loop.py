@@ -63,7 +63,7 @@ TITLES = {
 _TOP_K = 10
 _MODEL = ["--model.max_seq_length", "512", "--model.temperature", "0.05", "--model.logq_correction", "1.0"]
 _TRAINER = ["--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--wandb", "off"]
-_BEHAVIOUR = SimulateSettings(behaviour="position_bias", ask_by="context", top_k=_TOP_K)
+_SIMULATION = SimulateSettings(click_model="position_based", request_mode="context", top_k=_TOP_K)
 
 
 def lit_rec(*words: str) -> None:
@@ -118,7 +118,14 @@ def asked(model_dir: Path, processed: Path, database: Path, port: int, *words: s
     database.unlink(missing_ok=True)
     with served(model_dir, processed / "eval_corpus.json", database, port) as url:
         where = ["--url", url, "--processed_dir", str(processed)]
-        how = ["--behaviour", _BEHAVIOUR.behaviour, "--ask_by", _BEHAVIOUR.ask_by, "--top_k", str(_TOP_K)]
+        how = [
+            "--click_model",
+            _SIMULATION.click_model,
+            "--request_mode",
+            _SIMULATION.request_mode,
+            "--top_k",
+            str(_TOP_K),
+        ]
         lit_rec("feedback", "simulate", *where, *how, *words)
     database.with_suffix(".done").touch()
 
@@ -131,7 +138,7 @@ def outcomes(database: Path, folder: ProcessedFolder) -> pl.DataFrame:
     bought = {query_id: set(ids) for query_id, ids in folder.relevant_docs.items()}
     rows = products.select("user", "product_id", "position").rows()
     is_bought = [product in bought[user] for user, product, _ in rows]
-    chances = [step_chances(row[2], hit, _BEHAVIOUR) for row, hit in zip(rows, is_bought, strict=True)]
+    chances = [step_chances(row[2], hit, _SIMULATION) for row, hit in zip(rows, is_bought, strict=True)]
     products = products.with_columns(
         clicks=pl.col(EventType.CLICK.value),
         purchases=pl.col(EventType.PURCHASE.value),

@@ -14,7 +14,7 @@ from lit_rec.core.errors import ModelFolderError, NotPreparedError
 from lit_rec.core.files import read_json, write_json
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.packaging.bundle import Bundle
-from lit_rec.store.database import FeedbackStore, ServedList, url_of
+from lit_rec.store.database import Exposure, FeedbackStore, url_of
 from lit_rec.store.events import FeedbackEvent
 
 QUICK = ["--hidden_size", "8", "--n_members", "1", "--max_epochs", "1", "--targets_per_user", "1"]
@@ -79,7 +79,7 @@ def test_to_pairs_makes_pairs_of_what_was_served(shop):
     _, own, _ = shop
     bought = next(iter(read_json(own / schema.EVAL_CORPUS)))
     store = FeedbackStore(url_of("feedback.db"))
-    store.record_served([ServedList("r1", [bought], [0.9], "m", context="[w1h9] Milk.")])
+    store.record_exposures([Exposure("r1", [bought], [0.9], "m", context="[w1h9] Milk.")])
     kinds = ("impression", "purchase")
     store.record([FeedbackEvent(event_type=kind, request_id="r1", product_id=bought) for kind in kinds])
     store.close()

@@ -99,7 +99,7 @@ def test_fit_trains_with_the_pairs(asked, processed_dir, tiny_model, tmp_path):
 def test_two_arms_behind_one_service_are_compared(serve, processed_dir, tiny_model):
     arm = {"model_dir": str(tiny_model), "corpus_path": str(processed_dir / schema.EVAL_CORPUS)}
     with serve(model_dir=None, corpus_path=None, arms={"control": arm, "new": arm}) as (url, store):
-        where = ["--url", url, "--processed_dir", str(processed_dir), "--ask_by", "context"]
+        where = ["--url", url, "--processed_dir", str(processed_dir), "--request_mode", "context"]
         main(["feedback", "simulate", *where, "--n_requests", "40", "--top_k", "3"])
         database = store.url.database
     report = main(["feedback", "report", "--db_path", database])

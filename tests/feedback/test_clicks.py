@@ -41,16 +41,18 @@ def test_rates_do_not_look_at_the_products():
         assert found[position, EventType.PURCHASE] == pytest.approx(0.036, abs=0.012)
 
 
-def test_position_bias_is_examination_times_attraction():
-    found = shares({"0", "3"}, behaviour="position_bias", click_rate=0.2, relevant_click_rate=0.8, position_decay=0.5)
+def test_position_bias_is_examination_times_attractiveness():
+    found = shares(
+        {"0", "3"}, click_model="position_based", click_rate=0.2, relevant_click_rate=0.8, position_decay=0.5
+    )
     clicks = [found[position, EventType.CLICK] for position in range(1, 11)]
-    attraction = [0.8 if position in {1, 4} else 0.2 for position in range(1, 11)]
-    expected = [each * position**-0.5 for position, each in enumerate(attraction, 1)]
+    attractiveness = [0.8 if position in {1, 4} else 0.2 for position in range(1, 11)]
+    expected = [each * position**-0.5 for position, each in enumerate(attractiveness, 1)]
     assert clicks == pytest.approx(expected, abs=0.025)
 
 
 def test_what_was_not_bought_is_purchased_less_once_clicked():
-    found = shares({"0"}, behaviour="position_bias", position_decay=0.0, click_rate=1.0, relevant_click_rate=1.0)
+    found = shares({"0"}, click_model="position_based", position_decay=0.0, click_rate=1.0, relevant_click_rate=1.0)
     assert found[1, EventType.PURCHASE] == pytest.approx(0.24, abs=0.03)
     assert found[2, EventType.PURCHASE] == pytest.approx(0.24 / 16, abs=0.01)
 
@@ -64,7 +66,7 @@ def test_the_same_seed_acts_the_same():
 
 def test_a_product_draws_the_same_whatever_stands_above_it():
     """Two models are compared by the same chances."""
-    settings = SimulateSettings(behaviour="position_bias")
+    settings = SimulateSettings(click_model="position_based")
     ones = [act(PRODUCTS, set(), settings, np.random.default_rng(seed))[-3:] for seed in range(50)]
     others = [act(PRODUCTS, {"0", "1"}, settings, np.random.default_rng(seed))[-3:] for seed in range(50)]
     last = lambda lists: [[a for a in actions if a[1] == 10] for actions in lists]  # noqa: E731

@@ -8,7 +8,7 @@ import pytest
 
 from lit_rec.feedback.html import write_page
 from lit_rec.feedback.report import make_report
-from lit_rec.store.database import ServedList
+from lit_rec.store.database import Exposure
 from lit_rec.store.events import PAGE, FeedbackEvent
 
 
@@ -36,8 +36,8 @@ def page_of(sqlite_store, tmp_path):
     def write(n_arms=2, model="m", **span):
         for n in range(40):
             arm = ["control", "<script>alert(1)</script>"][n % n_arms]
-            sqlite_store.record_served(
-                [ServedList(f"r{n}", ["1"], [0.5], f"{model}-{n % n_arms}", arm=arm, user_id=f"u{n}")]
+            sqlite_store.record_exposures(
+                [Exposure(f"r{n}", ["1"], [0.5], f"{model}-{n % n_arms}", arm=arm, user_id=f"u{n}")]
             )
             kinds = ["impression", "click", "add_to_cart", "purchase"][: 1 + n % 4]
             sqlite_store.record([FeedbackEvent(event_type=k, request_id=f"r{n}", product_id="1") for k in kinds])

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from lit_rec.core.errors import FeedbackStoreError, SettingError
 from lit_rec.feedback.impressions import left_out, open_for_reading, read_products, span
-from lit_rec.store.database import FeedbackStore, ServedList, url_of
+from lit_rec.store.database import Exposure, FeedbackStore, url_of
 from lit_rec.store.events import PAGE, FeedbackEvent
 from lit_rec.store.tables import feedback_events
 
@@ -47,7 +47,7 @@ def test_events_of_a_product_are_one_row(store):
 
 
 def test_what_was_served_tells_position_score_model_and_arm(store):
-    store.record_served([ServedList("r1", ["2", "1"], [0.75, 0.5], "m-1", arm="a")])
+    store.record_exposures([Exposure("r1", ["2", "1"], [0.75, 0.5], "m-1", arm="a")])
     store.record([event_of("impression", "r1", each, metadata={"position": 9}) for each in ("1", "2", "3")])
     rows = rows_of(store)
     assert [rows["r1", each]["position"] for each in ("1", "2", "3")] == [2, 1, 9]
@@ -70,10 +70,10 @@ def test_of_several_positions_the_first_is_kept_as_a_number(store):
 
 
 def test_who_it_was_is_one_person_a_request(store):
-    store.record_served(
+    store.record_exposures(
         [
-            ServedList("r1", ["1"], [0.5], "m", user_id="u1", user_context_hash="h1"),
-            ServedList("r2", ["1"], [0.5], "m", user_context_hash="h2"),
+            Exposure("r1", ["1"], [0.5], "m", user_id="u1", user_context_hash="h1"),
+            Exposure("r2", ["1"], [0.5], "m", user_context_hash="h2"),
         ]
     )
     store.record(

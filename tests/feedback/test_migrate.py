@@ -2,17 +2,20 @@
 
 import sqlite3
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import inspect, select, text
 
 from lit_rec.core.errors import FeedbackStoreError
-from lit_rec.store.database import FeedbackStore, url_of
+from lit_rec.store.database import Exposure, FeedbackStore, url_of
 from lit_rec.store.events import FeedbackEvent
 from lit_rec.store.migrate import VERSION_TABLE, migrate
-from lit_rec.store.tables import feedback_events, metadata
+from lit_rec.store.tables import exposed_products, exposures, feedback_events, metadata
 
 REFERENCE_SCHEMA = """
 CREATE TABLE feedback_events(id INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT, event_type TEXT NOT NULL,
@@ -110,3 +113,20 @@ def test_a_database_of_a_newer_version_is_refused(store):
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     with pytest.raises(FeedbackStoreError, match=r"newer lit_rec: its tables are at revision 9999"):
         migrate(store.engine)
+
+
+def test_what_was_served_before_is_among_the_exposures(store):
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__code__.co_filename).parent / "migrations"))
+    store.record_exposures([Exposure("r1", ["7", "5"], [0.5, 0.25], "m-1", user_id="u")])
+    before = store.rows(select(exposures)), store.rows(select(exposed_products))
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+        assert connection.execute(text("SELECT request_id FROM served_lists")).all() == [("r1",)]
+    migrate(store.engine)
+    assert (store.rows(select(exposures)), store.rows(select(exposed_products))) == before
+    with store.engine.begin() as connection:
+        assert {each["name"] for each in inspect(connection).get_indexes("exposures")} == {"ix_exposures_served_at"}
+        connection.execute(exposures.delete())
+    assert store.rows(select(exposed_products)) == [], "products still go with what they were shown for"

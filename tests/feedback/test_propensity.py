@@ -58,7 +58,7 @@ def test_weights_are_inverse_and_cut():
 
 
 def test_weighted_clicks_are_what_would_have_been_clicked_on_top():
-    """The estimator is unbiased: positions weigh as if all had been looked at."""
+    """The estimator is unbiased: positions weigh as if all had been examined."""
     rng = np.random.default_rng(4)
     liked = 0.3
     clicked = rng.random((200_000, 10)) < TRUE * liked
@@ -67,11 +67,11 @@ def test_weighted_clicks_are_what_would_have_been_clicked_on_top():
 
 
 def test_what_was_hardly_looked_at_says_less_when_it_is_left_alone():
-    attraction = 0.3
-    weights = negative_weights(TRUE, attraction)
+    attractiveness = 0.3
+    weights = negative_weights(TRUE, attractiveness)
     assert (np.diff(weights) < 0).all()
     rng = np.random.default_rng(5)
-    likes = rng.random((400_000, 10)) < attraction
+    likes = rng.random((400_000, 10)) < attractiveness
     left_alone = ~(likes & (rng.random(likes.shape) < TRUE))
     not_liked = [(~likes[:, k])[left_alone[:, k]].mean() for k in range(10)]
     assert weights == pytest.approx(np.array(not_liked) / not_liked[0], abs=0.01)

@@ -6,7 +6,7 @@ import pytest
 
 from lit_rec.feedback.intervals import wilson
 from lit_rec.feedback.report import make_report
-from lit_rec.store.database import ServedList
+from lit_rec.store.database import Exposure
 from lit_rec.store.events import FeedbackEvent
 
 FIRST_DAY = datetime(2026, 5, 1, 23, 30, tzinfo=UTC)
@@ -20,10 +20,10 @@ def sent(request, product, *kinds, hours=0):
 @pytest.fixture
 def filled(store):
     """Two requests of two products, on two days and by two models, and a purchase of something that was not shown."""
-    store.record_served(
+    store.record_exposures(
         [
-            ServedList("r1", ["1", "2"], [0.9, 0.8], "m-1"),
-            ServedList("r2", ["2", "1"], [0.9, 0.8], "m-2"),
+            Exposure("r1", ["1", "2"], [0.9, 0.8], "m-1"),
+            Exposure("r2", ["2", "1"], [0.9, 0.8], "m-2"),
         ]
     )
     store.record(
@@ -101,10 +101,10 @@ def experiment(sqlite_store):
     served, events = [], []
     for number in range(80):
         arm, clicks = ("a", number % 20 == 0) if number < 40 else ("b", number % 2 == 0)
-        served.append(ServedList(f"r{number}", ["1", "2"], [0.5, 0.4], "m", arm=arm, user_id=f"u{number}"))
+        served.append(Exposure(f"r{number}", ["1", "2"], [0.5, 0.4], "m", arm=arm, user_id=f"u{number}"))
         for product in ("1", "2"):
             events += sent(f"r{number}", product, "impression", *(["click"] if clicks else []))
-    sqlite_store.record_served(served)
+    sqlite_store.record_exposures(served)
     sqlite_store.record(events)
     return sqlite_store
 
@@ -121,8 +121,8 @@ def test_arms_are_compared_by_users(experiment):
 
 
 def test_control_is_what_the_others_are_compared_with(experiment):
-    served = [ServedList("x", ["1"], [0.5], "m", arm="control", user_id="x")]
-    experiment.record_served(served)
+    served = [Exposure("x", ["1"], [0.5], "m", arm="control", user_id="x")]
+    experiment.record_exposures(served)
     experiment.record(sent("x", "1", "impression"))
     differences = make_report(experiment)["arm_differences"]
     assert {(row["arm"], row["baseline"]) for row in differences} == {("a", "control"), ("b", "control")}

@@ -8,7 +8,7 @@ from lit_rec.feedback.settings import PairSettings, SimulateSettings
     ("settings", "complaint"),
     [
         ({"click_rate": 1.5}, "click_rate must be a chance"),
-        ({"other_factor": -0.1}, "other_factor must be a chance"),
+        ({"irrelevant_factor": -0.1}, "irrelevant_factor must be a chance"),
         ({"n_requests": 0}, "n_requests must be at least 1"),
         ({"concurrency": 0}, "concurrency must be at least 1"),
         ({"position_decay": -1.0}, "position_decay"),

@@ -17,7 +17,7 @@ from lit_rec.feedback.settings import SimulateSettings
 from lit_rec.feedback.simulate import simulate
 from lit_rec.feedback.users import User, users_of
 from lit_rec.store.database import FeedbackStore, url_of
-from lit_rec.store.tables import feedback_events, served_lists, served_products
+from lit_rec.store.tables import exposed_products, exposures, feedback_events
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,12 @@ def what_was_done(store):
     return Counter((user, kind, product, metadata["position"]) for user, kind, product, metadata in rows)
 
 
-@pytest.mark.parametrize("ask_by", ["user_id", "context"])
-def test_what_was_sent_is_in_the_store(service, users, ask_by):
+@pytest.mark.parametrize("request_mode", ["user_id", "context"])
+def test_what_was_sent_is_in_the_store(service, users, request_mode):
     url, store = service
     before = store.funnel()
     settings = SimulateSettings(n_requests=6, top_k=5, click_rate=0.6, seed=3)
-    found = simulate(url, users[ask_by], settings, show_progress=False)
+    found = simulate(url, users[request_mode], settings, show_progress=False)
     assert (found.n_answered, found.failures) == (6, {})
     assert found.events["impression"] == 30
     assert found.events["click"] > 5
@@ -56,8 +56,8 @@ def test_events_are_joined_to_what_was_served(serve, users):
     assert len(table) == 12 == found.events["impression"]
     assert [sent[row["user"], row["product_id"]] for row in table.iter_rows(named=True)] == table["position"].to_list()
     assert table["model_version"].n_unique() == 1
-    assert store.rows(select(func.count()).select_from(served_products)) == [(12,)]
-    contexts = {row.user_id: row.context for row in store.rows(select(served_lists))}
+    assert store.rows(select(func.count()).select_from(exposed_products)) == [(12,)]
+    contexts = {row.user_id: row.context for row in store.rows(select(exposures))}
     assert contexts == {
         each.user_id: each.asks["user_context"] for each in users["context"] if each.user_id in contexts
     }
@@ -69,7 +69,7 @@ def test_the_outcome_depends_on_the_seed_alone(serve, users):
     for seed, concurrency in ((1, 1), (1, 4), (2, 4)):
         with serve() as (url, store):
             settings = SimulateSettings(
-                n_requests=8, top_k=4, behaviour="position_bias", click_rate=0.5, seed=seed, concurrency=concurrency
+                n_requests=8, top_k=4, click_model="position_based", click_rate=0.5, seed=seed, concurrency=concurrency
             )
             simulate(url, users["context"], settings, show_progress=False)
             done.append(what_was_done(store))

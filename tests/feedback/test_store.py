@@ -11,9 +11,9 @@ from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from lit_rec.core.errors import FeedbackStoreError, OutcomeUnknownError, SettingError, UnstorableError
-from lit_rec.store.database import FeedbackStore, ServedList, url_of
+from lit_rec.store.database import Exposure, FeedbackStore, url_of
 from lit_rec.store.events import FeedbackEvent
-from lit_rec.store.tables import feedback_events, served_lists, served_products
+from lit_rec.store.tables import exposed_products, exposures, feedback_events
 
 
 def event_of(product="1", kind="impression", request="r1", **more):
@@ -63,29 +63,29 @@ def test_nothing_of_a_call_that_fails_is_stored(store):
 def test_served_lists_are_stored_with_ranks_and_scores(store):
     history = {"orders": [{"product_ids": ["5"], "order_dow": 3}], "order_dow": 4}
     when = datetime(2026, 1, 2, tzinfo=UTC)
-    of_context = ServedList(
+    of_context = Exposure(
         "r1", ["7", "5"], [0.5, 0.25], "m-1", "a", "u", "h", "[w1h2] Milk.", latency_ms=3.5, served_at=when
     )
-    store.record_served([of_context, ServedList("r2", [], [], "m-1", history=history)])
-    first, second = store.rows(select(served_lists).order_by(served_lists.c.request_id))
+    store.record_exposures([of_context, Exposure("r2", [], [], "m-1", history=history)])
+    first, second = store.rows(select(exposures).order_by(exposures.c.request_id))
     assert first == ("r1", "u", "h", "[w1h2] Milk.", None, "m-1", "a", 3.5, when)
     assert second.history == history
-    products = store.rows(select(served_products).order_by(served_products.c.rank))
+    products = store.rows(select(exposed_products).order_by(exposed_products.c.rank))
     assert products == [("r1", 1, "7", 0.5), ("r1", 2, "5", 0.25)]
 
 
 def test_of_two_lists_of_one_request_the_first_is_kept(store):
-    first, second = ServedList("r1", ["1"], [0.5], "m"), ServedList("r1", ["2", "3"], [0.4, 0.3], "m")
-    store.record_served([first, second])
-    store.record_served([second])
-    assert [row.product_id for row in store.rows(select(served_products))] == ["1"]
-    store.record_served([])
+    first, second = Exposure("r1", ["1"], [0.5], "m"), Exposure("r1", ["2", "3"], [0.4, 0.3], "m")
+    store.record_exposures([first, second])
+    store.record_exposures([second])
+    assert [row.product_id for row in store.rows(select(exposed_products))] == ["1"]
+    store.record_exposures([])
 
 
 def test_a_list_with_more_products_than_scores_is_refused_whole(store):
     with pytest.raises(ValueError, match="shorter"):
-        store.record_served([ServedList("r1", ["1", "2"], [0.5], "m")])
-    assert store.rows(select(served_lists)) == []
+        store.record_exposures([Exposure("r1", ["1", "2"], [0.5], "m")])
+    assert store.rows(select(exposures)) == []
 
 
 def test_the_funnel_counts_each_product_of_a_request_once(store):
@@ -122,7 +122,7 @@ def test_threads_may_share_a_store(store):
 _WRITER = """
 import sys
 from lit_rec.store.events import FeedbackEvent
-from lit_rec.store.database import FeedbackStore, ServedList
+from lit_rec.store.database import FeedbackStore, Exposure
 url, process = sys.argv[1:]
 sys.stdin.readline()  # all begin at once
 store = FeedbackStore(url)
@@ -131,7 +131,7 @@ for number in range(20):
     own = FeedbackEvent(event_type="click", request_id=process, product_id=str(number))
     everyones = FeedbackEvent(event_type="click", request_id="all", product_id=str(number))
     accepted += store.record([own, everyones] if int(process) % 2 else [everyones, own]).count("accepted")
-    store.record_served([ServedList(f"{process}/{number}", ["1"], [0.5], "m")])
+    store.record_exposures([Exposure(f"{process}/{number}", ["1"], [0.5], "m")])
 sys.stdout.write(str(accepted))
 """
 
@@ -149,7 +149,7 @@ def test_processes_that_start_on_an_empty_database_lose_and_double_nothing(datab
     assert sum(accepted) == 4 * 20 + 20
     store = FeedbackStore(database_url)
     assert store.funnel()["click"] == 100
-    assert store.rows(select(func.count()).select_from(served_products)) == [(80,)]
+    assert store.rows(select(func.count()).select_from(exposed_products)) == [(80,)]
     store.close()
 
 
@@ -180,7 +180,7 @@ def test_a_file_that_is_no_longer_the_one_that_was_opened_is_noticed(sqlite_stor
     file, elsewhere = tmp_path / "feedback.db", tmp_path / "elsewhere.db"
     sqlite_store.record([event_of("1")])
     file.rename(elsewhere)
-    for ask in (lambda: sqlite_store.record([event_of("2")]), lambda: sqlite_store.record_served([])):
+    for ask in (lambda: sqlite_store.record([event_of("2")]), lambda: sqlite_store.record_exposures([])):
         with pytest.raises(FeedbackStoreError, match="no longer the file that was opened"):
             ask()
     assert not file.exists(), "none is made in its place"

@@ -7,7 +7,7 @@ import pytest
 from lit_rec.feedback.report import make_report
 from lit_rec.feedback.simulate import Simulation
 from lit_rec.feedback.terminal import print_report, print_simulation
-from lit_rec.store.database import ServedList
+from lit_rec.store.database import Exposure
 from lit_rec.store.events import PAGE, FeedbackEvent
 
 
@@ -17,8 +17,8 @@ def _wide(monkeypatch):
 
 
 def test_a_report(sqlite_store, capsys):
-    served = [ServedList(f"r{n}", ["1"], [0.5], f"m-{n % 2}", arm="ab"[n % 2], user_id=f"[u{n}]") for n in range(1_200)]
-    sqlite_store.record_served(served)
+    served = [Exposure(f"r{n}", ["1"], [0.5], f"m-{n % 2}", arm="ab"[n % 2], user_id=f"[u{n}]") for n in range(1_200)]
+    sqlite_store.record_exposures(served)
     events = [FeedbackEvent(event_type="impression", request_id=each.request_id, product_id="1") for each in served]
     clicks = [FeedbackEvent(event_type="click", request_id=f"r{n}", product_id="1") for n in range(300)]
     sqlite_store.record([*events, *clicks, FeedbackEvent(event_type="click", request_id="[b]x", product_id="2")])
@@ -47,7 +47,7 @@ def test_days_beyond_a_month_are_left_out(sqlite_store, capsys):
 
 
 def test_of_many_positions_the_first_are_shown(sqlite_store, capsys):
-    sqlite_store.record_served([ServedList("r", [str(n) for n in range(1, 41)], [0.5] * 40, "m")])
+    sqlite_store.record_exposures([Exposure("r", [str(n) for n in range(1, 41)], [0.5] * 40, "m")])
     sqlite_store.record(
         [FeedbackEvent(event_type="impression", request_id="r", product_id=f"{n}") for n in range(1, 41)]
     )

@@ -11,7 +11,7 @@ from lit_rec.data.contexts import product_name
 from lit_rec.data.processed import ProcessedFolder, content_hashes
 from lit_rec.feedback.settings import PairSettings
 from lit_rec.feedback.to_pairs import to_pairs
-from lit_rec.store.database import FeedbackStore, ServedList, url_of
+from lit_rec.store.database import Exposure, FeedbackStore, url_of
 from lit_rec.store.events import PAGE, FeedbackEvent
 
 
@@ -27,7 +27,7 @@ def ids(folder):
 
 def shown(request, products, **more):
     """A list with a context, and the impressions of it."""
-    served = ServedList(request, products, np.linspace(0.9, 0.1, len(products)).tolist(), "m", **more)
+    served = Exposure(request, products, np.linspace(0.9, 0.1, len(products)).tolist(), "m", **more)
     return served, [event_of("impression", request, product) for product in products]
 
 
@@ -43,7 +43,7 @@ def test_bought_are_positives_and_what_was_left_alone_is_a_hard_negative(store, 
     a, b, c, d, e = ids[:5]
     context = "[w1h9] Organic Milk."
     served, events = shown("r1", [a, b, c, d, e], context=context)
-    store.record_served([served])
+    store.record_exposures([served])
     events += [event_of("click", "r1", product) for product in (a, b, c)]
     events += [event_of("purchase", "r1", b), event_of("add_to_cart", "r1", c)]
     store.record(events)
@@ -62,7 +62,7 @@ def test_bought_are_positives_and_what_was_left_alone_is_a_hard_negative(store, 
 
 def test_the_datasets_have_the_columns_that_prepare_writes(sqlite_store, folder, ids, tmp_path):
     served, events = shown("r1", ids[:2], context="x")
-    sqlite_store.record_served([served])
+    sqlite_store.record_exposures([served])
     sqlite_store.record([*events, event_of("purchase", "r1", ids[0])])
     to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
     ours, prepared = (load_from_disk(each / schema.TRAIN_DATASET) for each in (tmp_path / "pairs", folder.path))
@@ -72,7 +72,7 @@ def test_the_datasets_have_the_columns_that_prepare_writes(sqlite_store, folder,
 def test_a_request_without_a_positive_is_counted_and_left_out(sqlite_store, folder, ids, tmp_path):
     for request in ("r1", "r2"):
         served, events = shown(request, ids[:3], context=f"context of {request}")
-        sqlite_store.record_served([served])
+        sqlite_store.record_exposures([served])
         sqlite_store.record(events)
     sqlite_store.record([event_of("click", "r1", ids[0]), event_of("purchase", "r2", ids[1])])
     record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
@@ -95,7 +95,7 @@ def test_an_anchor_is_written_from_the_history_or_found_by_the_user(sqlite_store
         shown("by nothing", ids[:2], user_id="stranger"),
         shown("by an empty history", ids[:2], history={"orders": []}),
     ]
-    sqlite_store.record_served([served for served, _ in lists])
+    sqlite_store.record_exposures([served for served, _ in lists])
     events = [event for _, events in lists for event in events]
     bought = [event_of("purchase", served.request_id, ids[1]) for served, _ in lists]
     not_served = [event_of("purchase", "unknown request", ids[1], user_id=user)]
@@ -113,7 +113,7 @@ def test_an_anchor_is_written_from_the_history_or_found_by_the_user(sqlite_store
 
 def test_products_outside_the_catalogue_are_counted(sqlite_store, folder, ids, tmp_path):
     served, events = shown("r1", [ids[0], "999999", ids[1], "888888"], context="x")
-    sqlite_store.record_served([served])
+    sqlite_store.record_exposures([served])
     sqlite_store.record([*events, event_of("purchase", "r1", "999999"), event_of("purchase", "r1", ids[1])])
     record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
     assert (record["n_pairs"], record["n_negatives"], record["n_positives_outside_catalogue"]) == (1, 1, 1)
@@ -125,7 +125,7 @@ def clicked_lists(n_lists, n_shown, ids, seed=2):
     served, events = [], []
     for number in range(n_lists):
         products = rng.permutation(ids)[:n_shown].tolist()
-        served.append(ServedList(f"r{number}", products, [0.5] * n_shown, "m", context=f"context {number}"))
+        served.append(Exposure(f"r{number}", products, [0.5] * n_shown, "m", context=f"context {number}"))
         for position, product in enumerate(products, 1):
             kinds = ["impression"] + ["click", "purchase"] * bool(rng.random() < 0.6 / position)
             events += [event_of(kind, f"r{number}", product) for kind in kinds]
@@ -134,11 +134,11 @@ def clicked_lists(n_lists, n_shown, ids, seed=2):
 
 def test_weights_undo_the_position_and_are_one_in_the_mean(sqlite_store, folder, ids, tmp_path):
     served, events = clicked_lists(600, 5, ids)
-    sqlite_store.record_served(served)
+    sqlite_store.record_exposures(served)
     sqlite_store.record(events)
     record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
     assert record["examination"] == pytest.approx([1 / k for k in range(1, 6)], abs=0.1)
-    assert record["attraction"] == pytest.approx(0.6, abs=0.05)
+    assert record["attractiveness"] == pytest.approx(0.6, abs=0.05)
     place = {(each.request_id, p): k for each in served for k, p in enumerate(each.product_ids, 1)}
     weights = {}
     rows = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
@@ -157,7 +157,7 @@ def test_weights_undo_the_position_and_are_one_in_the_mean(sqlite_store, folder,
 
 def test_weights_are_cut(sqlite_store, folder, ids, tmp_path):
     served, events = clicked_lists(300, 5, ids)
-    sqlite_store.record_served(served)
+    sqlite_store.record_exposures(served)
     sqlite_store.record(events)
     to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(max_weight=1.5))
     weights = [row["weight"] for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)]
@@ -178,7 +178,7 @@ def test_what_was_bought_deeper_than_anything_was_shown_weighs_as_the_deepest(
     sqlite_store, folder, ids, tmp_path, position
 ):
     served, events = clicked_lists(60, 1, ids)
-    sqlite_store.record_served([*served, ServedList("deep", ids[:3], [0.9, 0.8, 0.7], "m", context="deep")])
+    sqlite_store.record_exposures([*served, Exposure("deep", ids[:3], [0.9, 0.8, 0.7], "m", context="deep")])
     of_caller = {"request_id": "r0", "product_id": ids[4], "metadata": {"position": position}}
     stray = FeedbackEvent(event_type="impression", **of_caller)
     sqlite_store.record([*events, event_of("purchase", "deep", ids[2]), stray])
@@ -189,7 +189,7 @@ def test_what_was_bought_deeper_than_anything_was_shown_weighs_as_the_deepest(
 
 
 def test_a_purchase_below_every_impression_does_not_need_one(sqlite_store, folder, ids, tmp_path):
-    sqlite_store.record_served([ServedList("r1", ids[:3], [0.9, 0.8, 0.7], "m", context="x")])
+    sqlite_store.record_exposures([Exposure("r1", ids[:3], [0.9, 0.8, 0.7], "m", context="x")])
     sqlite_store.record([event_of("impression", "r1", ids[0]), event_of("purchase", "r1", ids[2])])
     assert to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())["n_pairs"] == 1
 
@@ -198,7 +198,7 @@ def test_what_was_done_on_the_services_own_page_is_learned_from_only_when_asked_
     sqlite_store, folder, ids, tmp_path
 ):
     served, _ = shown("tried", ids[:2], context="x")
-    sqlite_store.record_served([served])
+    sqlite_store.record_exposures([served])
     kinds = ("impression", "purchase")
     sqlite_store.record([event_of(kind, "tried", ids[0], metadata={"source": PAGE}) for kind in kinds])
     with pytest.raises(FeedbackStoreError, match=r"left out: 2 events of the service's own page"):
@@ -206,7 +206,7 @@ def test_what_was_done_on_the_services_own_page_is_learned_from_only_when_asked_
     record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(include_page=True))
     assert (record["n_pairs"], record["left_out"]) == (1, {"impossible_times": 0})
     served, events = shown("real", ids[:2], context="y")
-    sqlite_store.record_served([served])
+    sqlite_store.record_exposures([served])
     sqlite_store.record([*events, event_of("purchase", "real", ids[1])])
     record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
     assert (record["n_pairs"], record["left_out"]["page"]) == (1, 2)
@@ -215,7 +215,7 @@ def test_what_was_done_on_the_services_own_page_is_learned_from_only_when_asked_
 def test_contexts_are_asked_for_of_the_requests_with_a_purchase_alone(sqlite_store, folder, ids, tmp_path):
     for number in range(20):
         served, events = shown(f"r{number}", ids[:2], context=f"context {number}")
-        sqlite_store.record_served([served])
+        sqlite_store.record_exposures([served])
         sqlite_store.record(events)
     sqlite_store.record([event_of("purchase", "r7", ids[0])])
     read, rows = [], sqlite_store.rows
@@ -227,7 +227,7 @@ def test_contexts_are_asked_for_of_the_requests_with_a_purchase_alone(sqlite_sto
 def test_the_span_is_that_of_the_impressions(sqlite_store, folder, ids, tmp_path):
     for day in ("01", "02", "03"):
         when = f"2026-05-{day}T10:00:00Z"
-        sqlite_store.record_served([ServedList(day, ids[:1], [0.5], "m", context=f"day {day}")])
+        sqlite_store.record_exposures([Exposure(day, ids[:1], [0.5], "m", context=f"day {day}")])
         sqlite_store.record([event_of(kind, day, ids[0], created_at=when) for kind in ("impression", "purchase")])
     to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(since="2026-05-02", until="2026-05-03"))
     assert [row["anchor"] for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)] == ["day 02"]
@@ -247,7 +247,7 @@ def test_what_is_recorded_fits_what_is_written_and_is_the_same_again(folder, ids
     for name in ("one", "two"):
         store = FeedbackStore(url_of(tmp_path / f"{name}.db"))
         served, events = clicked_lists(50, 3, ids)
-        store.record_served(served)
+        store.record_exposures(served)
         store.record(events)
         to_pairs(store, folder, tmp_path / name, PairSettings())
         store.close()
@@ -271,7 +271,7 @@ def test_a_history_is_written_in_the_form_that_the_folder_trains_on(sqlite_store
         "order_hour_of_day": 0,
     }
     served, events = shown("r1", [a, b], history=history)
-    sqlite_store.record_served([served])
+    sqlite_store.record_exposures([served])
     sqlite_store.record([*events, event_of("purchase", "r1", a)])
     other = ProcessedFolder(folder.path)
     other.__dict__["params"] = folder.params | {"max_prior_orders": 1, "max_product_names": 1, "next_segment": True}

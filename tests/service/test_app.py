@@ -87,7 +87,7 @@ def test_the_documentation_can_be_left_out(start):
 
 
 def test_what_was_served_need_not_be_stored(start):
-    with start(store_served=False) as one:
+    with start(store_exposures=False) as one:
         assert one.post("/recommend", json={"user_context": "milk"}).status_code == 200
         assert one.app.state.recorder is None
 
@@ -187,10 +187,10 @@ def test_on_sigterm_it_says_so_and_finishes_what_it_has(tiny_model, corpus_path,
     from sqlalchemy import func, select
 
     from lit_rec.store.database import FeedbackStore, url_of
-    from lit_rec.store.tables import served_lists
+    from lit_rec.store.tables import exposures
 
     store = FeedbackStore(url_of(tmp_path / "feedback.db"))
-    assert store.rows(select(func.count()).select_from(served_lists))[0][0] == 9, "what was served is stored too"
+    assert store.rows(select(func.count()).select_from(exposures))[0][0] == 9, "what was served is stored too"
     store.close()
 
 

@@ -138,8 +138,8 @@ def test_events_are_counted_by_the_names_of_the_reference(own, metric):
 
 
 def test_what_is_on_its_way_to_the_store_was_served(own, monkeypatch, metric):
-    store, stored, go = own.app.state.store, own.app.state.store.record_served, threading.Event()
-    monkeypatch.setattr(store, "record_served", lambda served: (go.wait(30), stored(served)))
+    store, stored, go = own.app.state.store, own.app.state.store.record_exposures, threading.Event()
+    monkeypatch.setattr(store, "record_exposures", lambda served: (go.wait(30), stored(served)))
     served = own.post("/recommend", json={"user_context": "milk", "top_k": 1}).json()
     good = {**EVENT, "request_id": served["request_id"], "product_id": served["recommendations"][0]["product_id"]}
     assert post(own, good).json()["unattributed"] == 0

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from lit_rec.data.purchases import PastOrder, Request
 from lit_rec.inference.recommender import Recommender
-from lit_rec.store.tables import served_lists, served_products
+from lit_rec.store.tables import exposed_products, exposures
 
 CONTEXT = "[+7d w4h14] Organic Milk, Whole Wheat Bread."
 
@@ -267,13 +267,13 @@ def test_what_was_served_is_stored(start, until, queries):
         answer = recommend(one, user_id=user_id, top_k=4, explain=True).json()
         context = recommend(one, user_context=CONTEXT, top_k=2).json()
         store = one.app.state.store
-        until(lambda: len(store.rows(select(served_lists.c.request_id))) == 2)
+        until(lambda: len(store.rows(select(exposures.c.request_id))) == 2)
         products = store.rows(
-            select(served_products).where(served_products.c.request_id == answer["request_id"]).order_by("rank")
+            select(exposed_products).where(exposed_products.c.request_id == answer["request_id"]).order_by("rank")
         )
         assert [row.product_id for row in products] == [each["product_id"] for each in answer["recommendations"]]
         assert [row.score for row in products] == pytest.approx([each["score"] for each in answer["recommendations"]])
-        by_id = {row.request_id: row for row in store.rows(select(served_lists))}
+        by_id = {row.request_id: row for row in store.rows(select(exposures))}
         kept = by_id[answer["request_id"]]
         assert (kept.user_id, kept.model_version, kept.arm) == (user_id, answer["model_version"], "default")
         assert by_id[context["request_id"]].context == CONTEXT
@@ -287,7 +287,7 @@ def test_answers_to_requests_of_one_id_are_told_apart(start, until):
         assert [answer.headers["X-Request-ID"] for answer in answers] == ["mine", "mine"]
         store, served = one.app.state.store, {answer.json()["request_id"] for answer in answers}
         assert len(served) == 2
-        until(lambda: {row.request_id for row in store.rows(select(served_lists.c.request_id))} == served)
+        until(lambda: {row.request_id for row in store.rows(select(exposures.c.request_id))} == served)
 
 
 @pytest.mark.parametrize(
@@ -311,8 +311,8 @@ def test_a_history_is_stored_as_it_was_sent(start, until):
     with start() as one:
         recommend(one, history=history, order_dow=3)
         store = one.app.state.store
-        until(lambda: store.rows(select(served_lists.c.request_id)))
-        kept = store.rows(select(served_lists.c.history))[0][0]
+        until(lambda: store.rows(select(exposures.c.request_id)))
+        kept = store.rows(select(exposures.c.history))[0][0]
         kept = json.loads(kept) if isinstance(kept, str) else kept
         to_come = {"days_since_prior_order": None, "order_dow": 3, "order_hour_of_day": None}
         assert kept == {"orders": history, **to_come}

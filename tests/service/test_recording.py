@@ -1,4 +1,4 @@
-"""Served lists are stored off the way of the answer, many at a time, and a failure is counted."""
+"""Exposures are stored off the way of the answer, many at a time, and a failure is counted."""
 
 import time
 
@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 from lit_rec.core.errors import FeedbackStoreError
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.recording import Recorder
-from lit_rec.store.database import FeedbackStore, ServedList, url_of
-from lit_rec.store.tables import served_lists
+from lit_rec.store.database import Exposure, FeedbackStore, url_of
+from lit_rec.store.tables import exposures
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ def store(tmp_path):
 
 
 def served(number):
-    return ServedList(f"r{number}", ["1"], [0.5], "m-1")
+    return Exposure(f"r{number}", ["1"], [0.5], "m-1")
 
 
 def lost(monitoring):
-    return monitoring.registry.get_sample_value("served_lists_lost_total")
+    return monitoring.registry.get_sample_value("exposures_lost_total")
 
 
 def test_closing_stores_what_waits(store):
@@ -33,7 +33,7 @@ def test_closing_stores_what_waits(store):
     for number in range(500):
         recorder.record(served(number))
     recorder.close()
-    assert store.rows(select(func.count()).select_from(served_lists))[0][0] == 500
+    assert store.rows(select(func.count()).select_from(exposures))[0][0] == 500
     assert lost(monitoring) == 0
 
 
@@ -41,34 +41,34 @@ def test_what_cannot_be_stored_is_counted_and_costs_nobody_an_answer(store, capl
     monitoring = Monitoring()
     recorder = Recorder(store, monitoring)
     with store.engine.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE served_products")
-        connection.exec_driver_sql("DROP TABLE served_lists")
+        connection.exec_driver_sql("DROP TABLE exposed_products")
+        connection.exec_driver_sql("DROP TABLE exposures")
     with pytest.raises(FeedbackStoreError):
-        store.record_served([served(1)])
+        store.record_exposures([served(1)])
     recorder.record(served(1))
     recorder.close()
     recorder.record(served(2))
     assert lost(monitoring) == 2
-    assert [record.getMessage() for record in caplog.records].count("served_list_lost") == 2
+    assert [record.getMessage() for record in caplog.records].count("exposure_lost") == 2
 
 
 @pytest.fixture
 def away(store, monkeypatch):
     """The store answers nobody until ``away.clear()``."""
-    away, record_served = {"is": True}, store.record_served
+    away, record_exposures = {"is": True}, store.record_exposures
 
     def record(served):
         if away:
             raise FeedbackStoreError("It is away")
-        record_served(served)
+        record_exposures(served)
 
-    monkeypatch.setattr(store, "record_served", record)
+    monkeypatch.setattr(store, "record_exposures", record)
     monkeypatch.setattr("lit_rec.service.recording._PAUSE", 0.01)
     return away
 
 
 def stored(store):
-    return {row.request_id for row in store.rows(select(served_lists.c.request_id))}
+    return {row.request_id for row in store.rows(select(exposures.c.request_id))}
 
 
 def test_what_was_served_while_the_store_was_away_is_stored_later(store, away, until):
@@ -99,12 +99,12 @@ def test_large_histories_take_more_of_the_room(store, away):
     recorder = Recorder(store, monitoring, max_bytes=300_000)
     orders = [{"product_ids": ["32553"] * 100}] * 20
     for number in range(5):
-        recorder.record(ServedList(f"r{number}", ["1"], [0.5], "m-1", history={"orders": orders}))
+        recorder.record(Exposure(f"r{number}", ["1"], [0.5], "m-1", history={"orders": orders}))
     away.clear()
     recorder.close()
     assert stored(store) == {"r0"}
     recorder = Recorder(store, monitoring, max_bytes=300_000)
-    recorder.record(ServedList("r9", ["1"], [0.5], "m-1", history={"orders": orders}))
+    recorder.record(Exposure("r9", ["1"], [0.5], "m-1", history={"orders": orders}))
     recorder.close()
     assert stored(store) == {"r0", "r9"}, "what is stored makes room"
     assert lost(monitoring) == 4
@@ -113,8 +113,8 @@ def test_large_histories_take_more_of_the_room(store, away):
 def test_a_list_that_cannot_be_stored_costs_no_other(store, caplog):
     monitoring = Monitoring()
     recorder = Recorder(store, monitoring)
-    refused = ServedList("r-bad", ["1"], [0.5], None)
-    torn = ServedList("r-torn", ["1", "2"], [0.5], "m-1")
+    refused = Exposure("r-bad", ["1"], [0.5], None)
+    torn = Exposure("r-torn", ["1", "2"], [0.5], "m-1")
     for each in (served(1), refused, served(2), torn, served(3)):
         recorder.record(each)
     recorder.close()
@@ -125,7 +125,7 @@ def test_a_list_that_cannot_be_stored_costs_no_other(store, caplog):
 def test_a_store_that_hangs_does_not_hold_up_the_end(store, monkeypatch):
     monitoring = Monitoring()
     recorder = Recorder(store, monitoring)
-    monkeypatch.setattr(store, "record_served", lambda _: time.sleep(1.5))
+    monkeypatch.setattr(store, "record_exposures", lambda _: time.sleep(1.5))
     recorder.record(served(1))
     recorder.close(0.1)
     assert lost(monitoring) == 1

@@ -196,3 +196,16 @@ def test_the_documentation_is_what_the_settings_say():
     for name, field in ServiceSettings.model_fields.items():
         assert field.description, name
         assert f"`LIT_REC_{name.upper()}`" in written
+
+
+@pytest.mark.usefixtures("named")
+def test_former_names_work_with_a_warning_where_there_is_no_present_one(environment, tmp_path, caplog):
+    (tmp_path / "service.env").write_text("LIT_REC_SERVE_SHOPPERS=false\n", encoding="utf-8")
+    environment(LIT_REC_SETTINGS="service.env", LIT_REC_STORE_SERVED="false")
+    settings = load_settings()
+    assert not settings.store_exposures
+    assert not settings.serve_users
+    assert "LIT_REC_STORE_SERVED is now LIT_REC_STORE_EXPOSURES" in caplog.text
+    environment(LIT_REC_STORE_EXPOSURES="true", LIT_REC_SERVE_USERS="true")
+    assert load_settings().store_exposures
+    assert load_settings().serve_users
