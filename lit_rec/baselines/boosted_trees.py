@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.tie_breaking import popularity_rank
+from lit_rec.baselines.popularity_fallback import popularity_rank
 from lit_rec.data.purchases import PurchaseHistories, Queries, rolling_targets
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.history_features import history_features

@@ -9,7 +9,7 @@ from rich.progress import track
 
 from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
+from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
 from lit_rec.core.devices import best_device
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix
@@ -50,7 +50,7 @@ class ContentBased(Baseline):
         scores: Scores = (self._encode(self._model, queries.contexts) @ self._products.T).astype(np.float64)
         is_new = queries.histories.n_lines == 0
         nothing = np.zeros((int(is_new.sum()), len(self._popularity)))
-        scores[is_new] = positive_then_popular(nothing, self._popularity)
+        scores[is_new] = score_with_popularity_fallback(nothing, self._popularity)
         return scores
 
     def _encode(self, model: "SentenceTransformer", texts: Sequence[str]) -> NDArray[np.float32]:

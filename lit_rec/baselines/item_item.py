@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
+from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
 from lit_rec.core.errors import SettingError
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.ranking.co_occurrence import co_occurrence, similarity
@@ -45,13 +45,13 @@ class ItemItem(Baseline):
         """Above 0 what goes with the user's products, the rest of the catalogue below."""
         bought = OrderMatrix.of(queries.histories, len(self._popularity)).distinct()
         summed = (bought.astype(np.int32) @ self._counts).toarray().astype(np.float64)
-        scores = positive_then_popular(summed, self._popularity)
+        scores = score_with_popularity_fallback(summed, self._popularity)
         if self.excludes_bought:
             scores[queries.histories.query, queries.histories.product] = -np.inf
         return scores
 
 
-class ItemItemReference(ItemItem):
+class ItemItemSeed(ItemItem):
     """:class:`ItemItem` as the reference project does it: what the user has bought before is ranked behind all.
 
     Its own counts are over the prior orders of the evaluated users alone; these are over training users, as every
@@ -63,7 +63,7 @@ class ItemItemReference(ItemItem):
         neighbours: as of :class:`ItemItem`.
     """
 
-    name = "item_item_reference"
+    name = "item_item_seed"
     excludes_bought = True
 
 
@@ -113,7 +113,7 @@ class CoVisitation(Baseline):
         orders = OrderMatrix.of(queries.histories, len(self._popularity))
         bought = orders.distinct() if self.decay is None else orders.decayed(self.decay)
         summed = (bought.astype(np.float32) @ self._similarity).toarray().astype(np.float64)
-        return positive_then_popular(summed, self._popularity)
+        return score_with_popularity_fallback(summed, self._popularity)
 
 
 def _checked(neighbours: int | None) -> int | None:

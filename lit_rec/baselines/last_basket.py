@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.tie_breaking import own_then_popular, popularity_rank
+from lit_rec.baselines.popularity_fallback import popularity_rank, rank_with_popularity_fallback
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix
 
@@ -35,4 +35,4 @@ class LastBasket(Baseline):
         cart_position = np.zeros((len(queries), len(self._popularity)), dtype=np.int32)
         cart_position[query[lines], histories.product[lines]] = histories.cart_position[lines]
         basket = csr_array(cart_position)
-        return own_then_popular(basket, [-basket.data], self._popularity)
+        return rank_with_popularity_fallback(basket, [-basket.data], self._popularity)

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.tie_breaking import own_then_popular, popularity_rank
+from lit_rec.baselines.popularity_fallback import popularity_rank, rank_with_popularity_fallback
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix
 
@@ -35,4 +35,4 @@ class PersonalFrequency(Baseline):
         last_purchase[histories.query, histories.product] = -histories.orders_ago  # oldest first: the newest one stays
         row = np.repeat(np.arange(shape[0]), np.diff(frequency.indptr))
         keys = [frequency.data, last_purchase[row, frequency.indices]]
-        return own_then_popular(frequency, keys, self._popularity)
+        return rank_with_popularity_fallback(frequency, keys, self._popularity)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.tie_breaking import own_then_popular, popularity_rank
+from lit_rec.baselines.popularity_fallback import popularity_rank, rank_with_popularity_fallback
 from lit_rec.core.errors import SettingError
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix
@@ -44,4 +44,4 @@ class RecencyFrequency(Baseline):
         """Of equal sums the more popular product is first."""
         orders = OrderMatrix.of(queries.histories, len(self._popularity))
         decayed = orders.decayed(self.beta)  # beta times too much, all of them
-        return own_then_popular(decayed, [decayed.data], self._popularity)
+        return rank_with_popularity_fallback(decayed, [decayed.data], self._popularity)

@@ -1,10 +1,13 @@
 """The baselines by name. Asking for one imports it; the names alone import nothing."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 from lit_rec.baselines.base import Baseline
 from lit_rec.core.errors import SettingError
+
+logger = logging.getLogger(__name__)
 
 _CLASS_OF = {
     "popularity": "popularity.Popularity",
@@ -13,12 +16,13 @@ _CLASS_OF = {
     "last_basket": "last_basket.LastBasket",
     "tifu_knn": "tifu_knn.TifuKnn",
     "up_cf": "up_cf.UpCf",
-    "item_item_reference": "item_item.ItemItemReference",
+    "item_item_seed": "item_item.ItemItemSeed",
     "item_item": "item_item.ItemItem",
     "co_visitation": "item_item.CoVisitation",
     "content_based": "content_based.ContentBased",
     "boosted_trees": "boosted_trees.BoostedTrees",
 }
+_FORMER = {"item_item_reference": "item_item_seed"}  # of version 0.1; to be removed with version 0.3
 
 
 class _LazyClasses(Mapping[str, type[Baseline]]):
@@ -52,6 +56,9 @@ def baseline_class(name: str) -> type[Baseline]:
     >>> baseline_class("popularity").__name__
     'Popularity'
     """
+    if name in _FORMER:
+        logger.warning("The baseline %s is now %s; version 0.3 will not take the former name", name, _FORMER[name])
+        name = _FORMER[name]
     if name not in BASELINES:
         raise SettingError(f"No baseline {name!r}", f"there are {', '.join(BASELINES)}", "Name one of those")
     return BASELINES[name]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
+from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
 from lit_rec.core.errors import SettingError
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix, highest, rows_at_a_time
@@ -91,7 +91,7 @@ class TifuKnn(Baseline):
                 rows = slice(first, first + at_a_time)
                 mixed[rows] += (1 - self.alpha) * self._mean_of_neighbours(own[rows])
         mixed[queries.histories.n_lines == 0] = 0  # the neighbours of nobody are those who bought least
-        return positive_then_popular(mixed, self._popularity)
+        return score_with_popularity_fallback(mixed, self._popularity)
 
     def _vectors_of(self, orders: OrderMatrix) -> csr_array:
         return orders.summed(

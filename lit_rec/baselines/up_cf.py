@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.tie_breaking import popularity_rank, positive_then_popular
+from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
 from lit_rec.core.errors import SettingError
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix, highest, rows_at_a_time
@@ -81,7 +81,7 @@ class UpCf(Baseline):
             rows = slice(first, first + at_a_time)
             weights = csr_array(self._neighbour_weights(bought[rows]))
             shares[rows] += (weights @ self._recent_shares).toarray()
-        return positive_then_popular(shares, self._popularity)
+        return score_with_popularity_fallback(shares, self._popularity)
 
     def _recent_shares_of(self, orders: OrderMatrix) -> csr_array:
         """``(S, N)``: P."""

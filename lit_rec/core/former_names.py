@@ -15,8 +15,10 @@ logger = logging.getLogger(__name__)
 SETTINGS = {
     "ask_by": "request_mode",
     "behaviour": "click_model",
+    "baskets": "auxiliary_orders",
     "gradient_cache_rows": "grad_cache_size",
     "log_frequency_correction": "logq_correction",
+    "n_members": "ensemble_size",
     "n_shoppers": "n_users",
     "name_budget": "truncate",
     "other_factor": "irrelevant_factor",
@@ -28,6 +30,7 @@ SETTINGS = {
 """Former to present name of a setting, whatever it is nested in."""
 
 VALUES = {
+    ("against", "item_item_reference"): "item_item_seed",
     ("click_model", "position_bias"): "position_based",
     ("click_model", "rates"): "random",
     ("loss", "pair"): "mnrl",
@@ -42,6 +45,37 @@ VARIABLES = {
     "store_served": "store_exposures",
 }
 """Former to present name of a setting of the service, whose environment variable is ``LIT_REC_NAME`` or ``NAME``."""
+
+FEATURES = {
+    "again_rate": "repurchase_rate",
+    "aisle_choice": "aisle_probability",
+    "aisle_share": "user_aisle_share",
+    "days_due": "day_gap_ratio",
+    "goes_with": "item_item_confidence",
+    "goes_with_cosine": "item_item_cosine",
+    "goes_with_last": "item_item_confidence_newest",
+    "goes_with_others": "item_item_confidence",
+    "goes_with_others_cosine": "item_item_cosine",
+    "goes_with_others_last": "item_item_confidence_newest",
+    "market_cart_position": "global_cart_position",
+    "market_log_popularity": "global_log_popularity",
+    "market_reorder_share": "global_reorder_share",
+    "orders_due": "order_gap_ratio",
+    "share_of_aisle": "product_share_in_aisle",
+}
+"""Former to present name of a ranker's feature, in ``ranker.json``."""
+
+TENSORS = {
+    "catalogue.pool": "catalogue.candidate_products",
+    "network.explore.log": "network.explore.is_log_scaled",
+    "network.log_scale": "network.calibration_scale",
+    "network.offset.0.bias": "network.calibration_offset.0.bias",
+    "network.offset.0.weight": "network.calibration_offset.0.weight",
+    "network.offset.2.bias": "network.calibration_offset.2.bias",
+    "network.offset.2.weight": "network.calibration_offset.2.weight",
+    "network.repeat.log": "network.repeat.is_log_scaled",
+}
+"""Former to present name of a ranker's tensor, in ``ranker.safetensors``."""
 
 
 def present_names(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -245,7 +245,7 @@ class Recommender:
         scores = self.ranker.scores(queries.histories)
         if len(without):
             weight = [_POPULARITY_ALONE if NO_PRIOR_ORDERS in text else _POPULARITY_BESIDE for text in contexts]
-            popularity = np.log1p(self.ranker.co_purchases.popularity)
+            popularity = np.log1p(self.ranker.item_item.popularity)
             popularity = popularity / max(float(popularity.max()), 1.0)
             scores[without] = of_text + np.array(weight, np.float32)[:, None] * popularity
         return scores
@@ -302,8 +302,8 @@ class Recommender:
         similarity = similarity @ self.index.embeddings[bought].T
         goes_with = np.zeros(len(self.corpus), dtype=np.bool_)
         if self.ranker is not None:
-            co_purchases = self.ranker.co_purchases
-            goes_with[co_purchases.pool[co_purchases.cosine[bought].indices]] = True
+            item_item = self.ranker.item_item
+            goes_with[item_item.candidate_products[item_item.cosine[bought].indices]] = True
         return [
             replace(
                 item, reason=self._reason(self.position[item.product_id], history, bought, similarity[row], goes_with)
@@ -328,16 +328,16 @@ class Recommender:
             return ""
         if goes_with[product]:
             return "goes with what you buy"
-        aisle = self.ranker.co_purchases.aisle
+        aisle = self.ranker.item_item.aisle
         if product_aisle(self._texts[product]) and (aisle[bought] == aisle[product]).any():
             return "from an aisle that you buy from"
         return self._of_others(self.ranker, product)
 
     def _of_others(self, ranker: Ranker, product: int) -> str:
         """What can be said of a product without knowing whom it is for."""
-        if product in ranker.co_purchases.newcomers:
+        if product in ranker.item_item.new_products:
             return "new in the catalogue"
-        popularity = ranker.co_purchases.popularity
+        popularity = ranker.item_item.popularity
         return "bought by many" if popularity[product] > popularity.mean() else "bought by few"
 
     def _encode_products(self, texts: list[str]) -> Vectors:

@@ -36,7 +36,7 @@ def similarity(
     With a = 0.5 the cosine of two products' orders, with a = 1 the share of the orders of i that hold j too. A product
     that nobody bought has an empty row.
 
-    Source: Deshpande and Karypis, "Item-based Top-N Recommendation Algorithms", TOIS 2004, section 4.2, of baskets
+    Source: Deshpande and Karypis, "Item-based Top-N Recommendation Algorithms", TOIS 2004, section 4.2, of orders
     in the place of customers; one family of both by Aiolli, "Efficient Top-N Recommendation for Very Large Scale
     Binary Rated Datasets", RecSys 2013.
 

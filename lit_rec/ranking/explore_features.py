@@ -1,7 +1,7 @@
 """What speaks for a product beside its own purchases by the user: what goes with the others, aisles, popularity.
 
-Numpy and sparse matrices, for training and serving alike. Shapes: Q users, L order lines, N products, P products of
-the pool, C candidates that they have not bought, M candidates that they have, F features.
+Numpy and sparse matrices, for training and serving alike. Shapes: Q users, L order lines, N products, P candidate
+products, C candidates that they have not bought, M candidates that they have, F features.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from lit_rec.data.purchases import PurchaseHistories
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.co_occurrence import similarity
 from lit_rec.ranking.order_matrix import OrderMatrix
-from lit_rec.ranking.statistics import STATISTICS, Baskets, ProductStatistics
+from lit_rec.ranking.statistics import STATISTICS, AuxiliaryOrders, ProductStatistics
 
 Floats = NDArray[np.float32]
 
@@ -26,54 +26,54 @@ _PER_SOURCE = 100
 
 USER_FEATURES = ("user_orders", "user_basket_size", "user_distinct", "user_reorder_share")
 EXPLORE_FEATURES = (
-    "goes_with",
-    "goes_with_cosine",
-    "goes_with_last",
-    "aisle_share",
-    "share_of_aisle",
-    "aisle_choice",
+    "item_item_confidence",
+    "item_item_cosine",
+    "item_item_confidence_newest",
+    "user_aisle_share",
+    "product_share_in_aisle",
+    "aisle_probability",
     *USER_FEATURES,
     *STATISTICS,
 )
 """Columns of :attr:`ExploreCandidates.features`."""
 
-SUPPORT_FEATURES = ("goes_with_others", "goes_with_others_cosine", "goes_with_others_last")
-"""Columns of :func:`support_features`."""
+AFFINITY_FEATURES = ("item_item_confidence", "item_item_cosine", "item_item_confidence_newest")
+"""Columns of :func:`affinity_features`."""
 
 
 @dataclass(frozen=True)
-class CoPurchases:
+class ItemItemModel:
     """Which products are bought together, and which are bought much.
 
     Args:
-        pool: int64 ``(P,)``, the products that may be found: the most popular ones, ascending.
+        candidate_products: int64 ``(P,)``, the products that may be found: the most popular ones, ascending.
         cosine: float32 ``(N, P)``, cosine of the orders of two products, the strongest of each row.
         popularity: float32 ``(N,)``, order lines.
         aisle: int32 ``(N,)``.
-        newcomers: int64 ``(U,)``, products that nobody could buy yet, which may be found too; mostly none.
+        new_products: int64 ``(U,)``, products that nobody could buy yet, which may be found too; mostly none.
         relatives: float32 ``(P, U)``, of which products each of those goes with the others like the weighted mean.
     """
 
-    pool: NDArray[np.int64]
+    candidate_products: NDArray[np.int64]
     cosine: csr_array
     popularity: Floats
     aisle: NDArray[np.int32]
-    newcomers: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    new_products: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     relatives: csr_array | None = None
 
     @cached_property
     def found(self) -> NDArray[np.int64]:
         """int64 ``(P + U,)``: all products that may be found."""
-        return np.concatenate([self.pool, self.newcomers])
+        return np.concatenate([self.candidate_products, self.new_products])
 
     @classmethod
     def fit(
         cls,
         histories: PurchaseHistories,
         aisle: NDArray[np.int32],
-        baskets: Baskets | None = None,
+        auxiliary_orders: AuxiliaryOrders | None = None,
         *,
-        pool_size: int = 8_000,
+        n_candidate_products: int = 8_000,
         neighbours: int = 500,
     ) -> Self:
         """Count.
@@ -81,30 +81,31 @@ class CoPurchases:
         Args:
             histories: whole histories of training users.
             aisle: int32 ``(N,)``.
-            baskets: further orders; None for none.
-            pool_size: P, at most.
+            auxiliary_orders: single orders of other users; None for none.
+            n_candidate_products: P, at most.
             neighbours: products kept a row.
         """
         n_products = len(aisle)
         incidence = OrderMatrix.of(histories, n_products).incidence
-        if baskets is not None and len(baskets.order):
-            ones = np.ones(len(baskets.order), dtype=np.float32)
+        if auxiliary_orders is not None and len(auxiliary_orders.order):
+            ones = np.ones(len(auxiliary_orders.order), dtype=np.float32)
             further = csr_array(
-                (ones, (baskets.order, baskets.product)), shape=(int(baskets.order[-1]) + 1, n_products)
+                (ones, (auxiliary_orders.order, auxiliary_orders.product)),
+                shape=(int(auxiliary_orders.order[-1]) + 1, n_products),
             )
             further.sum_duplicates()
             further.data.fill(1)
             incidence = csr_array(vstack([incidence, further]))
         popularity = np.bincount(incidence.indices, minlength=n_products).astype(np.float32)
-        by_popularity = np.argsort(-popularity, kind="stable")[:pool_size]
-        pool = np.sort(by_popularity[popularity[by_popularity] > 0]).astype(np.int64)
-        cosine = similarity(incidence, neighbours, columns=pool)
-        return cls(pool, cosine, popularity, aisle)
+        by_popularity = np.argsort(-popularity, kind="stable")[:n_candidate_products]
+        candidate_products = np.sort(by_popularity[popularity[by_popularity] > 0]).astype(np.int64)
+        cosine = similarity(incidence, neighbours, columns=candidate_products)
+        return cls(candidate_products, cosine, popularity, aisle)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What :meth:`from_arrays` takes."""
         return {
-            "pool": self.pool,
+            "candidate_products": self.candidate_products,
             "cosine": self.cosine.data.astype(np.float32),
             "cosine_column": self.cosine.indices.astype(np.int32),
             "cosine_start": self.cosine.indptr.astype(np.int64),
@@ -116,8 +117,8 @@ class CoPurchases:
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """What :meth:`arrays` made."""
         content = (arrays["cosine"], arrays["cosine_column"], arrays["cosine_start"])
-        shape = (len(arrays["popularity"]), len(arrays["pool"]))
-        return cls(arrays["pool"], csr_array(content, shape=shape), arrays["popularity"], arrays["aisle"])
+        shape = (len(arrays["popularity"]), len(arrays["candidate_products"]))
+        return cls(arrays["candidate_products"], csr_array(content, shape=shape), arrays["popularity"], arrays["aisle"])
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,8 @@ def user_features(histories: PurchaseHistories) -> Floats:
 
 
 @dataclass(frozen=True)
-class Company:
-    """How well each product of the pool goes with what each user has bought.
+class Affinity:
+    """How well each candidate product goes with what each user has bought.
 
     Args:
         share: float32 ``(Q, N)``, purchases weighted by age, of sum 1.
@@ -161,58 +162,62 @@ class Company:
     rules: Mapping[str, Floats]
 
     @classmethod
-    def of(cls, histories: PurchaseHistories, co_purchases: CoPurchases) -> Self:
+    def of(cls, histories: PurchaseHistories, item_item: ItemItemModel) -> Self:
         """Compute.
 
         Args:
             histories: of a few users: P numbers are held for each, several times.
-            co_purchases: of other users.
+            item_item: of other users.
         """
-        orders = OrderMatrix.of(histories, len(co_purchases.aisle))
+        orders = OrderMatrix.of(histories, len(item_item.aisle))
         weights = orders.decayed(_DECAY).astype(np.float32)
         last = orders.summed((orders.orders_ago == 1).astype(np.float64)).astype(np.float32)
         total = np.asarray(weights.sum(axis=1)).reshape(-1, 1).clip(1e-6).astype(np.float32)
         share = csr_array(weights / total)
-        return cls(share, last, _pool_rules(share, last, co_purchases))
+        return cls(share, last, _rules(share, last, item_item))
 
 
-def support_features(candidates: Candidates, company: Company, co_purchases: CoPurchases) -> Floats:
+def affinity_features(candidates: Candidates, affinity: Affinity, item_item: ItemItemModel) -> Floats:
     """How well bought products go with the others that the user has bought.
 
     Args:
         candidates: of the histories.
-        company: of the same users.
-        co_purchases: of other users.
+        affinity: of the same users.
+        item_item: of other users.
 
     Returns:
-        float32 ``(M, 3)``, columns :data:`SUPPORT_FEATURES`; NaN for a product outside the pool.
+        float32 ``(M, 3)``, columns :data:`AFFINITY_FEATURES`; NaN for a product that is no candidate product.
     """
-    features = np.full((len(candidates), len(SUPPORT_FEATURES)), np.nan, dtype=np.float32)
-    place = np.full(len(co_purchases.aisle), -1)
-    place[co_purchases.found] = np.arange(len(co_purchases.found))
-    in_pool = place[candidates.product] >= 0
-    query, product = candidates.query[in_pool], candidates.product[in_pool]
+    features = np.full((len(candidates), len(AFFINITY_FEATURES)), np.nan, dtype=np.float32)
+    place = np.full(len(item_item.aisle), -1)
+    place[item_item.found] = np.arange(len(item_item.found))
+    is_candidate = place[candidates.product] >= 0
+    query, product = candidates.query[is_candidate], candidates.product[is_candidate]
     for column, (rule, weights) in enumerate(
-        [("goes_with", company.share), ("goes_with_cosine", company.share), ("goes_with_last", company.last)]
+        [
+            ("item_item_confidence", affinity.share),
+            ("item_item_cosine", affinity.share),
+            ("item_item_confidence_newest", affinity.last),
+        ]
     ):
         own = np.asarray(weights[query, product]).ravel()  # a product goes with itself with 1
-        features[in_pool, column] = company.rules[rule][query, place[product]] - own
+        features[is_candidate, column] = affinity.rules[rule][query, place[product]] - own
     return features
 
 
 def explore_candidates(
-    histories: PurchaseHistories, company: Company, co_purchases: CoPurchases, statistics: ProductStatistics
+    histories: PurchaseHistories, affinity: Affinity, item_item: ItemItemModel, statistics: ProductStatistics
 ) -> ExploreCandidates:
     """The best of each of four simple rules, with what speaks for each.
 
     Args:
         histories: of a few users.
-        company: of the same users.
-        co_purchases: of other users.
+        affinity: of the same users.
+        item_item: of other users.
         statistics: of other users.
     """
-    found, rules = co_purchases.found, company.rules
-    seen = np.zeros((len(histories), len(co_purchases.aisle)), dtype=bool)
+    found, rules = item_item.found, affinity.rules
+    seen = np.zeros((len(histories), len(item_item.aisle)), dtype=bool)
     seen[histories.query, histories.product] = True
     seen = seen[:, found]
     query, place = np.nonzero(_best_of_each(rules, seen))
@@ -222,30 +227,30 @@ def explore_candidates(
     return ExploreCandidates(query, product, np.concatenate(features, axis=1).astype(np.float32))
 
 
-def _pool_rules(share: csr_array, last: csr_array, co_purchases: CoPurchases) -> dict[str, Floats]:
+def _rules(share: csr_array, last: csr_array, item_item: ItemItemModel) -> dict[str, Floats]:
     """float32 ``(Q, P + U)`` each."""
-    found, aisle, popularity = co_purchases.found, co_purchases.aisle, co_purchases.popularity
+    found, aisle, popularity = item_item.found, item_item.aisle, item_item.popularity
     root = np.sqrt(np.maximum(popularity, 1)).astype(np.float32)
-    goes_with = _goes_with(share, last, co_purchases.cosine, root)
-    goes_with[[0, 2]] *= root[co_purchases.pool]
-    if co_purchases.relatives is not None:
-        goes_with = np.concatenate([goes_with, np.stack([some @ co_purchases.relatives for some in goes_with])], axis=2)
+    goes_with = _goes_with(share, last, item_item.cosine, root)
+    goes_with[[0, 2]] *= root[item_item.candidate_products]
+    if item_item.relatives is not None:
+        goes_with = np.concatenate([goes_with, np.stack([some @ item_item.relatives for some in goes_with])], axis=2)
     n_aisles = int(aisle.max(initial=0)) + 1
     of_aisle = csr_array(
         (np.ones(len(aisle), np.float32), (np.arange(len(aisle)), aisle)), shape=(len(aisle), n_aisles)
     )
     aisle_share = np.asarray((share @ of_aisle).toarray(), dtype=np.float32)[:, aisle[found]]
     counted = popularity.copy()
-    counted[co_purchases.newcomers] = 0
+    counted[item_item.new_products] = 0
     aisle_lines = np.bincount(aisle, weights=counted, minlength=n_aisles)
     share_of_aisle = (popularity / np.maximum(aisle_lines, 1)[aisle])[found].astype(np.float32)
     return {
-        "goes_with": goes_with[0],
-        "goes_with_cosine": goes_with[1],
-        "goes_with_last": goes_with[2],
-        "aisle_share": aisle_share,
-        "share_of_aisle": np.broadcast_to(share_of_aisle, aisle_share.shape),
-        "aisle_choice": aisle_share * share_of_aisle,
+        "item_item_confidence": goes_with[0],
+        "item_item_cosine": goes_with[1],
+        "item_item_confidence_newest": goes_with[2],
+        "user_aisle_share": aisle_share,
+        "product_share_in_aisle": np.broadcast_to(share_of_aisle, aisle_share.shape),
+        "aisle_probability": aisle_share * share_of_aisle,
     }
 
 
@@ -276,7 +281,7 @@ def _best_of_each(rules: Mapping[str, Floats], seen: NDArray[np.bool_]) -> NDArr
     n = min(_PER_SOURCE, seen.shape[1])
     if n == 0:
         return chosen
-    for name in ("goes_with", "goes_with_cosine", "goes_with_last", "aisle_choice"):
+    for name in ("item_item_confidence", "item_item_cosine", "item_item_confidence_newest", "aisle_probability"):
         scores = np.where(seen, -np.inf, rules[name])
         best = np.argpartition(-scores, n - 1, axis=1)[:, :n]
         np.put_along_axis(chosen, best, True, axis=1)

@@ -14,18 +14,18 @@ from torch.optim.lr_scheduler import OneCycleLR
 from lit_rec.ranking.network import RankerNetwork
 
 
-class Listing(NamedTuple):
+class GroupedCandidates(NamedTuple):
     """Candidates of T targets, flat.
 
     Args:
         features: float32 ``(M, F)``.
         target: int64 ``(M,)``, ascending.
-        is_bought: float32 ``(M,)``, 1 where the target order holds the product.
+        labels: float32 ``(M,)``, 1 where the target order holds the product.
     """
 
     features: Tensor
     target: Tensor
-    is_bought: Tensor
+    labels: Tensor
 
 
 class RankerBatch(NamedTuple):
@@ -37,8 +37,8 @@ class RankerBatch(NamedTuple):
         users: float32 ``(T, 4)``.
     """
 
-    repeat: Listing
-    explore: Listing
+    repeat: GroupedCandidates
+    explore: GroupedCandidates
     users: Tensor
 
 
@@ -60,23 +60,23 @@ class RankerModule(LightningModule):
         repeat, explore = batch.repeat, batch.explore
         n_targets = len(batch.users)
         repeat_scores, explore_scores = self.network.repeat(repeat.features), self.network.explore(explore.features)
-        repeat_loss = torch.stack([listwise_loss(s, repeat.target, repeat.is_bought, n_targets) for s in repeat_scores])
+        repeat_loss = torch.stack([listwise_loss(s, repeat.target, repeat.labels, n_targets) for s in repeat_scores])
         explore_loss = torch.stack(
-            [listwise_loss(s, explore.target, explore.is_bought, n_targets) for s in explore_scores]
+            [listwise_loss(s, explore.target, explore.labels, n_targets) for s in explore_scores]
         )
-        comparable = self.network.comparable(
+        comparable = self.network.calibrate(
             explore_scores.mean(dim=0).detach(), explore.target, batch.users
         )  # ranking within the two parts is left alone
         merged_loss = listwise_loss(
             torch.cat([repeat_scores.mean(dim=0).detach(), comparable]),
             torch.cat([repeat.target, explore.target]),
-            torch.cat([repeat.is_bought, explore.is_bought]),
+            torch.cat([repeat.labels, explore.labels]),
             n_targets,
         )
         losses = {"repeat": repeat_loss.sum(), "explore": explore_loss.sum(), "merged": merged_loss}
-        n_members = len(repeat_scores)
+        ensemble_size = len(repeat_scores)
         for name, value in losses.items():
-            shown = value.detach() / (1 if name == "merged" else n_members)
+            shown = value.detach() / (1 if name == "merged" else ensemble_size)
             self.log(f"train/{name}_loss", shown, prog_bar=True, on_epoch=True, batch_size=n_targets)
         return torch.stack(list(losses.values())).sum()
 
@@ -88,13 +88,13 @@ class RankerModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def listwise_loss(scores: Tensor, target: Tensor, is_bought: Tensor, n_targets: int) -> Tensor:
+def listwise_loss(scores: Tensor, target: Tensor, labels: Tensor, n_targets: int) -> Tensor:
     """Softmax cross-entropy over each target's candidates, its bought ones sharing the probability alike.
 
     Args:
         scores: ``(M,)``.
         target: int64 ``(M,)``.
-        is_bought: float32 ``(M,)``, 0 or 1.
+        labels: float32 ``(M,)``, 0 or 1.
         n_targets: T.
 
     Returns:
@@ -109,7 +109,7 @@ def listwise_loss(scores: Tensor, target: Tensor, is_bought: Tensor, n_targets: 
     highest = scores.new_full((n_targets,), -torch.inf).scatter_reduce(0, target, scores.detach(), "amax")
     mass = scores.new_zeros(n_targets).index_add(0, target, (scores - highest[target]).exp())
     log_mass = mass.clamp_min(torch.finfo(scores.dtype).tiny).log() + highest.nan_to_num(neginf=0.0)
-    n_bought = is_bought.new_zeros(n_targets).index_add(0, target, is_bought)
-    share = is_bought / n_bought.clamp_min(1)[target]
+    n_bought = labels.new_zeros(n_targets).index_add(0, target, labels)
+    share = labels / n_bought.clamp_min(1)[target]
     n_used = (n_bought > 0).sum().clamp_min(1)
     return ((log_mass[target] - scores) * share).sum() / n_used

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 
 from lit_rec.artifacts.model_folder import damaged_ranker, ranker_record
-from lit_rec.core import schema
+from lit_rec.core import former_names, schema
 from lit_rec.core.errors import ModelFolderError
 from lit_rec.core.files import replaced_file, sha256_of_file, write_json
 from lit_rec.data.purchases import PurchaseHistories
@@ -25,8 +25,8 @@ from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.explore_features import (
     EXPLORE_FEATURES,
     USER_FEATURES,
-    Company,
-    CoPurchases,
+    Affinity,
+    ItemItemModel,
     explore_candidates,
     user_features,
 )
@@ -38,36 +38,36 @@ Floats = NDArray[np.float32]
 LIMIT = 5.0  # standard deviations
 LINEAR_LAYERS = (0, 3, 6)  # of a member; the others have no weights
 _RELATIVES = 5  # known products that a new one is taken for the mean of
-_NEWCOMERS_AT_A_TIME = 256  # each holds a number for every product
+_NEW_PRODUCTS_AT_A_TIME = 256  # each holds a number for every product
 
 
 @dataclass(frozen=True)
-class Members:
+class NumpyEnsemble:
     """Several small trained networks over the same features.
 
     Args:
-        on_log_scale: bool ``(F,)``.
+        is_log_scaled: bool ``(F,)``.
         mean: float32 ``(F,)``, after the logarithm.
         std: float32 ``(F,)``.
         layers: of each member the weights ``(inputs, outputs)`` and biases of its layers, in order.
     """
 
-    on_log_scale: NDArray[np.bool_]
+    is_log_scaled: NDArray[np.bool_]
     mean: Floats
     std: Floats
     layers: list[list[tuple[Floats, Floats]]]
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_members: int) -> Self:
-        """From a state of :class:`~lit_rec.ranking.network.MemberScores`."""
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], ensemble_size: int) -> Self:
+        """From a state of :class:`~lit_rec.ranking.network.Ensemble`."""
         layers = [
             [
                 (np.ascontiguousarray(arrays[f"members.{e}.{layer}.weight"].T), arrays[f"members.{e}.{layer}.bias"])
                 for layer in LINEAR_LAYERS
             ]
-            for e in range(n_members)
+            for e in range(ensemble_size)
         ]
-        return cls(arrays["log"], arrays["mean"], arrays["std"], layers)
+        return cls(arrays["is_log_scaled"], arrays["mean"], arrays["std"], layers)
 
     def __call__(self, features: Floats) -> Floats:
         """Mean score of the members, ``(M,)``.
@@ -84,8 +84,8 @@ class Members:
 
     def _inputs(self, features: Floats) -> Floats:
         values = features.copy()
-        logs = values[:, self.on_log_scale]
-        values[:, self.on_log_scale] = np.sign(logs) * np.log1p(np.abs(logs))
+        logs = values[:, self.is_log_scaled]
+        values[:, self.is_log_scaled] = np.sign(logs) * np.log1p(np.abs(logs))
         values = (values - self.mean) / self.std
         missing = np.isnan(values)
         values[missing] = 0
@@ -93,8 +93,8 @@ class Members:
 
 
 @dataclass(frozen=True)
-class ScoringNetwork:
-    """The trained networks of bought and of new products, and what makes the two comparable; numpy alone.
+class NumpyRankerNetwork:
+    """The trained networks of bought and of new products, and what puts their scores on one scale; numpy alone.
 
     Args:
         arrays: state of a :class:`~lit_rec.ranking.network.RankerNetwork`.
@@ -103,16 +103,16 @@ class ScoringNetwork:
     arrays: Mapping[str, NDArray[Any]]
 
     @cached_property
-    def repeat(self) -> Members:
+    def repeat(self) -> NumpyEnsemble:
         """Scores candidates of the history."""
-        return Members.from_arrays(_part(self.arrays, "repeat."), self._n_members)
+        return NumpyEnsemble.from_arrays(_part(self.arrays, "repeat."), self._ensemble_size)
 
     @cached_property
-    def explore(self) -> Members:
+    def explore(self) -> NumpyEnsemble:
         """Scores candidates that were not bought before."""
-        return Members.from_arrays(_part(self.arrays, "explore."), self._n_members)
+        return NumpyEnsemble.from_arrays(_part(self.arrays, "explore."), self._ensemble_size)
 
-    def comparable(self, explore: Floats, query: NDArray[np.int64], users: Floats) -> Floats:
+    def calibrate(self, explore: Floats, query: NDArray[np.int64], users: Floats) -> Floats:
         """Explore scores on the scale of repeat scores.
 
         Args:
@@ -121,9 +121,9 @@ class ScoringNetwork:
             users: float32 ``(Q, 4)``, :data:`~lit_rec.ranking.explore_features.USER_FEATURES`.
         """
         a = self.arrays
-        hidden = _silu(users @ a["offset.0.weight"].T + a["offset.0.bias"])
-        offset = (hidden @ a["offset.2.weight"].T + a["offset.2.bias"])[:, 0]
-        scores: Floats = explore * np.exp(a["log_scale"]) + offset[query]
+        hidden = _silu(users @ a["calibration_offset.0.weight"].T + a["calibration_offset.0.bias"])
+        offset = (hidden @ a["calibration_offset.2.weight"].T + a["calibration_offset.2.bias"])[:, 0]
+        scores: Floats = explore * np.exp(a["calibration_scale"]) + offset[query]
         return scores
 
     def check(self) -> None:
@@ -135,10 +135,10 @@ class ScoringNetwork:
         """
         explore = self.explore(np.zeros((1, len(EXPLORE_FEATURES)), dtype=np.float32))
         self.repeat(np.zeros((1, len(REPEAT_FEATURES)), dtype=np.float32))
-        self.comparable(explore, np.zeros(1, dtype=np.int64), np.zeros((1, len(USER_FEATURES)), dtype=np.float32))
+        self.calibrate(explore, np.zeros(1, dtype=np.int64), np.zeros((1, len(USER_FEATURES)), dtype=np.float32))
 
     @property
-    def _n_members(self) -> int:
+    def _ensemble_size(self) -> int:
         return sum(name.startswith("repeat.members.") and name.endswith(".0.weight") for name in self.arrays)
 
 
@@ -157,44 +157,44 @@ class Ranker:
     Args:
         network: what scores candidates, trained.
         statistics: of the training users, in catalogue order.
-        co_purchases: of the training users.
+        item_item: of the training users.
         product_ids: N, in catalogue order.
         record: how it came about.
     """
 
-    network: ScoringNetwork
+    network: NumpyRankerNetwork
     statistics: ProductStatistics
-    co_purchases: CoPurchases
+    item_item: ItemItemModel
     product_ids: list[str]
     record: dict[str, Any]
 
     def scores(self, histories: PurchaseHistories) -> Floats:
-        """float32 ``(Q, N)``: bought and new products on one scale, all others behind them by popularity.
+        """float32 ``(Q, N)``: bought and new products on one scale, all others after them by popularity.
 
         Args:
             histories: of a few users: N numbers are held for each.
         """
         scores = np.full((len(histories), len(self.product_ids)), np.inf, dtype=np.float32)
-        is_behind = np.ones_like(scores, dtype=np.bool_)
+        is_fallback = np.ones_like(scores, dtype=np.bool_)
         candidates = Candidates.of(histories, len(self.product_ids))
-        company = Company.of(histories, self.co_purchases)
-        new = explore_candidates(histories, company, self.co_purchases, self.statistics)
+        affinity = Affinity.of(histories, self.item_item)
+        new = explore_candidates(histories, affinity, self.item_item, self.statistics)
         if len(candidates):
-            features = repeat_features(histories, candidates, company, self.statistics, self.co_purchases)
+            features = repeat_features(histories, candidates, affinity, self.statistics, self.item_item)
             scores[candidates.query, candidates.product] = self.network.repeat(features)
-            is_behind[candidates.query, candidates.product] = False
+            is_fallback[candidates.query, candidates.product] = False
         if len(new.query):
             explore = self.network.explore(new.features)
-            scores[new.query, new.product] = self.network.comparable(explore, new.query, user_features(histories))
-            is_behind[new.query, new.product] = False
+            scores[new.query, new.product] = self.network.calibrate(explore, new.query, user_features(histories))
+            is_fallback[new.query, new.product] = False
         last = scores.min(axis=1, initial=np.inf, keepdims=True)
         last[np.isinf(last)] = 0  # of nobody: there is no candidate
-        return np.where(is_behind, last - 2 + self._by_popularity, scores)
+        return np.where(is_fallback, last - 2 + self._popularity_fallback, scores)
 
     @cached_property
-    def _by_popularity(self) -> Floats:
-        """``(N,)``, from 0 to below 1: the order of what is no candidate. Places, for few products have many counts."""
-        counts, places = np.unique(self.co_purchases.popularity, return_inverse=True)
+    def _popularity_fallback(self) -> Floats:
+        """``(N,)``, from 0 to below 1: ranks by popularity, for the products that are no candidates."""
+        counts, places = np.unique(self.item_item.popularity, return_inverse=True)
         return (places / len(counts)).astype(np.float32)
 
     def save(self, folder: Path) -> None:
@@ -202,7 +202,7 @@ class Ranker:
 
         The record goes first: weights that a kill has left of before do not have the hash that it holds.
         """
-        arrays = {"statistics": self.statistics.columns, **self.co_purchases.arrays()}
+        arrays = {"statistics": self.statistics.columns, **self.item_item.arrays()}
         tensors = {f"catalogue.{name}": np.ascontiguousarray(value) for name, value in arrays.items()}
         tensors |= {f"network.{name}": value for name, value in self.network.arrays.items()}
         with replaced_file(folder / schema.RANKER_WEIGHTS) as unfinished:
@@ -231,17 +231,17 @@ class Ranker:
         """
         try:
             record = ranker_record(folder)
-            if tuple(record["repeat_features"]) != REPEAT_FEATURES:
-                raise KeyError("other repeat features")
-            if tuple(record["explore_features"]) != EXPLORE_FEATURES:
-                raise KeyError("other explore features")
-            tensors = load_file(folder / schema.RANKER_WEIGHTS)
-            network = ScoringNetwork(_part(tensors, "network."))
+            for key, features in (("repeat_features", REPEAT_FEATURES), ("explore_features", EXPLORE_FEATURES)):
+                if tuple(former_names.FEATURES.get(name, name) for name in record[key]) != features:
+                    raise KeyError(f"other {key}")
+            written = load_file(folder / schema.RANKER_WEIGHTS)
+            tensors = {former_names.TENSORS.get(name, name): value for name, value in written.items()}
+            network = NumpyRankerNetwork(_part(tensors, "network."))
             network.check()
             arrays = dict(_part(tensors, "catalogue."))
             statistics = ProductStatistics(arrays.pop("statistics"))
-            ranker = cls(network, statistics, CoPurchases.from_arrays(arrays), record.pop("product_ids"), record)
-            if not len(ranker.product_ids) == len(statistics.columns) == len(ranker.co_purchases.popularity):
+            ranker = cls(network, statistics, ItemItemModel.from_arrays(arrays), record.pop("product_ids"), record)
+            if not len(ranker.product_ids) == len(statistics.columns) == len(ranker.item_item.popularity):
                 raise ValueError("the two files are of two catalogues")
             return ranker if ranker.product_ids == list(corpus) else ranker._of_catalogue(corpus, embeddings)
         except ModelFolderError:
@@ -261,51 +261,58 @@ class Ranker:
             raise ValueError("it knows no product of this catalogue")
         new_place = np.full(len(self.product_ids), -1, dtype=np.int64)
         new_place[row[known]] = np.flatnonzero(known)
-        old = self.co_purchases
+        old = self.item_item
         aisle = aisles_of(list(corpus.values()))
         columns, popularity = self.statistics.columns[row], old.popularity[row]
-        newcomers = np.flatnonzero(~known)
+        new_products = np.flatnonzero(~known)
         sold = known & (popularity > 0)  # a new product is on sale, which not all of a catalogue is
-        relatives = _relatives(newcomers, sold if sold.any() else known, aisle, embeddings)
-        columns[newcomers] = columns[relatives].mean(axis=1)
-        popularity[newcomers] = np.expm1(np.log1p(popularity[relatives]).mean(axis=1))
-        in_catalogue = new_place[old.pool] >= 0
-        pool = new_place[old.pool[in_catalogue]]
-        order = np.argsort(pool)
-        pool = pool[order]
+        relatives = _relatives(new_products, sold if sold.any() else known, aisle, embeddings)
+        columns[new_products] = columns[relatives].mean(axis=1)
+        popularity[new_products] = np.expm1(np.log1p(popularity[relatives]).mean(axis=1))
+        in_catalogue = new_place[old.candidate_products] >= 0
+        candidate_products = new_place[old.candidate_products[in_catalogue]]
+        order = np.argsort(candidate_products)
+        candidate_products = candidate_products[order]
         cosine = old.cosine[np.where(known, row, 0)][:, np.flatnonzero(in_catalogue)[order]]
         cosine = cosine.multiply(known[:, None].astype(np.float32)).tocsr()
         of_product = csr_array(
             (
                 np.full(relatives.size, 1 / max(relatives.shape[1], 1), np.float32),
-                (relatives.ravel(), np.repeat(np.arange(len(newcomers)), relatives.shape[1])),
+                (relatives.ravel(), np.repeat(np.arange(len(new_products)), relatives.shape[1])),
             ),
-            shape=(len(row), len(newcomers)),
+            shape=(len(row), len(new_products)),
         )
         return type(self)(
             self.network,
             ProductStatistics(columns),
-            CoPurchases(pool, cosine, popularity, aisle, newcomers, of_product[pool] if len(newcomers) else None),
+            ItemItemModel(
+                candidate_products,
+                cosine,
+                popularity,
+                aisle,
+                new_products,
+                of_product[candidate_products] if len(new_products) else None,
+            ),
             list(corpus),
             self.record,
         )
 
 
 def _relatives(
-    newcomers: NDArray[np.int64], others: NDArray[np.bool_], aisle: NDArray[np.int32], embeddings: Floats
+    new_products: NDArray[np.int64], others: NDArray[np.bool_], aisle: NDArray[np.int32], embeddings: Floats
 ) -> NDArray[np.int64]:
-    """int64 ``(U, K)``: of other products the most similar ones of each newcomer's aisle.
+    """int64 ``(U, K)``: of other products the most similar ones of each new product's aisle.
 
     Of an aisle that has fewer than K of them, those of the whole catalogue are taken.
     """
     n = min(_RELATIVES, int(others.sum()))
-    relatives = np.empty((len(newcomers), n), dtype=np.int64)
-    for number in np.unique(aisle[newcomers]):
+    relatives = np.empty((len(new_products), n), dtype=np.int64)
+    for number in np.unique(aisle[new_products]):
         of_aisle = np.flatnonzero(others & (aisle == number))
         among = of_aisle if len(of_aisle) >= n else np.flatnonzero(others)
-        rows = np.flatnonzero(aisle[newcomers] == number)
-        for some in np.split(rows, range(_NEWCOMERS_AT_A_TIME, len(rows), _NEWCOMERS_AT_A_TIME)):
-            similarity = embeddings[newcomers[some]] @ embeddings[among].T
+        rows = np.flatnonzero(aisle[new_products] == number)
+        for some in np.split(rows, range(_NEW_PRODUCTS_AT_A_TIME, len(rows), _NEW_PRODUCTS_AT_A_TIME)):
+            similarity = embeddings[new_products[some]] @ embeddings[among].T
             relatives[some] = among[np.argpartition(-similarity, n - 1, axis=1)[:, :n]]
     return relatives
 

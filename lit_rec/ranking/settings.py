@@ -11,13 +11,13 @@ class RankerSettings:
     """How the repeat-explore ranker is trained.
 
     Args:
-        baskets: a parquet file of single orders of further users (order_id, product_id, add_to_cart_order,
+        auxiliary_orders: a parquet file of single orders of further users (order_id, product_id, add_to_cart_order,
             reordered), for the statistics of products; none for the training users' orders alone.
         targets_per_user: the newest orders of each user that are learned from, each with only the orders
             before it as its history; 0 for all.
         max_targets: at most so many of them (seeded); each costs about 50 kB of memory.
         hidden_size: width of the networks' two layers.
-        n_members: networks whose scores are averaged.
+        ensemble_size: networks whose scores are averaged.
         dropout: in training.
         batch_size: targets a step.
         max_epochs: passes over the targets.
@@ -26,11 +26,11 @@ class RankerSettings:
         seed: of weights and order; none for that of fit's --seed_everything, and for 42 without one.
     """
 
-    baskets: Path | None = None
+    auxiliary_orders: Path | None = None
     targets_per_user: int = 8
     max_targets: int = 40_000
     hidden_size: int = 64
-    n_members: int = 4
+    ensemble_size: int = 4
     dropout: float = 0.2
     batch_size: int = 32
     max_epochs: int = 5
@@ -39,7 +39,7 @@ class RankerSettings:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_targets", "hidden_size", "n_members", "batch_size", "max_epochs"):
+        for name in ("max_targets", "hidden_size", "ensemble_size", "batch_size", "max_epochs"):
             if (found := getattr(self, name)) < 1:
                 raise SettingError(f"{name} must be at least 1", f"got {found}")
         if self.targets_per_user < 0:

@@ -20,25 +20,25 @@ STATISTICS = (
     "log_popularity",
     "reorder_share",
     "reorder_rate",
-    "again_rate",
+    "repurchase_rate",
     "product_cart_position",
-    "market_log_popularity",
-    "market_reorder_share",
-    "market_cart_position",
+    "global_log_popularity",
+    "global_reorder_share",
+    "global_cart_position",
     "aisle_reorder_share",
 )
 """Columns of :class:`ProductStatistics`.
 
 ``log_popularity``: log of 1 + order lines. ``reorder_share``: of its purchases, the share by someone who had bought it
 before. ``reorder_rate``: of the orders of users who had bought it before, the share that holds it.
-``again_rate``: of the orders right after one that holds it, the share that holds it too. ``product_cart_position``:
-mean place in the cart, 0 (first) to 1 (last). ``market_*``: the same of the further baskets, or of the histories where
+``repurchase_rate``: of the orders right after one that holds it, the share that holds it too.
+``product_cart_position``: mean place in the cart, 0 (first) to 1 (last). ``global_*``: the same of the auxiliary orders, or of the histories where
 there are none; ``aisle_reorder_share``: of all products of its aisle.
 """
 
 
 @dataclass(frozen=True)
-class Baskets:
+class AuxiliaryOrders:
     """Single orders of other users, whose histories are not known.
 
     Args:
@@ -69,7 +69,7 @@ class ProductStatistics:
         cls,
         histories: PurchaseHistories,
         aisle: NDArray[np.int32],
-        baskets: Baskets | None = None,
+        auxiliary_orders: AuxiliaryOrders | None = None,
         smoothing: float = 20.0,
     ) -> Self:
         """Count.
@@ -77,7 +77,7 @@ class ProductStatistics:
         Args:
             histories: whole histories of training users.
             aisle: int32 ``(N,)``, the aisle of each product, from 0.
-            baskets: further orders; None for none.
+            auxiliary_orders: single orders of other users; None for none.
             smoothing: so many purchases of an average product are added to each.
         """
         n_products = len(aisle)
@@ -93,17 +93,17 @@ class ProductStatistics:
         next_is_order_after[candidates.start[1:] - 1] = False  # the next line is another candidate's
         after = lines - _sum(product, last == 1, n_products)  # the newest order is followed by none
         place = relative_cart_positions(histories)[candidates.line]
-        if baskets is None:
+        if auxiliary_orders is None:
             is_again = np.ones(len(of_line), dtype=bool)
             is_again[candidates.start[:-1]] = False
-            baskets = Baskets(np.empty(0, np.int64), of_line, place, is_again)
+            auxiliary_orders = AuxiliaryOrders(np.empty(0, np.int64), of_line, place, is_again)
         columns = [
             np.log1p(lines),
             _rate(lines - buyers, lines, smoothing),
             _rate(lines - buyers, chances, smoothing),
             _rate(_sum(of_line, next_is_order_after, n_products), after, smoothing),
             _rate(_sum(of_line, place, n_products), lines, smoothing),
-            *_market(baskets, aisle, smoothing / 2),
+            *_global(auxiliary_orders, aisle, smoothing / 2),
         ]
         return cls(np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=1))
 
@@ -113,10 +113,15 @@ def aisles_of(product_texts: Sequence[str]) -> NDArray[np.int32]:
     return np.unique([product_aisle(text) for text in product_texts], return_inverse=True)[1].astype(np.int32)
 
 
-def _market(baskets: Baskets, aisle: NDArray[np.int32], smoothing: float) -> list[NDArray[np.floating]]:
+def _global(
+    auxiliary_orders: AuxiliaryOrders, aisle: NDArray[np.int32], smoothing: float
+) -> list[NDArray[np.floating]]:
     n_products, n_aisles = len(aisle), int(aisle.max(initial=0)) + 1
-    lines = _sum(baskets.product, np.ones(len(baskets.product)), n_products)
-    again, place = (_sum(baskets.product, values, n_products) for values in (baskets.reordered, baskets.place))
+    lines = _sum(auxiliary_orders.product, np.ones(len(auxiliary_orders.product)), n_products)
+    again, place = (
+        _sum(auxiliary_orders.product, values, n_products)
+        for values in (auxiliary_orders.reordered, auxiliary_orders.place)
+    )
     aisle_lines, aisle_again = _sum(aisle, lines, n_aisles), _sum(aisle, again, n_aisles)
     return [
         np.log1p(lines),

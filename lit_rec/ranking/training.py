@@ -44,22 +44,22 @@ from lit_rec.data.purchases import (
 )
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
-from lit_rec.ranking.auxiliary_orders import read_baskets
+from lit_rec.ranking.auxiliary_orders import read_auxiliary_orders
 from lit_rec.ranking.candidates import Candidates
-from lit_rec.ranking.explore_features import Company, CoPurchases, explore_candidates, user_features
-from lit_rec.ranking.module import Listing, RankerBatch, RankerModule
+from lit_rec.ranking.explore_features import Affinity, ItemItemModel, explore_candidates, user_features
+from lit_rec.ranking.module import GroupedCandidates, RankerBatch, RankerModule
 from lit_rec.ranking.network import RankerNetwork
 from lit_rec.ranking.ranker import Floats, Ranker
 from lit_rec.ranking.repeat_features import repeat_features
 from lit_rec.ranking.settings import RankerSettings
-from lit_rec.ranking.statistics import Baskets, ProductStatistics, aisles_of
+from lit_rec.ranking.statistics import AuxiliaryOrders, ProductStatistics, aisles_of
 
 logger = logging.getLogger(__name__)
 
 _GROUPS = 4  # of training users: what is known of products is counted over the others
 _TARGETS_AT_A_TIME = 256
 _QUERIES_AT_A_TIME = 64
-_PRODUCTS_TO_COMPARE = 100  # sold both in the histories and in the baskets; the correlation of fewer is chance
+_PRODUCTS_TO_COMPARE = 100  # sold both in the histories and in the auxiliary orders; the correlation of fewer is chance
 _LEAST_CORRELATION = 0.2  # of their ranks by sales: 0.4 to 0.7 within Instacart, from 500 order lines; 0 by chance
 
 # T targets, M candidates of their histories, C candidates that were not bought before, N products
@@ -78,8 +78,8 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
         Metrics of the validation queries; empty where there are none.
 
     Raises:
-        NotPreparedError: the folder holds no training histories, or the baskets are not there.
-        ProcessedFolderError: the baskets are of other products than the folder.
+        NotPreparedError: the folder holds no training histories, or the file of auxiliary orders is not there.
+        ProcessedFolderError: the auxiliary orders are of other products than the folder.
         SettingError: no training user has two orders.
         ModelFolderError: there is no such model folder, or it is of another catalogue.
     """
@@ -92,22 +92,22 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     begin = time.monotonic()
     quiet_lightning()
     seed_everything(settings.seed_used, verbose=False)
-    training, targets, baskets = inputs(folder, settings)
+    training, targets, auxiliary_orders = inputs(folder, settings)
     aisle = aisles_of(list(folder.corpus.values()))
-    examples = assemble(training, targets, aisle, baskets, settings.seed_used)
+    examples = assemble(training, targets, aisle, auxiliary_orders, settings.seed_used)
     logger.info(
         "%s targets, %s products of their histories and %s new ones; %.0f s so far",
         *(f"{n:,}" for n in (len(targets), len(examples.repeat_features), len(examples.explore_features))),
         time.monotonic() - begin,
     )
-    network = RankerNetwork(settings.hidden_size, settings.n_members, settings.dropout)
+    network = RankerNetwork(settings.hidden_size, settings.ensemble_size, settings.dropout)
     network.repeat.fit_scale(examples.repeat_features)
     network.explore.fit_scale(examples.explore_features)
     train(RankerModule(network, settings.learning_rate, settings.weight_decay), examples, settings)
     ranker = Ranker(
-        network.frozen(),
-        ProductStatistics.fit(training, aisle, baskets),
-        CoPurchases.fit(training, aisle, baskets),
+        network.to_numpy(),
+        ProductStatistics.fit(training, aisle, auxiliary_orders),
+        ItemItemModel.fit(training, aisle, auxiliary_orders),
         list(folder.corpus),
         {},
     )
@@ -117,7 +117,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
         "packages": {name: version(name) for name in ("torch", "lightning", "numpy", "scipy")},
         "settings": {
             **asdict(settings),
-            "baskets": str(settings.baskets) if settings.baskets else None,
+            "auxiliary_orders": str(settings.auxiliary_orders) if settings.auxiliary_orders else None,
             "seed": settings.seed_used,
         },
         "data": {"processed_dir": str(folder.path.absolute()), "sha256": folder.sha256},
@@ -132,7 +132,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
 
 def inputs(
     folder: ProcessedFolder, settings: RankerSettings
-) -> tuple[PurchaseHistories, RollingTargets, Baskets | None]:
+) -> tuple[PurchaseHistories, RollingTargets, AuxiliaryOrders | None]:
     """All that a ranker is trained on, read and checked; fit asks for it too, before the hours of its own training.
 
     Args:
@@ -140,25 +140,27 @@ def inputs(
         settings: how.
 
     Raises:
-        NotPreparedError: the folder holds no training histories, or the baskets are not there.
-        ProcessedFolderError: the baskets are of other products than the folder.
+        NotPreparedError: the folder holds no training histories, or the file of auxiliary orders is not there.
+        ProcessedFolderError: the auxiliary orders are of other products than the folder.
         SettingError: no training user has two orders.
     """
     training = read_training_histories(folder)
     targets = chosen_targets(training, settings)
-    if settings.baskets is None:
+    if settings.auxiliary_orders is None:
         return training, targets, None
-    baskets = read_baskets(settings.baskets, folder)
-    counts = np.stack([np.bincount(some.product, minlength=len(folder.corpus)) for some in (training, baskets)])
+    auxiliary_orders = read_auxiliary_orders(settings.auxiliary_orders, folder)
+    counts = np.stack(
+        [np.bincount(some.product, minlength=len(folder.corpus)) for some in (training, auxiliary_orders)]
+    )
     counts = counts[:, (counts > 0).all(axis=0)]
     # Ids of two shops are alike where both count from 1, but not what sells well.
     if counts.shape[1] >= _PRODUCTS_TO_COMPARE and spearmanr(*counts).statistic < _LEAST_CORRELATION:
         raise ProcessedFolderError(
-            f"The baskets of {settings.baskets} must be of the shop of {folder.path}",
+            f"The auxiliary orders of {settings.auxiliary_orders} must be of the shop of {folder.path}",
             "their product ids are the same, but what sells well there does not sell well here",
-            "Name baskets with this shop's ids, or do without: baskets null",
+            "Name a file with this shop's ids, or do without: auxiliary_orders null",
         )
-    return training, targets, baskets
+    return training, targets, auxiliary_orders
 
 
 def chosen_targets(training: PurchaseHistories, settings: RankerSettings) -> RollingTargets:
@@ -185,27 +187,27 @@ def chosen_targets(training: PurchaseHistories, settings: RankerSettings) -> Rol
 
 
 @dataclass
-class Examples(Dataset[RankerBatch]):
+class RankingDataset(Dataset[RankerBatch]):
     """All candidates of all targets; answers an array of targets with a batch.
 
     Args:
         n_targets: T.
         repeat_features: float32 ``(M, F)``.
         repeat_start: int64 ``(T + 1,)``.
-        repeat_bought: float32 ``(M,)``.
+        repeat_labels: float32 ``(M,)``.
         explore_features: float32 ``(C, F)``.
         explore_start: int64 ``(T + 1,)``.
-        explore_bought: float32 ``(C,)``.
+        explore_labels: float32 ``(C,)``.
         users: float32 ``(T, 4)``.
     """
 
     n_targets: int
     repeat_features: Floats
     repeat_start: NDArray[np.int64]
-    repeat_bought: Floats
+    repeat_labels: Floats
     explore_features: Floats
     explore_start: NDArray[np.int64]
-    explore_bought: Floats
+    explore_labels: Floats
     users: Floats
 
     def __len__(self) -> int:
@@ -213,16 +215,18 @@ class Examples(Dataset[RankerBatch]):
 
     def __getitem__(self, targets: NDArray[np.int64]) -> RankerBatch:
         return RankerBatch(
-            _listing(self.repeat_features, self.repeat_start, self.repeat_bought, targets),
-            _listing(self.explore_features, self.explore_start, self.explore_bought, targets),
+            _grouped(self.repeat_features, self.repeat_start, self.repeat_labels, targets),
+            _grouped(self.explore_features, self.explore_start, self.explore_labels, targets),
             torch.from_numpy(self.users[targets]),
         )
 
 
-def _listing(features: Floats, start: NDArray[np.int64], bought: Floats, targets: NDArray[np.int64]) -> Listing:
+def _grouped(
+    features: Floats, start: NDArray[np.int64], bought: Floats, targets: NDArray[np.int64]
+) -> GroupedCandidates:
     rows = concatenated_ranges(start[targets], start[targets + 1])
     target = np.repeat(np.arange(len(targets)), start[targets + 1] - start[targets])
-    return Listing(torch.from_numpy(features[rows]), torch.from_numpy(target), torch.from_numpy(bought[rows]))
+    return GroupedCandidates(torch.from_numpy(features[rows]), torch.from_numpy(target), torch.from_numpy(bought[rows]))
 
 
 @dataclass
@@ -268,39 +272,43 @@ def assemble(
     training: PurchaseHistories,
     targets: RollingTargets,
     aisle: NDArray[np.int32],
-    baskets: Baskets | None,
+    auxiliary_orders: AuxiliaryOrders | None,
     seed: int,
-) -> Examples:
+) -> RankingDataset:
     """Candidates and features of all targets, in the order of :func:`target_chunks`.
 
     Args:
         training: whole histories of the users whose targets they are.
         targets: what is to be predicted.
         aisle: int32 ``(N,)``.
-        baskets: further orders; None for none.
+        auxiliary_orders: of other users; None for none.
         seed: of the groups of users.
     """
     repeat, explore, users = _Part(), _Part(), []
-    known: tuple[PurchaseHistories, ProductStatistics, CoPurchases] | None = None
+    known: tuple[PurchaseHistories, ProductStatistics, ItemItemModel] | None = None
     for others, some in target_chunks(training, targets, seed):
         if known is None or known[0] is not others:
-            known = others, ProductStatistics.fit(others, aisle, baskets), CoPurchases.fit(others, aisle, baskets)
-        _, statistics, co_purchases = known
+            known = (
+                others,
+                ProductStatistics.fit(others, aisle, auxiliary_orders),
+                ItemItemModel.fit(others, aisle, auxiliary_orders),
+            )
+        _, statistics, item_item = known
         candidates = Candidates.of(some.histories, len(aisle))
-        company = Company.of(some.histories, co_purchases)
-        features = repeat_features(some.histories, candidates, company, statistics, co_purchases)
+        affinity = Affinity.of(some.histories, item_item)
+        features = repeat_features(some.histories, candidates, affinity, statistics, item_item)
         repeat.add(features, candidates.query, some.is_in_target(candidates.query, candidates.product), len(some))
-        new = explore_candidates(some.histories, company, co_purchases, statistics)
+        new = explore_candidates(some.histories, affinity, item_item, statistics)
         explore.add(new.features, new.query, some.is_in_target(new.query, new.product), len(some))
         users.append(user_features(some.histories))
-    return Examples(
+    return RankingDataset(
         n_targets=len(targets),
         repeat_features=np.concatenate(repeat.features),
         repeat_start=starts(np.concatenate(repeat.counts)),
-        repeat_bought=np.concatenate(repeat.bought),
+        repeat_labels=np.concatenate(repeat.bought),
         explore_features=np.concatenate(explore.features),
         explore_start=starts(np.concatenate(explore.counts)),
-        explore_bought=np.concatenate(explore.bought),
+        explore_labels=np.concatenate(explore.bought),
         users=np.concatenate(users),
     )
 
@@ -317,7 +325,7 @@ class _Passes(Callback):
         logger.info("pass %s of %s: loss %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(losses))
 
 
-def train(module: RankerModule, examples: Examples, settings: RankerSettings) -> None:
+def train(module: RankerModule, examples: RankingDataset, settings: RankerSettings) -> None:
     """Train a module on all candidates of all targets.
 
     Args:

@@ -262,7 +262,7 @@ def _catalogue(request: Request) -> Catalogue:
     catalogue: Catalogue | None = getattr(state, "catalogue", None)
     if catalogue is None or catalogue.corpus is not recommender.corpus:
         ranker = recommender.ranker
-        popularity = [] if ranker is None else ranker.co_purchases.popularity.tolist()
+        popularity = [] if ranker is None else ranker.item_item.popularity.tolist()
         catalogue = state.catalogue = Catalogue(recommender.corpus, popularity)
     return catalogue
 

@@ -36,7 +36,7 @@ from lit_rec.data.settings import PrepareSettings
 from lit_rec.evaluation.tables import TEST_TITLE, VALIDATION_TITLE, metrics_table, ranker_commands
 from lit_rec.models.bi_encoder import ADDED_TOKENS_FROM_DATA, BiEncoder
 from lit_rec.ranking import training as ranker_training
-from lit_rec.ranking.auxiliary_orders import check_baskets
+from lit_rec.ranking.auxiliary_orders import check_auxiliary_orders
 from lit_rec.ranking.settings import RankerSettings
 from lit_rec.training.callbacks import LearningCurve, PredictionWriter, RetrievalEvaluation, StopOnSignal
 from lit_rec.training.export import export_model, read_checkpoint
@@ -140,8 +140,8 @@ class TrainingCLI(LightningCLI):
             check_folder(config.output_dir)
         if self.subcommand == "fit" and config.ranker is not None:
             check_replaceable(config.output_dir / _FINAL, schema.MODEL_RECORD)
-            if config.ranker.baskets is not None:
-                check_baskets(config.ranker.baskets)
+            if config.ranker.auxiliary_orders is not None:
+                check_auxiliary_orders(config.ranker.auxiliary_orders)
         self._take_own_data(config)
         if config.model.added_tokens_from == ADDED_TOKENS_FROM_DATA:
             options = {name: config.data[name] for name in ("processed_dir", "source", "data_dir", "output_dir")}

@@ -6,7 +6,7 @@ bought together is tuned a second time for finding new products. The folds' quer
 with paired intervals.
 
     python scripts/benchmarks/cross_validation.py --data_dir ../shared/data/instacart-sample \
-        --baskets ../shared/data/instacart-baskets/order_products.parquet
+        --auxiliary_orders ../shared/data/instacart-baskets/order_products.parquet
     python scripts/benchmarks/cross_validation.py --source complete_journey --rolling_targets 8 --max_epochs 1 \
         --content_based true
 
@@ -66,7 +66,7 @@ def run_fold(
     data_dir: Path | None,
     work_dir: Path,
     *,
-    baskets: Path | None,
+    auxiliary_orders: Path | None,
     rolling_targets: int,
     max_epochs: int,
     parts: list[str],
@@ -97,7 +97,7 @@ def run_fold(
             final,
             "--processed_dir",
             processed,
-            *(["--baskets", baskets] if baskets else []),
+            *(["--auxiliary_orders", auxiliary_orders] if auxiliary_orders else []),
         )
     common = ("evaluate", "--processed_dir", processed, "--split", "test", "--n_resamples", 100)
     for part in parts:
@@ -118,7 +118,7 @@ def is_finished(folder: Path, parts: list[str]) -> bool:
 def main(
     source: SourceName = "instacart",
     data_dir: Path | None = None,
-    baskets: Path | None = None,
+    auxiliary_orders: Path | None = None,
     n_folds: int = 5,
     folds: list[int] | None = None,
     rolling_targets: int = 0,
@@ -131,7 +131,7 @@ def main(
     Args:
         source: instacart or complete_journey.
         data_dir: Kaggle-format files; for complete_journey the installed package by default.
-        baskets: single orders of further users for the ranker's product statistics.
+        auxiliary_orders: single orders of further users for the ranker's product statistics.
         n_folds: parts of the users.
         folds: run only these; by default all.
         rolling_targets: past orders of each user that the text tower is trained on; 0 for all.
@@ -149,7 +149,7 @@ def main(
             source,
             data_dir,
             work_dir,
-            baskets=baskets,
+            auxiliary_orders=auxiliary_orders,
             rolling_targets=rolling_targets,
             max_epochs=max_epochs,
             parts=parts,

@@ -6,7 +6,7 @@ clips gradients of both parts together when shipped) and in the ranking, from al
 products of the order, bought before or not. Differences are paired over users.
 
     python scripts/benchmarks/ranker_trials.py --data_dir ../shared/data/instacart-sample \
-        --baskets ../shared/data/instacart-baskets/order_products.parquet
+        --auxiliary_orders ../shared/data/instacart-baskets/order_products.parquet
     python scripts/benchmarks/ranker_trials.py --source complete_journey --folds '[0]' --trials '[shipped, trees]'
 
 Writes results/ranker_trials_<source>.json and .md, of all trials that have been measured on all folds. What an earlier
@@ -45,16 +45,16 @@ from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.metrics.bootstrap import paired_difference
 from lit_rec.metrics.functional import membership, ndcg
-from lit_rec.ranking.auxiliary_orders import read_baskets
+from lit_rec.ranking.auxiliary_orders import read_auxiliary_orders
 from lit_rec.ranking.candidates import Candidates
-from lit_rec.ranking.explore_features import SUPPORT_FEATURES, Company, CoPurchases
+from lit_rec.ranking.explore_features import AFFINITY_FEATURES, Affinity, ItemItemModel
 from lit_rec.ranking.module import RankerBatch, RankerModule, listwise_loss
-from lit_rec.ranking.network import MemberScores, RankerNetwork
+from lit_rec.ranking.network import Ensemble, RankerNetwork
 from lit_rec.ranking.order_matrix import OrderMatrix
 from lit_rec.ranking.repeat_features import REPEAT_FEATURES, repeat_features
 from lit_rec.ranking.settings import RankerSettings
-from lit_rec.ranking.statistics import Baskets, ProductStatistics, aisles_of
-from lit_rec.ranking.training import Examples, assemble, chosen_targets, target_chunks, train
+from lit_rec.ranking.statistics import AuxiliaryOrders, ProductStatistics, aisles_of
+from lit_rec.ranking.training import RankingDataset, assemble, chosen_targets, target_chunks, train
 
 Floats = NDArray[np.float32]
 
@@ -82,12 +82,12 @@ class BoughtOnly(RankerModule):
 
     def training_step(self, batch: RankerBatch, batch_idx: int) -> Tensor:
         """Each member by itself."""
-        listing, n_targets = batch.repeat, len(batch.users)
+        candidates, n_targets = batch.repeat, len(batch.users)
         loss = torch.zeros(())
-        for scores in self.network.repeat(listing.features):
-            loss = loss + listwise_loss(scores, listing.target, listing.is_bought, n_targets)
+        for scores in self.network.repeat(candidates.features):
+            loss = loss + listwise_loss(scores, candidates.target, candidates.labels, n_targets)
             if self.pointwise:
-                loss = loss + self.pointwise * binary_cross_entropy_with_logits(scores, listing.is_bought)
+                loss = loss + self.pointwise * binary_cross_entropy_with_logits(scores, candidates.labels)
         return loss
 
 
@@ -97,11 +97,11 @@ class Fold:
 
     Args:
         folder: prepared.
-        baskets: further orders; None for none.
+        auxiliary_orders: single orders of other users; None for none.
     """
 
     folder: ProcessedFolder
-    baskets: Baskets | None
+    auxiliary_orders: AuxiliaryOrders | None
 
     @cached_property
     def training(self) -> PurchaseHistories:
@@ -239,7 +239,7 @@ class Trial:
         settings: that differ from the shipped ones.
         without: features left out.
         extra: features added.
-        baskets: whether further orders are counted.
+        auxiliary_orders: whether auxiliary orders are counted.
         pointwise: weight of that loss.
         trees: 1 for boosted trees in place of the networks, 0.5 for the mean of the two (of log-odds and scores).
     """
@@ -248,22 +248,22 @@ class Trial:
     settings: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     extra: Extra | None = None
-    baskets: bool = True
+    auxiliary_orders: bool = True
     pointwise: float = 0.0
     trees: float = 0.0
 
 
 _AS_SHIPPED = (
-    "as shipped: {n_members} members of width {hidden_size}, dropout {dropout}, {max_epochs} passes, "
+    "as shipped: {ensemble_size} members of width {hidden_size}, dropout {dropout}, {max_epochs} passes, "
     "{targets_per_user} targets a user"
 )
 TRIALS = {
     SHIPPED: Trial(_AS_SHIPPED.format(**asdict(RankerSettings()))),
     "seed": Trial("another seed of weights and order", {"seed": 7}),
-    "no_company": Trial("without how well a product goes with the user's others", without=SUPPORT_FEATURES),
+    "no_affinity": Trial("without how well a product goes with the user's others", without=AFFINITY_FEATURES),
     "no_request_time": Trial("without weekday, hour and gap of the order to come as columns", without=_REQUEST_TIME),
-    "one_member": Trial("one member", {"n_members": 1}),
-    "eight_members": Trial("eight members", {"n_members": 8}),
+    "one_member": Trial("one member", {"ensemble_size": 1}),
+    "eight_members": Trial("eight members", {"ensemble_size": 8}),
     "width_128": Trial("width 128", {"hidden_size": 128}),
     "no_dropout": Trial("no dropout", {"dropout": 0.0}),
     "ten_passes": Trial("ten passes", {"max_epochs": 10}),
@@ -276,7 +276,7 @@ TRIALS = {
     "with_trees": Trial("the mean of networks and trees", trees=0.5),
     "two_targets": Trial("2 targets a user", {"targets_per_user": 2}),
     "all_targets": Trial("all past orders as targets", {"targets_per_user": 0}),
-    "no_baskets": Trial("without further baskets", baskets=False),
+    "no_auxiliary_orders": Trial("without auxiliary orders", auxiliary_orders=False),
 }
 """By name; those that share features with the shipped ranker come first, for features are kept for the next trial."""
 
@@ -290,7 +290,7 @@ class Bench:
 
     def __init__(self, fold: Fold) -> None:
         self.fold = fold
-        self._made: tuple[object, Examples, Floats] | None = None
+        self._made: tuple[object, RankingDataset, Floats] | None = None
 
     def run(self, trial: Trial) -> Floats:
         """``(Q,)``: NDCG@10."""
@@ -320,29 +320,31 @@ class Bench:
             scores += trial.trees * tree_scores(examples, held_out)
         return self.fold.ndcg(scores)
 
-    def _features(self, trial: Trial, settings: RankerSettings) -> tuple[Examples, Floats]:
-        key = trial.baskets, settings.targets_per_user
+    def _features(self, trial: Trial, settings: RankerSettings) -> tuple[RankingDataset, Floats]:
+        key = trial.auxiliary_orders, settings.targets_per_user
         if self._made is None or self._made[0] != key:
-            fold, baskets = self.fold, self.fold.baskets if trial.baskets else None
+            fold, auxiliary_orders = self.fold, self.fold.auxiliary_orders if trial.auxiliary_orders else None
             self._made = None  # before the next ones are made, for memory
-            examples = assemble(fold.training, chosen_targets(fold.training, settings), fold.aisle, baskets, _SEED)
-            statistics = ProductStatistics.fit(fold.training, fold.aisle, baskets)
-            co_purchases = CoPurchases.fit(fold.training, fold.aisle, baskets)
+            examples = assemble(
+                fold.training, chosen_targets(fold.training, settings), fold.aisle, auxiliary_orders, _SEED
+            )
+            statistics = ProductStatistics.fit(fold.training, fold.aisle, auxiliary_orders)
+            item_item = ItemItemModel.fit(fold.training, fold.aisle, auxiliary_orders)
             held_out = []
             for begin in range(0, len(fold.held_out), _AT_A_TIME):
                 some = fold.held_out.select(slice(begin, begin + _AT_A_TIME))
-                candidates, company = Candidates.of(some, len(fold.aisle)), Company.of(some, co_purchases)
-                held_out.append(repeat_features(some, candidates, company, statistics, co_purchases))
+                candidates, affinity = Candidates.of(some, len(fold.aisle)), Affinity.of(some, item_item)
+                held_out.append(repeat_features(some, candidates, affinity, statistics, item_item))
             self._made = key, examples, np.concatenate(held_out)
         return self._made[1], self._made[2]
 
     @staticmethod
     def _network_scores(
-        trial: Trial, settings: RankerSettings, examples: Examples, held_out: Floats, names: list[str]
+        trial: Trial, settings: RankerSettings, examples: RankingDataset, held_out: Floats, names: list[str]
     ) -> Floats:
         seed_everything(settings.seed_used, verbose=False)
-        network = RankerNetwork(settings.hidden_size, settings.n_members, settings.dropout)
-        network.repeat = MemberScores(names, settings.hidden_size, settings.n_members, settings.dropout)
+        network = RankerNetwork(settings.hidden_size, settings.ensemble_size, settings.dropout)
+        network.repeat = Ensemble(names, settings.hidden_size, settings.ensemble_size, settings.dropout)
         network.repeat.fit_scale(examples.repeat_features)
         train(BoughtOnly(network, settings, trial.pointwise), examples, settings)
         network.eval()
@@ -351,16 +353,16 @@ class Bench:
         return scores
 
 
-def tree_scores(examples: Examples, held_out: Floats) -> Floats:
+def tree_scores(examples: RankingDataset, held_out: Floats) -> Floats:
     """``(M,)``: log-odds by boosted trees, with the settings of the baseline."""
-    trees = BoostedTrees().grown(examples.repeat_features.copy(), examples.repeat_bought > 0)
+    trees = BoostedTrees().grown(examples.repeat_features.copy(), examples.repeat_labels > 0)
     return np.asarray(trees.decision_function(held_out), dtype=np.float32)
 
 
 def main(
     source: SourceName = "instacart",
     data_dir: Path | None = None,
-    baskets: Path | None = None,
+    auxiliary_orders: Path | None = None,
     n_folds: int = 5,
     folds: list[int] | None = None,
     of_folds: list[int] = [0, 2],  # noqa: B006 - read only
@@ -372,7 +374,7 @@ def main(
     Args:
         source: instacart or complete_journey.
         data_dir: Kaggle-format files; for complete_journey the installed package by default.
-        baskets: single orders of further users.
+        auxiliary_orders: single orders of further users.
         n_folds: parts of the users.
         folds: run only these now; by default those of the table.
         of_folds: folds that the table is of.
@@ -386,15 +388,15 @@ def main(
         raise SystemExit(f"There is no trial {', '.join(unknown)}; there are {', '.join(TRIALS)}")
     if any((number + 1) % n_folds in of_folds for number in of_folds):
         raise SystemExit(f"Folds of a table must not be neighbours, which share users; got {of_folds}")
-    same_data(work_dir, {"data_dir": data_dir, "baskets": baskets, "n_folds": n_folds})
+    same_data(work_dir, {"data_dir": data_dir, "auxiliary_orders": auxiliary_orders, "n_folds": n_folds})
     names = [name for name in TRIALS if trials is None or name in (SHIPPED, *trials)]
-    if baskets is None:
-        names = [name for name in names if name != "no_baskets"]
+    if auxiliary_orders is None:
+        names = [name for name in names if name != "no_auxiliary_orders"]
     for number in of_folds if folds is None else folds:
         missing = [name for name in ("recency_frequency", *names) if not _file(work_dir, number, name).exists()]
         if not missing:
             continue
-        fold = prepared(source, data_dir, baskets, n_folds, number, work_dir)
+        fold = prepared(source, data_dir, auxiliary_orders, n_folds, number, work_dir)
         bench = Bench(fold)
         for name in missing:
             begin = time.monotonic()
@@ -420,12 +422,12 @@ def same_data(work_dir: Path, arguments: Mapping[str, object]) -> None:
 
 
 def prepared(
-    source: SourceName, data_dir: Path | None, baskets: Path | None, n_folds: int, fold: int, work_dir: Path
+    source: SourceName, data_dir: Path | None, auxiliary_orders: Path | None, n_folds: int, fold: int, work_dir: Path
 ) -> Fold:
     """A fold; prepare does nothing where that has been done."""
     settings = PrepareSettings(targets="rolling", rolling_targets=1, n_folds=n_folds, fold=fold)
     folder = ProcessedFolder(prepare(source, data_dir, work_dir / "processed", settings))
-    return Fold(folder, read_baskets(baskets, folder) if baskets else None)
+    return Fold(folder, read_auxiliary_orders(auxiliary_orders, folder) if auxiliary_orders else None)
 
 
 def counted(fold: Fold) -> Floats:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lit_rec.baselines.item_item import CoVisitation, ItemItem, ItemItemReference
+from lit_rec.baselines.item_item import CoVisitation, ItemItem, ItemItemSeed
 from lit_rec.baselines.last_basket import LastBasket
 from lit_rec.baselines.personal_frequency import PersonalFrequency
 from lit_rec.baselines.popularity import Popularity
@@ -14,7 +14,7 @@ from lit_rec.baselines.tifu_knn import TifuKnn
 from lit_rec.baselines.up_cf import UpCf
 
 PERSONAL = [PersonalFrequency, RecencyFrequency, LastBasket, TifuKnn, UpCf]
-ALL = [Popularity, *PERSONAL, ItemItemReference, ItemItem, CoVisitation]
+ALL = [Popularity, *PERSONAL, ItemItemSeed, ItemItem, CoVisitation]
 TRAINING = [[[4, 0], [4, 2]], [[4, 0]], [[0, 4], [4]]]  # 4 five times, 0 three times, 2 once, 1 and 3 never
 BY_POPULARITY = [4, 0, 2, 1, 3]
 

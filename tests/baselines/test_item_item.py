@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from lit_rec.baselines.item_item import CoVisitation, ItemItem, ItemItemReference
+from lit_rec.baselines.item_item import CoVisitation, ItemItem, ItemItemSeed
 from lit_rec.core.errors import SettingError
 
 TRAINING = [[[0, 1], [0, 1, 2]], [[0, 2], [3]], [[1]]]
@@ -18,7 +18,7 @@ def test_hand_computed(build):
     assert found[0, :4].tolist() == [2, 3, 1, 1]
     assert found[0, 4] < 0
     assert build.ranking(found)[1] == [0, 1, 2, 3, 4]  # 4 is new to the training users: popularity
-    reference = build.fitted(ItemItemReference(), 5, *TRAINING).scores(queries)
+    reference = build.fitted(ItemItemSeed(), 5, *TRAINING).scores(queries)
     assert reference[0, [0, 2]].tolist() == [2, 1]
     assert reference[0, [1, 3]].tolist() == [-np.inf] * 2
     assert build.ranking(reference)[0] == [0, 2, 4, 1, 3]
@@ -39,7 +39,7 @@ def test_equals_the_loops_of_the_reference(build):
     training, asking = build.users(30, 40, seed=5), build.users(10, 40, seed=6)
     queries = build.queries(*asking)
     honest = build.fitted(ItemItem(), 40, *training).scores(queries)
-    excluding = build.fitted(ItemItemReference(), 40, *training).scores(queries)
+    excluding = build.fitted(ItemItemSeed(), 40, *training).scores(queries)
     for row, orders in enumerate(asking):
         history = {product for order in orders for product in order}
         expected = np.array(reference_scores(training, history, 40))

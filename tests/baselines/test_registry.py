@@ -14,7 +14,7 @@ NAMES = [
     "last_basket",
     "tifu_knn",
     "up_cf",
-    "item_item_reference",
+    "item_item_seed",
     "item_item",
     "co_visitation",
     "content_based",
@@ -33,6 +33,11 @@ def test_a_class_bears_the_name_it_is_found_by(name):
     assert issubclass(found, Baseline)
     assert found.name == name
     assert found.grid()
+
+
+def test_a_name_of_version_0_1_is_the_present_one_with_a_warning(caplog):
+    assert baseline_class("item_item_reference").name == "item_item_seed"
+    assert "item_item_reference is now item_item_seed" in caplog.text
 
 
 def test_an_unknown_name_is_answered_with_those_there_are():

@@ -11,7 +11,7 @@ from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
 
-QUICK = ["--hidden_size", "8", "--n_members", "1", "--max_epochs", "1", "--targets_per_user", "2"]
+QUICK = ["--hidden_size", "8", "--ensemble_size", "1", "--max_epochs", "1", "--targets_per_user", "2"]
 
 
 @pytest.fixture
@@ -41,13 +41,13 @@ def test_the_same_seed_gives_the_same_metrics(folders):
 
 
 def test_settings_out_of_range_are_refused_before_any_work(folders):
-    with pytest.raises(SettingError, match="n_members must be at least 1"):
-        main(["fit_ranker", *folders, "--n_members", "0"])
+    with pytest.raises(SettingError, match="ensemble_size must be at least 1"):
+        main(["fit_ranker", *folders, "--ensemble_size", "0"])
 
 
 def test_what_is_missing_is_named(folders, tmp_path):
-    with pytest.raises(NotPreparedError, match="No baskets at"):
-        main(["fit_ranker", *folders, "--baskets", str(tmp_path / "none.parquet")])
+    with pytest.raises(NotPreparedError, match="No auxiliary orders at"):
+        main(["fit_ranker", *folders, "--auxiliary_orders", str(tmp_path / "none.parquet")])
     with pytest.raises(NotPreparedError, match="No prepared data"):
         main(["fit_ranker", "--processed_dir", str(tmp_path / "none"), *folders[2:]])
     with pytest.raises(ModelFolderError):
@@ -60,5 +60,5 @@ def test_help_comes_without_torch():
         "try:\n    main(['fit_ranker', '--help'])\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    for option in ("--model_dir", "--baskets", "--targets_per_user"):
+    for option in ("--model_dir", "--auxiliary_orders", "--targets_per_user"):
         assert option in done.stdout

@@ -17,7 +17,7 @@ from lit_rec.packaging.bundle import Bundle
 from lit_rec.store.database import Exposure, FeedbackStore, url_of
 from lit_rec.store.events import FeedbackEvent
 
-QUICK = ["--hidden_size", "8", "--n_members", "1", "--max_epochs", "1", "--targets_per_user", "1"]
+QUICK = ["--hidden_size", "8", "--ensemble_size", "1", "--max_epochs", "1", "--targets_per_user", "1"]
 
 
 @pytest.fixture

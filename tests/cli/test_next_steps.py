@@ -79,7 +79,7 @@ def test_what_is_suggested_without_a_test_part_runs_and_names_no_test(fitted, pl
     main(shlex.split(export)[3:])
     (recommend,) = suggested(capsys.readouterr().out)
     assert parsed(recommend).recommend.model_dir == str(model)
-    main(["fit_ranker", "--model_dir", str(model), "--hidden_size", "8", "--n_members", "1", "--max_epochs", "1"])
+    main(["fit_ranker", "--model_dir", str(model), "--hidden_size", "8", "--ensemble_size", "1", "--max_epochs", "1"])
     evaluate, recommend = suggested(capsys.readouterr().out)
     assert parsed(recommend).recommend.processed_dir == data
     asked = parsed(evaluate).evaluate

@@ -17,7 +17,7 @@ from lit_rec.data.purchase_files import read_eval_histories, read_training_histo
 from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, rolling_targets
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.tables import Tables
-from lit_rec.ranking.auxiliary_orders import read_baskets
+from lit_rec.ranking.auxiliary_orders import read_auxiliary_orders
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ LINES = {
 }
 
 
-def write_baskets(file, **changes):
+def write_orders(file, **changes):
     pl.DataFrame({**LINES, **changes}).drop(name for name, values in changes.items() if values is None).write_parquet(
         file
     )
@@ -177,7 +177,7 @@ def write_baskets(file, **changes):
 def test_baskets_are_orders_in_catalogue_positions_with_places_of_the_whole_cart(made, tmp_path):
     folder = made(0.5)
     ids = [int(product_id) for product_id in folder.corpus]
-    found = read_baskets(write_baskets(tmp_path / "baskets.parquet"), folder)
+    found = read_auxiliary_orders(write_orders(tmp_path / "baskets.parquet"), folder)
     rows = zip(found.order, [ids[row] for row in found.product], found.place, found.reordered, strict=True)
     assert sorted(tuple(value.item() if hasattr(value, "item") else value for value in row) for row in rows) == [
         (0, 5, 0.75, False),
@@ -192,19 +192,19 @@ def test_baskets_are_orders_in_catalogue_positions_with_places_of_the_whole_cart
 
 
 def test_baskets_of_another_catalogue_or_of_no_numbers_are_refused(made, tmp_path):
-    others = write_baskets(tmp_path / "others.parquet", product_id=range(900_001, 900_008))
+    others = write_orders(tmp_path / "others.parquet", product_id=range(900_001, 900_008))
     with pytest.raises(ProcessedFolderError, match=r"7 of their 7 lines are of products that it does not hold"):
-        read_baskets(others, made(0.5))
+        read_auxiliary_orders(others, made(0.5))
     (tmp_path / "text.parquet").write_text("no parquet")
     with pytest.raises(ProcessedFolderError, match="must be parquet"):
-        read_baskets(tmp_path / "text.parquet", made(0.5))
+        read_auxiliary_orders(tmp_path / "text.parquet", made(0.5))
 
 
 def test_no_baskets_and_columns_that_lack_are_said(made, tmp_path):
-    with pytest.raises(NotPreparedError, match=r"No baskets at .*none.parquet"):
-        read_baskets(tmp_path / "none.parquet", made(0.5))
+    with pytest.raises(NotPreparedError, match=r"No auxiliary orders at .*none.parquet"):
+        read_auxiliary_orders(tmp_path / "none.parquet", made(0.5))
     with pytest.raises(ProcessedFolderError, match=r"needs the columns order_id, .*without reordered"):
-        read_baskets(write_baskets(tmp_path / "some.parquet", reordered=None), made(0.5))
+        read_auxiliary_orders(write_orders(tmp_path / "some.parquet", reordered=None), made(0.5))
 
 
 # --- what cannot be read ---

@@ -27,7 +27,7 @@ def stand_ins(tiny_model, processed_dir, tmp_path_factory):
 
     model_dir = Path(shutil.copytree(tiny_model, tmp_path_factory.mktemp("docs") / "final"))
     (model_dir / schema.MODEL_RECORD).write_text(json.dumps({"data": {}}), encoding="utf-8")
-    small = ["--hidden_size", "8", "--n_members", "1", "--max_epochs", "1"]
+    small = ["--hidden_size", "8", "--ensemble_size", "1", "--max_epochs", "1"]
     main(["fit_ranker", "--model_dir", str(model_dir), "--processed_dir", str(processed_dir), *small])
     return {
         "models/quickstart/final": str(model_dir),

@@ -154,7 +154,7 @@ def shop(tiny_model, processed_dir, tmp_path):
 
     folder = Path(shutil.copytree(tiny_model, tmp_path / "tiny" / "final"))
     (folder / schema.MODEL_RECORD).write_text(json.dumps({"data": {}}))
-    small = ["--hidden_size", "8", "--n_members", "1", "--max_epochs", "1"]
+    small = ["--hidden_size", "8", "--ensemble_size", "1", "--max_epochs", "1"]
     main(["fit_ranker", "--model_dir", str(folder), "--processed_dir", str(processed_dir), *small])
     environment = {
         **os.environ,

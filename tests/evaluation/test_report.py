@@ -127,7 +127,7 @@ def test_the_terminal_shows_whole_numbers_whatever_the_name(results, width):
 
 
 def test_80_columns_show_every_metric_and_break_no_name_within_a_word(results):
-    names = ["item_item_reference", "models/instacart_sample/final (text alone)", "personal_frequency"]
+    names = ["item_item_seed", "models/instacart_sample/final (text alone)", "personal_frequency"]
     results = [replace(result, method=name) for result, name in zip(results, names, strict=True)]
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(terminal_tables(make_report(results, n_resamples=50)))

@@ -70,17 +70,17 @@ def add_ranker(build, model_dir: Path) -> None:
     """A network of chance weights, which always says the same."""
     import torch
 
-    from lit_rec.ranking.explore_features import CoPurchases
+    from lit_rec.ranking.explore_features import ItemItemModel
     from lit_rec.ranking.network import RankerNetwork
     from lit_rec.ranking.ranker import Ranker
     from lit_rec.ranking.statistics import ProductStatistics, aisles_of
 
     torch.manual_seed(0)
     training, aisle = build.histories(*build.users(40, len(CORPUS), 0)), aisles_of(list(CORPUS.values()))
-    known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
-    settings = {"hidden_size": 8, "n_members": 2, "dropout": 0.1}
+    known = ProductStatistics.fit(training, aisle), ItemItemModel.fit(training, aisle)
+    settings = {"hidden_size": 8, "ensemble_size": 2, "dropout": 0.1}
     record = {"settings": settings, "metrics": {"ndcg@10": 0.5, "n_queries": 1200.0, "mean_cosine": np.nan}}
-    Ranker(RankerNetwork(8, 2, 0.1).frozen(), *known, list(CORPUS), record).save(model_dir)
+    Ranker(RankerNetwork(8, 2, 0.1).to_numpy(), *known, list(CORPUS), record).save(model_dir)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from lit_rec.core.errors import ModelFolderError, SettingError, ShapeError
 from lit_rec.data.contexts import product_text
 from lit_rec.data.purchases import PastOrder, Queries, Request, histories_of
 from lit_rec.inference.recommender import Recommender, load_recommender
-from lit_rec.ranking.explore_features import CoPurchases
+from lit_rec.ranking.explore_features import ItemItemModel
 from lit_rec.ranking.network import RankerNetwork
 from lit_rec.ranking.ranker import Ranker
 from lit_rec.ranking.statistics import ProductStatistics, aisles_of
@@ -27,9 +27,9 @@ def save_ranker(build, model_dir, seed=0):
     """A network of chance weights: what it says is no advice, but always the same."""
     torch.manual_seed(seed)
     training, aisle = build.histories(*build.users(50, len(CORPUS), seed)), aisles_of(list(CORPUS.values()))
-    known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
-    record = {"settings": {"hidden_size": 8, "n_members": 2, "dropout": 0.1}}
-    Ranker(RankerNetwork(8, 2, 0.1).frozen(), *known, list(CORPUS), record).save(model_dir)
+    known = ProductStatistics.fit(training, aisle), ItemItemModel.fit(training, aisle)
+    record = {"settings": {"hidden_size": 8, "ensemble_size": 2, "dropout": 0.1}}
+    Ranker(RankerNetwork(8, 2, 0.1).to_numpy(), *known, list(CORPUS), record).save(model_dir)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_history_is_ranked_by_the_ranker_and_words_by_the_text(recommender):
     scores = recommender.scores(queries)
     alone = recommender.ranker.scores(queries.histories.select(np.array([0, 3])))
     np.testing.assert_allclose(scores[[0, 3]], alone, atol=1e-5)
-    popularity = np.log1p(recommender.ranker.co_purchases.popularity)
+    popularity = np.log1p(recommender.ranker.item_item.popularity)
     for row in (1, 2, 4):
         lift = scores[row] - text[row]
         assert np.corrcoef(lift, popularity)[0, 1] == pytest.approx(1, abs=1e-4)
@@ -137,7 +137,7 @@ def test_a_history_is_ranked_by_the_ranker_and_words_by_the_text(recommender):
 
 def test_without_any_purchase_the_most_popular_product_comes_first(recommender):
     best = recommender.recommend_for_orders(Request(), 3)
-    assert recommender.position[best[0].product_id] == recommender.ranker.co_purchases.popularity.argmax()
+    assert recommender.position[best[0].product_id] == recommender.ranker.item_item.popularity.argmax()
     assert {item.reason for item in best} == {"bought by many"}
     assert {item.reason for item in recommender.recommend("no name of the catalogue", 3)} == {"fits the words"}
 
@@ -203,11 +203,11 @@ def test_reasons_for_products_not_bought_yet_are_true(recommender):
     embeddings[:, 0] = 1
     embeddings[5], embeddings[6] = np.roll(embeddings[5], 1), np.roll(embeddings[6], 1)
     recommender.index.embeddings[:] = embeddings
-    co_purchases = recommender.ranker.co_purchases
-    cosine = co_purchases.cosine.tolil()
+    item_item = recommender.ranker.item_item
+    cosine = item_item.cosine.tolil()
     cosine[5] = 0
-    cosine[5, np.flatnonzero(co_purchases.pool == 0)[0]] = 0.5
-    recommender.ranker.co_purchases = co_purchases = replace(co_purchases, cosine=cosine.tocsr())
+    cosine[5, np.flatnonzero(item_item.candidate_products == 0)[0]] = 0.5
+    recommender.ranker.item_item = item_item = replace(item_item, cosine=cosine.tocsr())
     reasons = {
         item.product_id: item.reason
         for item in recommender.recommend_for_orders(Request([PastOrder(["p5"], 3)]), len(CORPUS))
@@ -215,7 +215,7 @@ def test_reasons_for_products_not_bought_yet_are_true(recommender):
     assert reasons.pop("p6") == "similar to Product 1"
     assert reasons.pop("p5") == "bought once, 3 days ago"
     assert reasons.pop("p0") == "goes with what you buy"
-    many = co_purchases.popularity > co_purchases.popularity.mean()
+    many = item_item.popularity > item_item.popularity.mean()
     for product_id, reason in reasons.items():
         product = recommender.position[product_id]
         of_others = "bought by many" if many[product] else "bought by few"
@@ -235,7 +235,7 @@ def test_a_product_that_the_ranker_has_never_seen_is_scored_by_its_text_and_aisl
     monkeypatch.setattr(Recommender, "_similar_from", 2)
     answer = recommender.recommend_for_orders(Request([PastOrder(["p4", "p8"], 3)]), len(CORPUS) + 2)
     found = {item.product_id: item for item in answer}
-    nobody_bought = recommender.ranker.co_purchases.popularity == 0
+    nobody_bought = recommender.ranker.item_item.popularity == 0
     others = [item.score for item in answer if item.product_id not in texts]
     assert min(others) <= found["twin"].score <= max(others)
     assert min(others) <= found["elsewhere"].score <= max(others)

@@ -6,31 +6,31 @@ import pytest
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.explore_features import (
     EXPLORE_FEATURES,
-    Company,
-    CoPurchases,
+    Affinity,
+    ItemItemModel,
+    affinity_features,
     explore_candidates,
-    support_features,
     user_features,
 )
-from lit_rec.ranking.statistics import STATISTICS, Baskets, ProductStatistics
+from lit_rec.ranking.statistics import STATISTICS, AuxiliaryOrders, ProductStatistics
 
 N = 30
 AISLE = (np.arange(N) % 4).astype(np.int32)
 STATISTICS_OF_NOTHING = ProductStatistics(np.zeros((N, len(STATISTICS)), np.float32))
 
 
-def candidates_of(histories, co_purchases):
-    return explore_candidates(histories, Company.of(histories, co_purchases), co_purchases, STATISTICS_OF_NOTHING)
+def candidates_of(histories, item_item):
+    return explore_candidates(histories, Affinity.of(histories, item_item), item_item, STATISTICS_OF_NOTHING)
 
 
 @pytest.fixture
-def co_purchases(build):
-    return CoPurchases.fit(build.histories(*build.users(60, N, seed=1)), AISLE)
+def item_item(build):
+    return ItemItemModel.fit(build.histories(*build.users(60, N, seed=1)), AISLE)
 
 
-def test_nothing_that_was_bought_is_a_candidate_and_all_features_are_numbers(build, co_purchases):
+def test_nothing_that_was_bought_is_a_candidate_and_all_features_are_numbers(build, item_item):
     users = [[], *build.users(40, N, seed=2)]
-    found = candidates_of(build.histories(*users), co_purchases)
+    found = candidates_of(build.histories(*users), item_item)
     bought = [{product for order in orders for product in order} for orders in users]
     assert len(found.query) > 100
     assert all(
@@ -43,22 +43,22 @@ def test_nothing_that_was_bought_is_a_candidate_and_all_features_are_numbers(bui
 
 def test_what_goes_with_the_basket_is_the_share_of_orders_that_hold_both(build):
     training = build.histories([[0, 1], [0, 1], [0, 2]], [[3]])
-    co_purchases = CoPurchases.fit(training, AISLE)
-    assert co_purchases.pool.tolist() == [0, 1, 2, 3]
-    found = candidates_of(build.histories([[0]]), co_purchases)
+    item_item = ItemItemModel.fit(training, AISLE)
+    assert item_item.candidate_products.tolist() == [0, 1, 2, 3]
+    found = candidates_of(build.histories([[0]]), item_item)
     of = {name: found.features[:, column] for column, name in enumerate(EXPLORE_FEATURES)}
     assert found.product.tolist() == [1, 2, 3]
-    assert of["goes_with"] == pytest.approx([2 / 3, 1 / 3, 0])
-    assert of["goes_with_last"] == pytest.approx([2 / 3, 1 / 3, 0])
-    assert of["goes_with_cosine"] == pytest.approx([2 / 6**0.5, 1 / 3**0.5, 0])
+    assert of["item_item_confidence"] == pytest.approx([2 / 3, 1 / 3, 0])
+    assert of["item_item_confidence_newest"] == pytest.approx([2 / 3, 1 / 3, 0])
+    assert of["item_item_cosine"] == pytest.approx([2 / 6**0.5, 1 / 3**0.5, 0])
 
 
 def test_a_bought_product_is_supported_by_the_others_and_never_by_itself(build):
-    co_purchases = CoPurchases.fit(build.histories([[0, 1], [0, 1], [0, 2]], [[3]]), AISLE, pool_size=3)
-    assert co_purchases.pool.tolist() == [0, 1, 2]
+    item_item = ItemItemModel.fit(build.histories([[0, 1], [0, 1], [0, 2]], [[3]]), AISLE, n_candidate_products=3)
+    assert item_item.candidate_products.tolist() == [0, 1, 2]
     histories = build.histories([[0, 1, 3], [1]], [[2]])
     candidates = Candidates.of(histories, N)
-    found = support_features(candidates, Company.of(histories, co_purchases), co_purchases)
+    found = affinity_features(candidates, Affinity.of(histories, item_item), item_item)
     total = 3 * 0.9 + 1  # an order ago three products, and one now
     of = dict(zip(zip(candidates.query, candidates.product, strict=True), found, strict=True))
     # Of the orders with 0, two of three hold 1; all orders with 1 hold 0. The newest order holds 1 alone.
@@ -70,36 +70,36 @@ def test_a_bought_product_is_supported_by_the_others_and_never_by_itself(build):
 
 def test_aisles_count_as_the_user_fills_them(build):
     training = build.histories([[0, 4, 8, 1, 5]])
-    co_purchases = CoPurchases.fit(training, AISLE)
-    found = candidates_of(build.histories([[0, 1], [1]]), co_purchases)
+    item_item = ItemItemModel.fit(training, AISLE)
+    found = candidates_of(build.histories([[0, 1], [1]]), item_item)
     of = {name: found.features[:, column] for column, name in enumerate(EXPLORE_FEATURES)}
     older, newer = 0.9, 1.0
     of_aisle_0 = older / (2 * older + newer - 0)  # of lines 0 and 1 an order ago, and 1 again
     assert found.product.tolist() == [4, 5, 8]
-    assert of["aisle_share"] == pytest.approx([of_aisle_0, 1 - of_aisle_0, of_aisle_0], rel=1e-5)
-    assert of["share_of_aisle"] == pytest.approx([1 / 3, 1 / 2, 1 / 3])
+    assert of["user_aisle_share"] == pytest.approx([of_aisle_0, 1 - of_aisle_0, of_aisle_0], rel=1e-5)
+    assert of["product_share_in_aisle"] == pytest.approx([1 / 3, 1 / 2, 1 / 3])
 
 
 def test_further_baskets_count_beside_the_histories(build):
     training = build.histories([[0, 1]])
-    baskets = Baskets(
+    auxiliary_orders = AuxiliaryOrders(
         np.array([0, 0, 1, 1]), np.array([0, 2, 0, 2], np.int32), np.full(4, 0.5, np.float32), np.zeros(4, bool)
     )
-    co_purchases = CoPurchases.fit(training, AISLE, baskets)
-    assert co_purchases.popularity[:4].tolist() == [3, 1, 2, 0]
-    found = candidates_of(build.histories([[0]]), co_purchases)
+    item_item = ItemItemModel.fit(training, AISLE, auxiliary_orders)
+    assert item_item.popularity[:4].tolist() == [3, 1, 2, 0]
+    found = candidates_of(build.histories([[0]]), item_item)
     assert found.features[:, 0] == pytest.approx([1 / 3, 2 / 3])
 
 
 def test_the_pool_holds_the_most_popular(build):
     training = build.histories([[0, 1, 2]], [[2, 1]], [[2]])
-    assert CoPurchases.fit(training, AISLE, pool_size=2).pool.tolist() == [1, 2]
+    assert ItemItemModel.fit(training, AISLE, n_candidate_products=2).candidate_products.tolist() == [1, 2]
 
 
-def test_arrays_and_back(co_purchases):
-    again = CoPurchases.from_arrays(co_purchases.arrays())
-    assert (again.cosine != co_purchases.cosine).nnz == 0
-    np.testing.assert_array_equal(again.pool, co_purchases.pool)
+def test_arrays_and_back(item_item):
+    again = ItemItemModel.from_arrays(item_item.arrays())
+    assert (again.cosine != item_item.cosine).nnz == 0
+    np.testing.assert_array_equal(again.candidate_products, item_item.candidate_products)
 
 
 def test_user_features_by_hand(build):

@@ -59,13 +59,13 @@ def test_counts_decays_and_gaps_are_those_of_plain_python(build, seed):
             gaps = -np.diff(ago)
             assert of["mean_order_gap"][row] == pytest.approx(gaps.mean(), rel=1e-5)
             assert of["order_gap_std"][row] == pytest.approx(gaps.std(), abs=1e-3)
-            assert of["orders_due"][row] == pytest.approx(ago[-1] / gaps.mean(), rel=1e-5)
+            assert of["order_gap_ratio"][row] == pytest.approx(ago[-1] / gaps.mean(), rel=1e-5)
 
 
 def test_only_what_may_be_unknown_is_nan(build):
     _, of = features_of(build.histories(*build.users(30, N, seed=9)))
     unknown = {name for name, values in of.items() if np.isnan(values).any()}
-    may_be = {name for name in HISTORY_FEATURES if "gap" in name or "due" in name}
+    may_be = {name for name in HISTORY_FEATURES if "gap" in name or "ratio" in name}
     assert unknown <= may_be | {"dow", "hour", "same_dow_share", "hour_distance", "user_reorder_share"}
 
 

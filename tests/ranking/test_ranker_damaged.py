@@ -11,7 +11,7 @@ from lit_rec.artifacts.model_folder import ranker_record
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError
 from lit_rec.data.contexts import product_text
-from lit_rec.ranking.explore_features import CoPurchases
+from lit_rec.ranking.explore_features import ItemItemModel
 from lit_rec.ranking.network import RankerNetwork
 from lit_rec.ranking.ranker import Ranker
 from lit_rec.ranking.statistics import ProductStatistics, aisles_of
@@ -23,8 +23,8 @@ ALIKE = np.ones((len(CORPUS), 1), dtype=np.float32)  # embeddings, which tell no
 @pytest.fixture
 def saved(build, tmp_path):
     training, aisle = build.histories(*build.users(10, len(CORPUS), seed=1)), aisles_of(list(CORPUS.values()))
-    known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
-    Ranker(RankerNetwork(4, 1, 0.0).frozen(), *known, list(CORPUS), {}).save(tmp_path)
+    known = ProductStatistics.fit(training, aisle), ItemItemModel.fit(training, aisle)
+    Ranker(RankerNetwork(4, 1, 0.0).to_numpy(), *known, list(CORPUS), {}).save(tmp_path)
     return tmp_path
 
 
@@ -55,7 +55,10 @@ def with_record(change):
 def weights_of_another_training(folder):
     """As a kill leaves them between the two files."""
     tensors = load_file(folder / schema.RANKER_WEIGHTS)
-    save_file(tensors | {"network.log_scale": tensors["network.log_scale"] + 1}, folder / schema.RANKER_WEIGHTS)
+    save_file(
+        tensors | {"network.calibration_scale": tensors["network.calibration_scale"] + 1},
+        folder / schema.RANKER_WEIGHTS,
+    )
 
 
 def truncate(folder):
@@ -70,7 +73,7 @@ def truncate(folder):
         pytest.param(weights_of_another_training, id="weights of another training"),
         pytest.param(lambda folder: (folder / schema.RANKER).unlink(), id="no record"),
         pytest.param(truncate, id="half of the weights"),
-        pytest.param(without_tensor("network.log_scale"), id="a weight is missing"),
+        pytest.param(without_tensor("network.calibration_scale"), id="a weight is missing"),
         pytest.param(without_tensor("catalogue.statistics"), id="no statistics"),
         pytest.param(without_tensor("catalogue.cosine"), id="no cosines"),
         pytest.param(with_record(lambda _: []), id="a list"),
@@ -119,7 +122,7 @@ def test_a_kill_between_the_two_files_is_noticed(saved, build, monkeypatch):
     del record["weights_sha256"]  # as an older version wrote it
     (saved / schema.RANKER).write_text(json.dumps(record), encoding="utf-8")
     ranker = Ranker.load(saved, CORPUS, ALIKE)
-    ranker.network.arrays["log_scale"][...] += 1
+    ranker.network.arrays["calibration_scale"][...] += 1
 
     replace = Path.replace
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lit_rec.ranking.explore_features import EXPLORE_FEATURES, USER_FEATURES
-from lit_rec.ranking.module import Listing, RankerBatch, RankerModule, listwise_loss
+from lit_rec.ranking.module import GroupedCandidates, RankerBatch, RankerModule, listwise_loss
 from lit_rec.ranking.network import RankerNetwork
 from lit_rec.ranking.repeat_features import REPEAT_FEATURES
 
@@ -36,21 +36,21 @@ def test_nothing_bought_and_nothing_to_rank_cost_nothing():
     assert listwise_loss(torch.empty(0), torch.empty(0, dtype=torch.int64), torch.empty(0), 3) == 0
 
 
-def listing(names, n_targets, informative):
+def candidates(names, n_targets, informative):
     """Ten candidates a target; the one with the highest value of the informative feature was bought."""
     features = torch.randn(10 * n_targets, len(names))
     value = features[:, names.index(informative)].view(n_targets, 10)
     bought = torch.zeros(n_targets, 10).scatter(1, value.argmax(dim=1, keepdim=True), 1.0)
-    return Listing(features, torch.repeat_interleave(torch.arange(n_targets), 10), bought.flatten())
+    return GroupedCandidates(features, torch.repeat_interleave(torch.arange(n_targets), 10), bought.flatten())
 
 
 def test_steps_teach_both_parts_and_their_common_scale():
     torch.manual_seed(0)
-    module = RankerModule(RankerNetwork(hidden_size=32, n_members=2, dropout=0.0))
+    module = RankerModule(RankerNetwork(hidden_size=32, ensemble_size=2, dropout=0.0))
     module.log = lambda *args, **kwargs: None
     batch = RankerBatch(
-        listing(list(REPEAT_FEATURES), 32, "order_share"),
-        listing(list(EXPLORE_FEATURES), 32, "goes_with"),
+        candidates(list(REPEAT_FEATURES), 32, "order_share"),
+        candidates(list(EXPLORE_FEATURES), 32, "item_item_confidence"),
         torch.randn(32, len(USER_FEATURES)),
     )
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
@@ -62,4 +62,4 @@ def test_steps_teach_both_parts_and_their_common_scale():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
-    assert module.network.log_scale.grad.abs() > 0
+    assert module.network.calibration_scale.grad.abs() > 0

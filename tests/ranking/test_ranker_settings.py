@@ -10,7 +10,7 @@ from lit_rec.ranking.settings import RankerSettings
     "wrong",
     [
         {"hidden_size": 0},
-        {"n_members": 0},
+        {"ensemble_size": 0},
         {"max_epochs": 0},
         {"batch_size": 0},
         {"max_targets": 0},

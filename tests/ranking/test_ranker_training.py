@@ -26,7 +26,7 @@ from lit_rec.ranking.settings import RankerSettings
 from lit_rec.ranking.statistics import STATISTICS
 from lit_rec.ranking.training import assemble, chosen_targets, fit_ranker, inputs, target_chunks, train
 
-QUICK = RankerSettings(hidden_size=16, n_members=1, max_epochs=4, batch_size=16, learning_rate=5e-3)
+QUICK = RankerSettings(hidden_size=16, ensemble_size=1, max_epochs=4, batch_size=16, learning_rate=5e-3)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_nothing_of_a_target_order_is_in_the_features(build):
     again = assemble(training, with_other_products(targets), aisle, None, seed=0)
     np.testing.assert_array_equal(once.repeat_features, again.repeat_features)
     np.testing.assert_array_equal(once.explore_features, again.explore_features)
-    assert (once.repeat_bought != again.repeat_bought).any()
+    assert (once.repeat_labels != again.repeat_labels).any()
     # With the targets changed in the users' own histories too, only what is counted over the others may differ: a
     # user whose group is alone in changing keeps every feature.
     changed = assemble(build.histories(*others), rolling_targets(build.histories(*others), 1), aisle, None, seed=0)
@@ -88,7 +88,7 @@ def test_a_users_own_target_is_not_counted_in_what_is_known_of_products(build):
 def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, monkeypatch):
     import torch
 
-    from lit_rec.ranking.explore_features import CoPurchases
+    from lit_rec.ranking.explore_features import ItemItemModel
     from lit_rec.ranking.network import RankerNetwork
     from lit_rec.ranking.statistics import ProductStatistics
 
@@ -120,8 +120,8 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
         network.repeat.fit_scale(examples.repeat_features)
         network.explore.fit_scale(examples.explore_features)
         train(RankerModule(network), examples, QUICK)
-        known = ProductStatistics.fit(training, aisle), CoPurchases.fit(training, aisle)
-        return Ranker(network.frozen(), *known, [str(p) for p in range(40)], {}).scores(test.histories)
+        known = ProductStatistics.fit(training, aisle), ItemItemModel.fit(training, aisle)
+        return Ranker(network.to_numpy(), *known, [str(p) for p in range(40)], {}).scores(test.histories)
 
     shuffled = replace(targets, target_product=np.random.default_rng(0).permutation(targets.target_product))
     popularity = build.fitted(Popularity(), 40, *staples(150, 0)).scores(build.queries(*[[]] * len(test)))
@@ -142,7 +142,7 @@ def test_chunks_of_targets_come_in_the_order_of_the_examples(build, monkeypatch)
         bought.append(some.is_in_target(candidates.query, candidates.product))
         before += [others] if not before or before[-1] is not others else []
     np.testing.assert_array_equal(np.concatenate(counts), np.diff(examples.repeat_start))
-    np.testing.assert_array_equal(np.concatenate(bought), examples.repeat_bought)
+    np.testing.assert_array_equal(np.concatenate(bought), examples.repeat_labels)
     assert len(counts) > 4 == len(before)  # one object of other users for all chunks of a group
     assert sum(len(others) for others in before) == 3 * len(training)
 
@@ -181,7 +181,7 @@ def test_baskets_of_another_shop_that_has_the_same_ids_are_refused(processed_dir
             **dict.fromkeys(("order_id", "add_to_cart_order", "reordered"), np.ones_like(ids)),
         }
         pq.write_table(pa.table(columns), tmp_path / name)
-        return replace(QUICK, baskets=tmp_path / name)
+        return replace(QUICK, auxiliary_orders=tmp_path / name)
 
     assert inputs(folder, settings("own.parquet", product))[2] is not None
     with pytest.raises(ProcessedFolderError, match="does not sell well here"):
@@ -197,7 +197,7 @@ def test_at_most_so_many_targets_are_taken(build):
 def test_the_commands_train_it_evaluate_it_and_say_why(model_dir, processed_dir, capsys, caplog):
     caplog.set_level("INFO", "lit_rec")
     folder = ["--processed_dir", str(processed_dir), "--model_dir", str(model_dir)]
-    main(["fit_ranker", *folder, "--hidden_size", "8", "--n_members", "1", "--max_epochs", "9"])
+    main(["fit_ranker", *folder, "--hidden_size", "8", "--ensemble_size", "1", "--max_epochs", "9"])
     passes = [message for message in caplog.messages if message.startswith("pass ")]
     assert [words.partition(":")[0] for words in passes] == [f"pass {n} of 9" for n in range(1, 10)]
     first, last = (float(words.split()[words.split().index("repeat") + 1].rstrip(",")) for words in passes[::8])
@@ -240,7 +240,7 @@ def test_a_context_string_counts_as_the_purchases_that_it_names(recommender):
 
 
 def test_without_a_history_the_popular_comes_first_and_words_are_heeded(recommender):
-    popularity = recommender.ranker.co_purchases.popularity
+    popularity = recommender.ranker.item_item.popularity
     first = [recommender.position[item.product_id] for item in recommender.recommend_for_orders(Request(), top_k=10)]
     assert popularity[first].mean() > 2 * popularity.mean()
     words = ["chocolate cake", "(no prior orders)."]

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from lit_rec.ranking.statistics import STATISTICS, Baskets, ProductStatistics
+from lit_rec.ranking.statistics import STATISTICS, AuxiliaryOrders, ProductStatistics
 
 AISLE = np.array([0, 0, 1, 1], dtype=np.int32)
 
 
-def columns_of(histories, baskets=None, smoothing=0.0):
-    values = ProductStatistics.fit(histories, AISLE, baskets, smoothing).columns
+def columns_of(histories, auxiliary_orders=None, smoothing=0.0):
+    values = ProductStatistics.fit(histories, AISLE, auxiliary_orders, smoothing).columns
     assert values.shape == (len(AISLE), len(STATISTICS))
     assert values.dtype == np.float32
     return {name: values[:, column] for column, name in enumerate(STATISTICS)}
@@ -23,28 +23,28 @@ def test_counts_and_rates_by_hand(build):
     assert of["reorder_rate"][:2] == pytest.approx(
         [2 / 4, 1 / 3]
     )  # chances: 3 orders of the first user, 1 of the other
-    assert of["again_rate"][:2] == pytest.approx([1 / 3, 0])  # bought 3 times before a last order, once in a row
+    assert of["repurchase_rate"][:2] == pytest.approx([1 / 3, 0])  # bought 3 times before a last order, once in a row
     assert of["product_cart_position"][:3] == pytest.approx([(0.25 + 3 * 0.5) / 4, (0.75 + 0.5) / 2, 0.5])
 
 
 def test_without_further_baskets_the_market_is_the_histories(build):
     of = columns_of(build.histories([[0, 1], [0], [1], [0]], [[0], [2]]), smoothing=1e-6)
-    assert of["market_log_popularity"] == pytest.approx(of["log_popularity"])
-    assert of["market_reorder_share"][:3] == pytest.approx(of["reorder_share"][:3], abs=1e-5)
+    assert of["global_log_popularity"] == pytest.approx(of["log_popularity"])
+    assert of["global_reorder_share"][:3] == pytest.approx(of["reorder_share"][:3], abs=1e-5)
     assert of["aisle_reorder_share"] == pytest.approx([3 / 6, 3 / 6, 0, 0], abs=1e-5)
 
 
 def test_further_baskets_are_the_market(build):
-    baskets = Baskets(
+    auxiliary_orders = AuxiliaryOrders(
         np.array([0, 0, 1]),
         np.array([2, 3, 2], np.int32),
         np.array([0.25, 0.75, 0.5], np.float32),
         np.array([1, 0, 1]) > 0,
     )
-    of = columns_of(build.histories([[0], [0]]), baskets, smoothing=1e-6)
-    assert of["market_log_popularity"] == pytest.approx(np.log1p([0, 0, 2, 1]))
-    assert of["market_reorder_share"][2:] == pytest.approx([1, 0], abs=1e-5)
-    assert of["market_cart_position"][2:] == pytest.approx([0.375, 0.75], abs=1e-5)
+    of = columns_of(build.histories([[0], [0]]), auxiliary_orders, smoothing=1e-6)
+    assert of["global_log_popularity"] == pytest.approx(np.log1p([0, 0, 2, 1]))
+    assert of["global_reorder_share"][2:] == pytest.approx([1, 0], abs=1e-5)
+    assert of["global_cart_position"][2:] == pytest.approx([0.375, 0.75], abs=1e-5)
     assert of["aisle_reorder_share"][2:] == pytest.approx([2 / 3] * 2, abs=1e-5)
 
 

@@ -512,7 +512,7 @@ def test_after_training_in_two_processes_one_of_them_trains_the_ranker(
     strategy: str, base: list[str], tmp_path: Path
 ) -> None:
     words = ["fit", *base, "--output_dir", str(tmp_path), "--trainer.max_epochs", "1", "--trainer.devices", "2"]
-    ranker = ["--ranker.max_epochs", "1", "--ranker.n_members", "1", "--ranker.hidden_size", "8"]
+    ranker = ["--ranker.max_epochs", "1", "--ranker.ensemble_size", "1", "--ranker.hidden_size", "8"]
     ended = run_as_a_program([*words, "--trainer.strategy", strategy, *ranker])
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "final" / "ranker.safetensors").is_file()
@@ -529,8 +529,8 @@ def test_without_held_out_users_fit_trains_and_takes_the_last_checkpoint(
 
 
 def test_baskets_that_are_not_there_are_said_before_anything_is_prepared(base: list[str], tmp_path: Path) -> None:
-    words = ["--output_dir", str(tmp_path / "run"), "--ranker.baskets", str(tmp_path / "none.parquet")]
-    with pytest.raises(NotPreparedError, match="No baskets at"):
+    words = ["--output_dir", str(tmp_path / "run"), "--ranker.auxiliary_orders", str(tmp_path / "none.parquet")]
+    with pytest.raises(NotPreparedError, match="No auxiliary orders at"):
         main(["fit", *base, *words])
 
 

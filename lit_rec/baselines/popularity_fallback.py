@@ -24,7 +24,7 @@ def popularity_rank(popularity: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.unique(popularity, return_inverse=True)[1].astype(np.float64)
 
 
-def own_then_popular(
+def rank_with_popularity_fallback(
     entries: csr_array, keys: Sequence[NDArray[np.float64]], popularity: NDArray[np.float64]
 ) -> Scores:
     """Rank the entries of each row by the first key, ties by the second and so on, then all products by popularity.
@@ -52,7 +52,7 @@ def own_then_popular(
     return scores
 
 
-def positive_then_popular(scores: Scores, popularity: NDArray[np.float64]) -> Scores:
+def score_with_popularity_fallback(scores: Scores, popularity: NDArray[np.float64]) -> Scores:
     """Keep scores above 0; the products without one follow by popularity, below 0.
 
     Args:
