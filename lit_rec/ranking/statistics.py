@@ -32,8 +32,8 @@ STATISTICS = (
 ``log_popularity``: log of 1 + order lines. ``reorder_share``: of its purchases, the share by someone who had bought it
 before. ``reorder_rate``: of the orders of users who had bought it before, the share that holds it.
 ``repurchase_rate``: of the orders right after one that holds it, the share that holds it too.
-``product_cart_position``: mean place in the cart, 0 (first) to 1 (last). ``global_*``: the same of the auxiliary orders, or of the histories where
-there are none; ``aisle_reorder_share``: of all products of its aisle.
+``product_cart_position``: mean place in the cart, 0 (first) to 1 (last). ``global_*``: of the auxiliary orders alone,
+or of the histories where there are none; ``aisle_reorder_share``: of all products of its aisle.
 """
 
 
