@@ -29,7 +29,7 @@ from lit_rec.evaluation.collapse import random_pair_cosines, spectrum, spread_of
 from lit_rec.evaluation.compare_pictures import metric_bars, pair_cosine_histograms, spectra
 from lit_rec.inference.encoders import TorchEncoder
 from lit_rec.inference.recommender import Recommender
-from lit_rec.metrics.bootstrap import Difference, paired_difference
+from lit_rec.metrics.intervals import Estimate, paired_difference
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, per_query
 
@@ -243,7 +243,7 @@ def make_report(measured: Mapping[str, Measured], *, n_resamples: int = 10_000, 
         "n_queries": len(after.queries),
         "n_products": len(after.products),
         "metrics": {label: one.means() for label, one in measured.items()},
-        "differences": {name: _plain(found) for name, found in differences.items()},
+        "differences": {name: found.as_json("difference") for name, found in differences.items()},
         "spread": {
             label: {what: figures.as_json() for what, figures in both.items()} for label, both in spread.items()
         },
@@ -295,15 +295,11 @@ def draw(report: Mapping[str, Any], measured: Mapping[str, Measured], folder: Pa
     logger.info("Pictures: %s", ", ".join(str(file) for file in sorted(folder.glob("*.png"))))
 
 
-def _of_metrics(found: Difference) -> str:
-    interval = f"{DECIDES} {found.difference:+.4f}, 95 % interval {found.low:+.4f} to {found.high:+.4f}"
+def _of_metrics(found: Estimate) -> str:
+    interval = f"{DECIDES} {found.value:+.4f}, 95 % interval {found.low:+.4f} to {found.high:+.4f}"
     if found.low > 0:
         return f"Training helped: {interval}."
     return f"Training did harm: {interval}." if found.high < 0 else f"Training made no difference shown: {interval}."
-
-
-def _plain(found: Difference) -> dict[str, float | None]:
-    return {name: None if np.isnan(value) else value for name, value in found._asdict().items()}
 
 
 def _cell(value: float | None, form: str = ".4f") -> str:

@@ -16,7 +16,7 @@ from lit_rec.core.errors import SettingError
 from lit_rec.data.contexts import wrapped
 from lit_rec.evaluation.measure import PerQuery
 from lit_rec.evaluation.slices import TITLES, sliced
-from lit_rec.metrics.bootstrap import LEVEL, N_RESAMPLES, percentile_intervals, resampled_means
+from lit_rec.metrics.intervals import LEVEL, N_RESAMPLES, percentile_estimates, resampled_means
 
 HEADLINE_METRICS = (
     "ndcg@10",
@@ -194,18 +194,22 @@ def _uncertainty(
     intervals = {
         method: {
             name: [_plain(one.low), _plain(one.high)]
-            for name, one in zip(metrics, percentile_intervals(values), strict=True)
+            for name, one in zip(
+                metrics, percentile_estimates([means[method][m] for m in metrics], values), strict=True
+            )
         }
         for method, values in of_method.items()
     }
     differences = {
         method: {
-            name: {
-                "difference": _plain(means[method][name] - means[against][name]),
-                "low": _plain(one.low),
-                "high": _plain(one.high),
-            }
-            for name, one in zip(metrics, percentile_intervals(values - of_method[against]), strict=True)
+            name: one.as_json("difference")
+            for name, one in zip(
+                metrics,
+                percentile_estimates(
+                    [means[method][m] - means[against][m] for m in metrics], values - of_method[against]
+                ),
+                strict=True,
+            )
         }
         for method, values in of_method.items()
         if method != against

@@ -1,7 +1,6 @@
 """What came of the recommendations: rates with intervals, by position, model, day and arm, and the funnels."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from lit_rec.feedback.impressions import ACTIONS, left_out, read_products
-from lit_rec.feedback.intervals import LEVEL, clustered_difference, wilson
+from lit_rec.metrics.intervals import LEVEL, clustered_difference, wilson
 from lit_rec.store.database import FeedbackStore
 from lit_rec.store.events import EventType
 
@@ -78,7 +77,7 @@ def make_report(
 def _measured(shown: pl.DataFrame) -> Report:
     n = len(shown)
     counts = {name: int(shown[name].sum()) for name in _ACTIONS}
-    rates = {rate: asdict(wilson(counts[action], n)) for rate, action in RATES.items()}
+    rates = {rate: wilson(counts[action], n).as_json() for rate, action in RATES.items()}
     return {EventType.IMPRESSION.value: n, **counts, "rates": rates}
 
 
@@ -106,7 +105,7 @@ def _arm_differences(shown: pl.DataFrame, seed: int) -> list[Report]:
             "baseline": baseline,
             "rate": rate,
             "n_users": [len(counts[each]) for each in (baseline, arm)],
-            **asdict(clustered_difference(*(_of_users(counts[each], action) for each in (baseline, arm)), seed=seed)),
+            **clustered_difference(*(_of_users(counts[each], action) for each in (baseline, arm)), seed=seed).as_json(),
         }
         for arm in arms
         if arm != baseline

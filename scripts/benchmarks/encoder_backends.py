@@ -27,7 +27,7 @@ from lit_rec.evaluation.measure import measure
 from lit_rec.evaluation.models import TextTower
 from lit_rec.inference.index import Vectors
 from lit_rec.inference.recommender import Recommender
-from lit_rec.metrics.bootstrap import paired_difference
+from lit_rec.metrics.intervals import paired_difference
 from lit_rec.packaging.bundle import Bundle, write_bundle
 
 METRICS = ("ndcg@10", "recall@10")
@@ -83,7 +83,8 @@ def main(
 
 def rounded(first: NDArray[np.float32], second: NDArray[np.float32]) -> dict[str, float]:
     """The paired difference, with its 95 % interval."""
-    return {name: round(value, 5) for name, value in paired_difference(first, second)._asdict().items()}
+    found = paired_difference(first, second)
+    return {"difference": round(found.value, 5), "low": round(found.low, 5), "high": round(found.high, 5)}
 
 
 def measured(

@@ -37,7 +37,7 @@ from lit_rec.evaluation.plots import Bar, metric_bars
 from lit_rec.feedback.clicks import step_chances
 from lit_rec.feedback.impressions import open_for_reading, read_products
 from lit_rec.feedback.settings import SimulateSettings
-from lit_rec.metrics.bootstrap import paired_difference
+from lit_rec.metrics.intervals import paired_difference
 from lit_rec.service.app import create_app
 from lit_rec.service.settings import ServiceSettings
 from lit_rec.store.events import EventType
@@ -229,15 +229,22 @@ def main(
     by_seed = [loop["outcomes"] for loop in loops]
     together = {name: pl.concat([loop["outcomes"][name] for loop in loops]) for name in (BASE, *ARMS)}
     means = {name: _means(table) for name, table in together.items()}
-    differences = {
-        f"{name} - {against}": {
-            outcome: paired_difference(together[against][outcome], together[name][outcome])._asdict()
-            | {"of_each_seed": [_means(each[name])[outcome] - _means(each[against])[outcome] for each in by_seed]}
-            for outcome in TITLES
+    estimates = {
+        f"{name} - {baseline}": {
+            outcome: paired_difference(together[baseline][outcome], together[name][outcome]) for outcome in TITLES
         }
         for name in ARMS
-        for against in (BASE, CONTROL)
-        if name != against
+        for baseline in (BASE, CONTROL)
+        if name != baseline
+    }
+    differences = {
+        pair: {
+            outcome: found.as_json("difference")
+            | {"of_each_seed": [_means(each[name])[outcome] - _means(each[baseline])[outcome] for each in by_seed]}
+            for outcome, found in of_pair.items()
+        }
+        for pair, of_pair in estimates.items()
+        for name, baseline in [pair.split(" - ")]
     }
     figures = {
         "settings": {"n_seeds": n_seeds, "n_users": n_users, "requests_a_user": requests_a_user, "steps": steps},
@@ -251,9 +258,9 @@ def main(
     for outcome, title in TITLES.items():
         panels[title] = {BASE: Bar(means[BASE][outcome])}
         for name in ARMS:
-            difference = differences[f"{name} - {BASE}"][outcome]
-            low, high = (means[BASE][outcome] + difference[end] for end in ("low", "high"))
-            panels[title][name] = Bar(means[name][outcome], low, high)
+            found = estimates[f"{name} - {BASE}"][outcome]
+            base = means[BASE][outcome]
+            panels[title][name] = Bar(means[name][outcome], base + found.low, base + found.high)
     about = f"{len(together[BASE]):,} simulated users of {n_seeds} shops; intervals of the difference from base"
     metric_bars(picture, panels, about, BASE)
 

@@ -43,8 +43,8 @@ from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.purchase_files import read_eval_histories, read_training_histories
 from lit_rec.data.purchases import PurchaseHistories, Queries
 from lit_rec.data.settings import PrepareSettings, SourceName
-from lit_rec.metrics.bootstrap import paired_difference
 from lit_rec.metrics.functional import membership, ndcg
+from lit_rec.metrics.intervals import paired_difference
 from lit_rec.ranking.auxiliary_orders import read_auxiliary_orders
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.explore_features import AFFINITY_FEATURES, Affinity, ItemItemModel
@@ -453,7 +453,7 @@ def write_table(source: str, work_dir: Path, folds: list[int], names: list[str])
         what = TRIALS[name].what if name in TRIALS else "no learning: recency-weighted frequency (beta .8)"
         row: dict[str, Any] = {"trial": name, "what": what, "ndcg@10": float(np.nanmean(values))}
         if name != SHIPPED:
-            row |= paired_difference(shipped, values)._asdict()
+            row |= paired_difference(shipped, values).as_json("difference")
         rows.append(row)
     file = REPOSITORY / "results" / f"ranker_trials_{source}.json"
     save(

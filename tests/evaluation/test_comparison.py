@@ -10,14 +10,13 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from lit_rec.cli.main import main
-from lit_rec.core.errors import SettingError, ShapeError
+from lit_rec.core.errors import SettingError
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.evaluation import compare as comparison
 from lit_rec.evaluation.collapse import Health, random_pair_cosines, spectrum, spread_of, verdict
 from lit_rec.evaluation.compare import compare, draw_sample, make_report, measure, recorded_base_model
 from lit_rec.inference.encoders import TorchEncoder
-from lit_rec.metrics.bootstrap import paired_difference
 
 PNG = b"\x89PNG"
 
@@ -172,25 +171,3 @@ def test_the_spectrum_is_that_of_the_centred_vectors():
     expected = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False)
     assert spectrum(vectors) == pytest.approx(expected / expected.sum(), abs=1e-6)
     assert spectrum(np.ones((3, 4), dtype=np.float32)).sum() == 0
-
-
-def test_the_paired_interval_covers_as_promised():
-    """Of many draws of queries with a true difference of 0.1, 95 % of the intervals hold it, or nearly so."""
-    rng = np.random.default_rng(5)
-    held = 0
-    for _ in range(300):
-        hard = rng.normal(size=60)  # queries differ much more than methods do
-        found = paired_difference(hard, hard + rng.normal(0.1, 0.2, size=60), n_resamples=300)
-        held += found.low <= 0.1 <= found.high
-        assert found.high - found.low < 0.2
-    assert 0.88 <= held / 300 <= 0.99
-
-
-def test_paired_differences_leave_out_what_does_not_apply():
-    nan = float("nan")
-    assert paired_difference([0.0, nan, 0.5, 1.0], [0.5, 1.0, 1.0, nan]) == (0.5, 0.5, 0.5)
-    assert np.isnan(paired_difference([nan], [1.0])).all()
-    with pytest.raises(ShapeError, match=r"\(Q,\)"):
-        paired_difference([1.0], [1.0, 2.0])
-    with pytest.raises(SettingError, match="n_resamples"):
-        paired_difference([1.0], [1.0], n_resamples=0)

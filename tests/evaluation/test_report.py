@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lit_rec.core.errors import SettingError
 from lit_rec.evaluation.report import make_report, markdown, terminal_tables
-from lit_rec.metrics.bootstrap import percentile_intervals, resampled_means
+from lit_rec.metrics.intervals import paired_difference, percentile_estimates, resampled_means
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_differences_are_paired(report, results):
     assert report["differences"].keys() == {"model", "weak"}
     model, strong = (results[row].values["ndcg@10"].astype(np.float64) for row in (0, 2))
     found = report["differences"]["model"]["ndcg@10"]
-    (paired,) = percentile_intervals(resampled_means((model - strong)[:, np.newaxis], 300))
+    paired = paired_difference(strong, model, n_resamples=300)
     assert found["difference"] == pytest.approx((model - strong).mean())
     assert (found["low"], found["high"]) == pytest.approx((paired.low, paired.high))
     low, high = report["intervals"]["model"]["ndcg@10"]
@@ -64,7 +64,7 @@ def test_differences_of_a_metric_that_applies_to_some_queries(report, results):
     model, strong = (results[row].values["repeat_recall@10"].astype(np.float64) for row in (0, 2))
     assert np.isnan(model).any()
     found = report["differences"]["model"]["repeat_recall@10"]
-    (paired,) = percentile_intervals(resampled_means((model - strong)[:, np.newaxis], 300))
+    (paired,) = percentile_estimates([0], resampled_means((model - strong)[:, np.newaxis], 300))
     assert found["difference"] == pytest.approx(np.nanmean(model - strong))
     assert (found["low"], found["high"]) == pytest.approx((paired.low, paired.high))
 

@@ -4,7 +4,7 @@ import re
 from xml.etree import ElementTree
 
 from lit_rec.feedback import pictures
-from lit_rec.feedback.intervals import wilson
+from lit_rec.metrics.intervals import wilson
 
 
 def row_of(impressions, clicks, **more):

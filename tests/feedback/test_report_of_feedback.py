@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lit_rec.feedback.intervals import wilson
 from lit_rec.feedback.report import make_report
+from lit_rec.metrics.intervals import wilson
 from lit_rec.store.database import Exposure
 from lit_rec.store.events import FeedbackEvent
 
