@@ -38,16 +38,13 @@ uvicorn.config.HTTP_PROTOCOLS["auto"] = "lit_rec.service.connections:LimitedProt
 
 _TAG = bundle_tag()
 _FOLDER = "LIT_REC_FOLDER"  # that `bentoml serve` was said in; a worker of a built bento starts inside the bento
-_NAMES_OF_MODELS = [f"{prefix}{name}" for prefix in ("LIT_REC_", "") for name in ("BUNDLE", "MODEL_DIR", "ARMS")]
 
 
 def _settings() -> "ServiceSettings":
     from lit_rec.service.settings import load_settings  # not needed by a build
 
-    if _TAG is not None and not any(os.environ.get(name) for name in _NAMES_OF_MODELS):
-        os.environ["LIT_REC_BUNDLE"] = bentoml.models.get(_TAG).path
     try:
-        return load_settings()
+        return load_settings(None if _TAG is None else bentoml.models.get(_TAG).path)
     except SettingError as error:
         raise BentoMLConfigException(str(error)) from error
 
@@ -99,11 +96,11 @@ class LitRec:
     async def start(self) -> None:
         """Open the store, and load the models in the background."""
         from lit_rec.service.app import create_app
-        from lit_rec.service.connections import LimitedProtocol, allow_all_descriptors
+        from lit_rec.service.connections import LimitedProtocol, allow_many_descriptors
 
         os.chdir(os.environ.get(_FOLDER, "."))  # for .env, and for files that settings name
         settings = _settings()
-        allow_all_descriptors()
+        allow_many_descriptors()
         LimitedProtocol.max_connections = settings.max_connections
         LimitedProtocol.header_timeout_seconds = settings.header_timeout_seconds
         _OursAlone.app = create_app(settings)

@@ -176,7 +176,8 @@ def _add_probes(app: FastAPI) -> None:
         if now != "ready":
             raise ApiError(503, now, _NOT_READY[now], retry_after=5)
         models = {name: arm.model_version for name, arm in state.engine.arms.items()}
-        return Ready(models=models, degraded=[] if state.store_access.is_answering else ["feedback_store"])
+        stores = state.store_access.is_answering and not (state.recorder and state.recorder.is_away)
+        return Ready(models=models, degraded=[] if stores else ["feedback_store"])
 
     @app.get(METRICS, summary="Counters for Prometheus", tags=["operation"], response_class=Response)
     async def metrics(request: Request) -> Response:  # in no thread that something slow could hold

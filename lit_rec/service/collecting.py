@@ -9,7 +9,7 @@ from fastapi import Body, FastAPI, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 
-from lit_rec.core.errors import FeedbackStoreError, UnstorableError
+from lit_rec.core.errors import FeedbackStoreError, OutcomeUnknownError, UnstorableError
 from lit_rec.service.contract import MAX_EVENTS, EventResult, FeedbackBatch, FeedbackResponse
 from lit_rec.service.http_errors import ApiError, ErrorBody, FieldError, fields_of
 from lit_rec.service.monitoring import Monitoring
@@ -129,11 +129,19 @@ def _store(
 def _recorded(store: FeedbackStore, events: Sequence[FeedbackEvent]) -> list[Result]:
     try:
         return [*store.record(events)]
-    except UnstorableError as error:
-        if len(events) > 1:  # the others are not to blame
-            return [outcome for event in events for outcome in _recorded(store, [event])]
-        logger.warning("feedback_not_storable", extra={"reason": str(error)})
-        return ["rejected"]
+    except UnstorableError:
+        outcomes: list[Result] = []
+    for event in events:  # the others are not to blame
+        try:
+            outcomes += store.record([event])
+        except UnstorableError as error:
+            logger.warning("feedback_not_storable", extra={"reason": str(error)})
+            outcomes.append("rejected")
+        except FeedbackStoreError as error:
+            if outcomes.count("rejected") == len(outcomes):  # nothing was stored so far
+                raise
+            raise OutcomeUnknownError("Events were stored one by one, and then the store failed", str(error)) from error
+    return outcomes
 
 
 def _count(

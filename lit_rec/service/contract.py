@@ -13,6 +13,7 @@ from lit_rec.store.events import STORABLE, FeedbackEvent
 
 MAX_CONTEXT = 10_000  # characters
 MAX_EVENTS = 500
+MAX_FIELDS = 100  # of one object
 MAX_LINES = 3_000  # products of a history that are made use of, the newest
 
 TO_COME = ("days_since_prior_order", "order_dow", "order_hour_of_day")
@@ -23,12 +24,23 @@ Weekday = Annotated[int, Field(ge=0, le=6)]
 Hour = Annotated[int, Field(ge=0, le=23)]
 
 
-class HistoryOrder(BaseModel):
-    """One order of the past."""
+class _Request(BaseModel):
+    """Base of what callers send: unknown fields are refused, and a large wrong body gets a short answer soon."""
 
     model_config = ConfigDict(extra="forbid")
 
-    product_ids: Annotated[list[ProductId], Field(max_length=500)] = Field(
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: object) -> object:
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:  # each unknown one would be an error of its own
+            raise ValueError(f"at most {MAX_FIELDS} fields; got {len(value):,}")
+        return value
+
+
+class HistoryOrder(_Request):
+    """One order of the past."""
+
+    product_ids: Annotated[list[ProductId], Field(max_length=500, fail_fast=True)] = Field(
         description="In the order they went into the cart; ids that the catalogue does not hold are left out."
     )
     days_since_prior_order: Days | None = Field(None, description="Days since the order before; null for a first one.")
@@ -36,7 +48,7 @@ class HistoryOrder(BaseModel):
     order_hour_of_day: Hour | None = Field(None, description="Hour, 0 to 23; null where not known.")
 
 
-class RecommendRequest(BaseModel):
+class RecommendRequest(_Request):
     """Whom to recommend for: one of `user_context`, `history`, or a `user_id` that the service knows; or a `query`.
 
     Beside one of the other two, `user_id` says who asks: for the split of an experiment and for the store of what was
@@ -44,7 +56,6 @@ class RecommendRequest(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"user_context": "[+7d w4h14] Organic Milk, Whole Wheat Bread.", "top_k": 10},
@@ -66,7 +77,7 @@ class RecommendRequest(BaseModel):
     query: Annotated[str, Field(max_length=MAX_CONTEXT), STORABLE] | None = Field(
         None, description="Words to search for, alone or before the context."
     )
-    history: Annotated[list[HistoryOrder], Field(max_length=1_000)] | None = Field(
+    history: Annotated[list[HistoryOrder], Field(max_length=1_000, fail_fast=True)] | None = Field(
         None,
         description=f"Past orders, oldest first; none for a new user. Of very long ones the newest orders count, "
         f"those of the newest {MAX_LINES:,} products.",
@@ -76,7 +87,7 @@ class RecommendRequest(BaseModel):
     order_dow: Weekday | None = Field(None, description="Weekday of the order to come.")
     order_hour_of_day: Hour | None = Field(None, description="Hour of the order to come.")
     top_k: int = Field(10, ge=1, le=100, description="How many products.")
-    exclude_product_ids: Annotated[list[ProductId], Field(max_length=1_000)] = Field(
+    exclude_product_ids: Annotated[list[ProductId], Field(max_length=1_000, fail_fast=True)] = Field(
         default_factory=list, description="Never recommend these."
     )
     explain: bool = Field(False, description="Say why each product is recommended.")
@@ -116,6 +127,11 @@ class RecommendRequest(BaseModel):
     def context(self) -> str | None:
         """The context, if there is a word in it."""
         return self.user_context if self.user_context and self.user_context.strip() else None
+
+    @property
+    def says_what_was_bought(self) -> bool:
+        """Whether the request itself has a history or a context, so that no stored one is looked up."""
+        return self.history is not None or self.context is not None
 
     @property
     def words(self) -> str | None:

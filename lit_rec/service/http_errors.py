@@ -139,7 +139,8 @@ def store_unavailable(error: Exception) -> ApiError:
     logger.error("feedback_store_failed", extra={"reason": str(error)})
     if isinstance(error, OutcomeUnknownError):
         message = (
-            "The feedback store did not answer in time; what was sent may be stored. Sent again, it is stored once."
+            "The feedback store did not answer in time; some may be stored. Send the same again: what has an event_id, "
+            "or the same content, is stored once."
         )
         return ApiError(503, "outcome_unknown", message, retry_after=5)
     return ApiError(503, "store_unavailable", "The feedback store does not answer; nothing was stored.", retry_after=5)

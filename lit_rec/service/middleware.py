@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -88,7 +89,8 @@ class Gate:
             async with self._bodies.read(headers, receive) as body:
                 await self._app(as_json(scope, body), _replayed(body, receive), answer)
         except DisconnectedError:
-            answer.status = 499
+            # Nobody reads it; but BentoML's time-out waits for an answer, and the server's end for that.
+            await Response(status_code=499)(scope, receive, answer)
         except ApiError as error:
             await error.response()(scope, receive, answer)
         except Exception:

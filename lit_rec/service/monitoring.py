@@ -66,6 +66,9 @@ class Monitoring:
         )
         self.feedback_store_up = Gauge("feedback_store_up", "1 while the feedback store answers.", registry=registry)
         self.exposures_lost = Counter("exposures_lost", "Exposures that were not stored.", registry=registry)
+        self.exposures_wait = Gauge(
+            "exposures_wait", "1 while the feedback store does not take what was served.", registry=registry
+        )
         self.model_loaded = Gauge("model_loaded", "1 once every model is loaded and warm.", registry=registry)
         self.model_info = Gauge(
             "model_info", "The models that are loaded.", ["arm", "model_version"], registry=registry

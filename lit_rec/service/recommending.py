@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -63,6 +64,13 @@ def add_recommend(app: FastAPI) -> None:
         if answer.way == "text":
             monitoring.encode_seconds.observe(answer.encode_ms / 1_000)
         monitoring.by_arm.labels(answer.arm, answer.model_version, answer.way).inc()
+        if not (body.says_what_was_bought or request.app.state.settings.serve_users):
+            # Reasons, and ids that the catalogue does not hold, would tell what the stored user has bought.
+            answer = replace(
+                answer,
+                recommendations=[replace(each, reason="") for each in answer.recommendations],
+                unknown_product_ids=(),
+            )
         response = _response(answer, body, seconds * 1_000)
         if (recorder := request.app.state.recorder) is not None:
             recorder.record(_served(body, answer, response))

@@ -43,6 +43,7 @@ class Recorder:
         self._bytes = 0
         self._changed = threading.Condition()
         self._is_closing = False
+        self._is_away, self._wait_metric = False, monitoring.exposures_wait
         monitoring.waiting.labels("record").set_function(lambda: len(self._waiting))
         self._thread = threading.Thread(target=self._run, name="record", daemon=True)
         self._thread.start()
@@ -58,6 +59,11 @@ class Recorder:
                 self._changed.notify_all()
                 return
         self._lose(1, "too many wait already" if not has_room else "the service is going away")
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the store did not take the newest lists, though it may still answer reads."""
+        return self._is_away
 
     def has_waiting(self, request_id: str, product_id: str) -> bool:
         """Whether an exposure that is still to be stored holds a product."""
@@ -97,6 +103,7 @@ class Recorder:
                 if is_last_try:
                     self._lose(self._forget(batch), str(error))
                 else:
+                    self._note_away(str(error))
                     with self._changed:
                         self._changed.wait_for(lambda: self._is_closing, _PAUSE)
             elif len(batch) > 1:  # the fault of one of them
@@ -105,7 +112,14 @@ class Recorder:
             else:
                 self._lose(self._forget(batch), str(error))
         else:
+            self._note_away("")
             self._forget(batch)
+
+    def _note_away(self, reason: str) -> None:
+        if reason and not self._is_away:
+            logger.error("exposures_wait", extra={"reason": reason})
+        self._is_away = bool(reason)
+        self._wait_metric.set(self._is_away)
 
     def _forget(self, batch: Sequence[Exposure]) -> int:
         """How many of them were still waited for."""

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import limits
@@ -164,8 +164,8 @@ class ServiceSettings(BaseSettings):
     serve_page: bool = Field(True, description="Serve the page at `/`.")
     serve_users: bool = Field(
         True,
-        description="Let the page show what the users that are known by `user_id` have bought: to anybody, where "
-        "there is no `LIT_REC_API_KEY`.",
+        description="Let the page, and the reasons of `/recommend` for a bare `user_id`, show what known users have "
+        "bought: to anybody, where there is no `LIT_REC_API_KEY`.",
     )
     serve_docs: bool = Field(True, description="Serve `/docs`, `/redoc` and `/openapi.json`.")
     drain_seconds: float = Field(
@@ -272,8 +272,11 @@ class ServiceSettings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, short, short_of_file
 
 
-def load_settings() -> ServiceSettings:
+def load_settings(packaged_bundle: str | None = None) -> ServiceSettings:
     """Read the settings of this process.
+
+    Args:
+        packaged_bundle: is served where neither the environment nor the file names a model.
 
     Raises:
         SettingError: some are wrong; every one of them is in the message.
@@ -282,8 +285,13 @@ def load_settings() -> ServiceSettings:
     if named and not Path(named).is_file():
         raise SettingError(f"{SETTINGS_FILE} names a file of settings", f"there is no {named}", "Name one, or unset it")
     problems = [f"  {name}: there is no such setting" for name in _unknown(Path(named))] if named else []
+    file = named or ".env"
+    given: dict[str, Any] = {"_env_file": file, "_env_file_encoding": "utf-8"}
+    present = {name.upper().removeprefix(PREFIX) for name, value in (dotenv_values(file) | os.environ).items() if value}
+    if packaged_bundle is not None and not present & {"BUNDLE", "MODEL_DIR", "ARMS"}:
+        given["bundle"] = packaged_bundle
     try:
-        settings = ServiceSettings(_env_file=named or ".env", _env_file_encoding="utf-8")  # type: ignore[call-arg]
+        settings = ServiceSettings(**given)
     except ValidationError as error:
         problems += [f"  {_name(each['loc'])}{_what(each['msg'])}" for each in error.errors(include_input=False)]
     if problems:

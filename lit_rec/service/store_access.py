@@ -31,7 +31,6 @@ class StoreAccess:
 
     Raises:
         SettingError: the URL is none, or of another database.
-        FeedbackStoreError: there is no folder for its file, and none can be made.
     """
 
     def __init__(self, url: str, monitoring: Monitoring, *, deadline_seconds: float, max_waiting: int) -> None:

@@ -102,6 +102,7 @@ class FeedbackStore:
     ) -> None:
         self.url = _checked(url)
         self.engine = _engine(self.url, timeout_seconds, read_only=read_only)
+        self._is_read_only = read_only
         self._opening = threading.Lock()
         self._is_open = False
         self._file: tuple[Path, tuple[int, int]] | None = None
@@ -122,6 +123,7 @@ class FeedbackStore:
         with self._opening:
             if self._is_open:
                 return
+            self._make_folder()
             self._check_file()
             with self._failures("opened"):
                 migrate(self.engine)
@@ -271,6 +273,15 @@ class FeedbackStore:
     def _where(self) -> str:
         return self.url.render_as_string(hide_password=True)
 
+    def _make_folder(self) -> None:
+        if self.engine.dialect.name != "sqlite" or self._is_read_only:
+            return
+        folder = Path(str(self.url.database)).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FeedbackStoreError(f"No folder {folder} for the feedback database", str(error)) from error
+
     def _file_now(self) -> tuple[Path, tuple[int, int]] | None:
         """The file of SQLite, and what tells it from another of its name."""
         if self.engine.dialect.name != "sqlite":
@@ -352,11 +363,6 @@ def _engine(url: URL, timeout_seconds: float | None, *, read_only: bool) -> Engi
         )
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
-    folder = Path(url.database).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FeedbackStoreError(f"No folder {folder} for the feedback database", str(error)) from error
     engine = create_engine(url, connect_args={"timeout": timeout_seconds or _BUSY_TIMEOUT})
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

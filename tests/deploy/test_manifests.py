@@ -109,7 +109,19 @@ def test_the_pod_is_given_the_time_that_draining_takes(tmp_path):
     deadline = ServiceSettings(_env_file=None, bundle=tmp_path).request_deadline_seconds
     probe = CONTAINER["readinessProbe"]
     assert drain >= probe["periodSeconds"] * probe["failureThreshold"]
-    assert POD["terminationGracePeriodSeconds"] > drain + 2 * deadline
+    flag, seconds = CONTAINER["args"]
+    assert flag == "--timeout-graceful-shutdown"
+    assert float(seconds) > deadline
+    assert POD["terminationGracePeriodSeconds"] > drain + float(seconds) + deadline, (
+        "the last for what waits to be stored"
+    )
+
+
+def test_the_flags_are_ones_that_bentoml_serve_takes():
+    from bentoml_cli.serve import build_serve_command
+
+    flags = {flag for option in build_serve_command().commands["serve"].params for flag in option.opts}
+    assert {flag for flag in CONTAINER["args"] if flag.startswith("-")} <= flags
 
 
 def test_the_probes_ask_for_routes_that_the_service_has(tmp_path):

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from lit_rec.core.errors import FeedbackStoreError, SettingError
 from lit_rec.service.app import create_app
 
 ROOT = Path(__file__).parents[2]
@@ -204,16 +205,14 @@ def test_serving_imports_nothing_of_training():
     assert not heavy & set(loaded.stdout.split())
 
 
-@pytest.mark.parametrize("store", ["/proc/none/feedback.db", "mysql://x/y"])
-def test_without_a_store_it_does_not_start(make_app, store):
-    from lit_rec.core.errors import LitRecError
-
-    with pytest.raises(LitRecError), TestClient(make_app(feedback_db_path=store)):
+def test_with_a_store_of_another_kind_it_does_not_start(make_app):
+    with pytest.raises(SettingError), TestClient(make_app(feedback_db_path="mysql://x/y")):
         pass
 
 
-def test_without_a_server_for_its_store_it_recommends_and_says_what_is_missing(start, lines):
-    with start(feedback_db_path="postgresql://someone:secret@127.0.0.1:1/nothing") as one:
+@pytest.mark.parametrize("store", ["postgresql://someone:secret@127.0.0.1:1/nothing", "/proc/none/feedback.db"])
+def test_without_its_store_it_recommends_and_says_what_is_missing(start, store):
+    with start(feedback_db_path=store) as one:
         event = {"event_type": "click", "request_id": "r", "product_id": "1"}
         response = one.post("/feedback", json=event)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
@@ -222,6 +221,17 @@ def test_without_a_server_for_its_store_it_recommends_and_says_what_is_missing(s
         ready = one.get("/ready")
         assert (ready.status_code, ready.json()["degraded"]) == (200, ["feedback_store"])
         assert "\nfeedback_store_up 0.0" in one.get("/metrics").text
+
+
+def test_a_store_that_can_only_be_read_is_missing_too(start, monkeypatch, until):
+    def refuses(_):
+        raise FeedbackStoreError("It cannot be written", "attempt to write a readonly database")
+
+    with start() as one:
+        monkeypatch.setattr(one.app.state.store, "record_exposures", refuses)
+        assert one.get("/ready").json()["degraded"] == []
+        one.post("/recommend", json={"user_context": "milk"})
+        until(lambda: one.get("/ready").json()["degraded"] == ["feedback_store"])
 
 
 def test_a_store_that_comes_later_is_opened_and_takes_what_was_served_before(start, tmp_path, until):

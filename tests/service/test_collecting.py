@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from lit_rec.core.errors import FeedbackStoreError
+from lit_rec.core.errors import FeedbackStoreError, UnstorableError
 from lit_rec.service.contract import MAX_EVENTS
 from lit_rec.store.events import FeedbackEvent
 from lit_rec.store.tables import feedback_events
@@ -174,6 +174,27 @@ def test_an_event_that_the_database_refuses_costs_no_other(own, monkeypatch):
     assert [each["status"] for each in response.json()["results"]] == ["accepted", "rejected", "accepted"]
     assert n_stored(own.app) == 2
     assert post(own, bad).status_code == 422
+
+
+def test_a_store_that_goes_away_after_some_events_leaves_it_open_what_was_stored(own, monkeypatch):
+    store, record = own.app.state.store, own.app.state.store.record
+    bad, good = {**EVENT, "product_id": "bad"}, [{**EVENT, "product_id": f"{n}"} for n in range(3)]
+
+    def one_by_one(events, away_at):
+        if len(events) > 1 or events[0].product_id == "bad":
+            raise UnstorableError("One of them")
+        if events[0].product_id == away_at:
+            raise FeedbackStoreError("It went away")
+        return record(events)
+
+    monkeypatch.setattr(store, "record", lambda events: one_by_one(events, "1"))
+    response = post(own, {"events": [bad, *good]})
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "outcome_unknown")
+    assert "event_id" in response.json()["error"]["message"]
+    assert n_stored(own.app) == 1
+    monkeypatch.setattr(store, "record", lambda events: one_by_one(events, "0"))
+    response = post(own, {"events": [bad, *good]})
+    assert response.json()["error"]["code"] == "store_unavailable", "nothing was stored by this call"
 
 
 def test_a_store_that_hangs_is_waited_for_no_longer_than_a_request_may(start, monkeypatch, until):

@@ -8,13 +8,15 @@ import httpx
 import pytest
 import uvicorn
 
-from lit_rec.service.connections import LimitedProtocol
+from lit_rec.service import connections
+from lit_rec.service.connections import LimitedProtocol, allow_many_descriptors
 
 
 async def app(scope, receive, send):
     await receive()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    body = b"ok" * int(scope["path"].strip("/") or 1)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 @pytest.fixture
@@ -29,6 +31,7 @@ def serve(until):
             thread.start()
             try:
                 until(lambda: server.started)
+                served.connections = server.server_state.connections
                 yield listening.getsockname()
             finally:
                 server.should_exit = True
@@ -92,3 +95,52 @@ def test_an_idle_connection_is_kept_longer_than_clients_and_balancers_keep_it(se
     assert LimitedProtocol.idle_seconds > 60
     with serve(idle_seconds=1) as address:
         assert said(connected(address, WHOLE)).endswith(b"ok"), "closed after its own time, not the server's 60 seconds"
+
+
+@pytest.mark.parametrize("n_times", [20_000, 20_000_000])
+def test_who_does_not_read_the_answer_is_closed(serve, until, n_times):
+    with serve(reading_timeout_seconds=0.3) as address, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.connect(address)
+        for _ in range(2_000_000 // n_times or 1):  # more than the kernel holds
+            deaf.sendall(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % n_times)
+        until(lambda: serve.connections)
+        until(lambda: not serve.connections, 10)
+
+
+def test_who_reads_slowly_gets_the_whole_answer(serve):
+    with serve(reading_timeout_seconds=0.5) as address:
+        connection, n_read = connected(address, WHOLE.replace(b"/ ", b"/300000 ")), 0
+        with connection:
+            while n_read < 600_000:
+                n_read += len(connection.recv(60_000))
+                threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize(
+    ("limits", "set_to"),
+    [
+        ((256, connections.resource.RLIM_INFINITY), 65_536),
+        ((256, 4_096), 4_096),
+        ((1_024, 1_048_576), 65_536),
+        ((100_000, 1_048_576), None),
+        ((connections.resource.RLIM_INFINITY, connections.resource.RLIM_INFINITY), None),
+    ],
+)
+def test_descriptors_are_raised_to_a_bound(monkeypatch, limits, set_to):
+    monkeypatch.setattr(connections.resource, "getrlimit", lambda _: limits)
+    asked = []
+    monkeypatch.setattr(connections.resource, "setrlimit", lambda _, to: asked.append(to))
+    allow_many_descriptors()
+    assert asked == ([] if set_to is None else [(set_to, limits[1])])
+
+
+@pytest.mark.parametrize("error", [ValueError("current limit exceeds maximum limit"), OSError("not permitted")])
+def test_a_limit_that_cannot_be_raised_keeps_nothing_from_starting(monkeypatch, error, caplog):
+    def refuses(_, to):
+        raise error
+
+    monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (256, connections.resource.RLIM_INFINITY))
+    monkeypatch.setattr(connections.resource, "setrlimit", refuses)
+    allow_many_descriptors()
+    assert "few_descriptors" in caplog.messages

@@ -69,3 +69,24 @@ def test_examples_of_the_documentation_are_requests():
 def test_a_batch_has_events():
     with pytest.raises(ValidationError):
         FeedbackBatch(events=[])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"history": [], "exclude_product_ids": list(range(100_000))},
+        {"history": [{"product_ids": list(range(500))}] * 1_000},
+        {"history": [{"product_ids": [], **{f"f{n}": 1 for n in range(99)}}] * 1_000},
+        {f"field{n}": 1 for n in range(100_000)},
+    ],
+)
+def test_a_large_wrong_body_gets_few_errors(sent):
+    with pytest.raises(ValidationError) as raised:
+        RecommendRequest.model_validate(sent)
+    assert raised.value.error_count() <= 100
+
+
+def test_of_many_wrong_ids_the_first_is_named():
+    with pytest.raises(ValidationError) as raised:
+        RecommendRequest.model_validate({"history": [{"product_ids": ["1", 2, 3]}]})
+    assert [error["loc"] for error in raised.value.errors()] == [("history", 0, "product_ids", 1)]

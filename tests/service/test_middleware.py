@@ -1,5 +1,6 @@
 """The gate: ids, keys, limits and sizes, each before a body is parsed, and one form for every error."""
 
+import asyncio
 import http.client
 import json
 import re
@@ -237,3 +238,21 @@ def test_what_would_wait_in_vain_is_refused_before_its_body(serve, monkeypatch):
 
 def test_a_header_says_what_kind_of_file_it_is(client):
     assert client.get("/health").headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_caller_who_leaves_does_not_hold_up_bentoml(make_app):
+    from bentoml._internal.server.http.traffic import TimeoutMiddleware
+
+    scope = {"type": "http", "method": "POST", "path": "/recommend", "query_string": b"", "headers": [], "client": None}
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    app = make_app()
+    asyncio.run(asyncio.wait_for(TimeoutMiddleware(app, timeout=120)(scope, receive, send), 10))
+    assert sent[0]["status"] == 499

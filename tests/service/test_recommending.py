@@ -1,6 +1,7 @@
 """POST /recommend: what is asked, what is answered, and what the reference's callers rely on."""
 
 import json
+import time
 from datetime import datetime
 
 import pytest
@@ -259,6 +260,26 @@ def test_reasons_are_given_where_they_are_asked_for(ranked_client, ranked_recomm
     reasons = [each["reason"] for each in explained["recommendations"]]
     assert reasons == [each.reason for each in ranked_recommender.recommend_for_orders(bought, 10, new)]
     assert all(reason.startswith("bought ") for reason in reasons)
+
+
+def test_reasons_do_not_tell_what_a_stored_user_has_bought(start, ranked_model, queries, bought):
+    user_id = max(queries, key=lambda each: len(queries[each]))
+    with start(model_dir=ranked_model, serve_users=False) as one:
+        plain = recommend(one, user_id=user_id, explain=True)
+        sent = recommend(one, user_id=user_id, history=history_of(bought), explain=True)
+        assert ids(plain) == ids(sent)
+        assert not any("bought" in each.get("reason", "") for each in plain.json()["recommendations"])
+        assert not any(each.get("reason") for each in plain.json()["recommendations"])
+        assert any(each["reason"] for each in sent.json()["recommendations"]), "the caller has said it all"
+
+
+def test_a_large_body_of_wrong_ids_is_soon_refused_in_short(client):
+    body = {"history": [{"product_ids": list(range(400))}] * 400}
+    began = time.perf_counter()
+    response = client.post("/recommend", json=body)
+    assert response.status_code == 422
+    assert len(response.content) < 10_000
+    assert time.perf_counter() - began < 2
 
 
 def test_what_was_served_is_stored(start, until, queries):

@@ -83,6 +83,20 @@ def test_what_was_served_while_the_store_was_away_is_stored_later(store, away, u
     assert lost(monitoring) == 0
 
 
+def test_it_says_so_while_the_store_takes_nothing(store, away, until, caplog):
+    monitoring = Monitoring()
+    recorder = Recorder(store, monitoring)
+    assert not recorder.is_away
+    recorder.record(served(1))
+    until(lambda: recorder.is_away)
+    assert monitoring.registry.get_sample_value("exposures_wait") == 1
+    away.clear()
+    until(lambda: not recorder.is_away)
+    assert monitoring.registry.get_sample_value("exposures_wait") == 0
+    recorder.close()
+    assert caplog.messages.count("exposures_wait") == 1
+
+
 def test_while_there_is_room(store, away):
     monitoring = Monitoring()
     recorder = Recorder(store, monitoring, max_waiting=3)

@@ -209,3 +209,19 @@ def test_former_names_work_with_a_warning_where_there_is_no_present_one(environm
     environment(LIT_REC_STORE_EXPOSURES="true", LIT_REC_SERVE_USERS="true")
     assert load_settings().store_exposures
     assert load_settings().serve_users
+
+
+@pytest.mark.parametrize("line", ["LIT_REC_MODEL_DIR=models/own", "MODEL_DIR=models/own"])
+@pytest.mark.parametrize("file", [".env", "ours.env"])
+def test_a_model_that_a_file_names_comes_before_the_packaged_one(environment, corpus_path, tmp_path, line, file):
+    (tmp_path / file).write_text(f"{line}\nLIT_REC_CORPUS_PATH={corpus_path}\n", encoding="utf-8")
+    if file != ".env":
+        environment(LIT_REC_SETTINGS=tmp_path / file)
+    settings = load_settings(str(tmp_path))
+    assert (settings.model_dir, settings.bundle) == ("models/own", None)
+
+
+def test_without_one_the_packaged_is_served(environment, tmp_path):
+    environment(LIT_REC_MODEL_DIR="", LIT_REC_MAX_WAITING=7)
+    settings = load_settings(str(tmp_path))
+    assert (settings.bundle, settings.max_waiting) == (tmp_path, 7)
