@@ -24,7 +24,7 @@ from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.files import replaced_when_complete, sha256_of_texts
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.purchases import concatenated_ranges
+from lit_rec.data.ragged import concatenated_ranges
 from lit_rec.data.split import split_users
 from lit_rec.data.tokens import Tokenizer, TokenTable, chunked, length_sorted_chunks, read_tokens, write_tokens
 
@@ -43,7 +43,7 @@ class HardNegatives:
     """Products that users were shown and left alone, grouped by order.
 
     Args:
-        product: int32 ``(M,)``, catalogue positions.
+        product: int32 ``(M,)``, product indices.
         weight: float32 ``(M,)``, above 0: what each counts for beside a product drawn at random.
         order_start: int64 ``(n + 1,)``; those of order ``o`` are ``order_start[o]`` to ``order_start[o + 1]``.
     """
@@ -60,7 +60,7 @@ class TrainingPairs:
     Args:
         anchors: the context of each order, ``n`` of them.
         products: the catalogue.
-        pair_product: int32 ``(P,)``, the catalogue position of each pair's product.
+        pair_product: int32 ``(P,)``, the product index of each pair.
         order_start: int64 ``(n + 1,)``; the pairs of order ``o`` are ``order_start[o]`` to ``order_start[o + 1]``.
         pair_weight: float32 ``(P,)``, what each pair's loss counts for; None for 1 each.
         hard_negatives: of the orders; None for none.
@@ -184,8 +184,8 @@ class QueryDataset(TextDataset):
 
     Args:
         texts: the contexts, Q of them.
-        relevant: catalogue positions of what each query's user really bought.
-        history: catalogue positions of what each user had bought before.
+        relevant: product indices of what each query's user really bought.
+        history: product indices of what each user had bought before.
     """
 
     def __init__(
@@ -209,8 +209,8 @@ class EvaluationQueries:
     Args:
         query_ids: the id of each.
         splits: ``val`` or ``test``, each.
-        relevant: catalogue positions of what was really bought, each.
-        history: catalogue positions of what had been bought before, each.
+        relevant: product indices of what was really bought, each.
+        history: product indices of what had been bought before, each.
     """
 
     query_ids: list[str]
@@ -323,7 +323,7 @@ class TokenCache:
 def _splits_and_histories(
     folder: ProcessedFolder, query_ids: list[str], position: dict[str, int]
 ) -> tuple[NDArray[np.str_], list[NDArray[np.int64]]]:
-    """The split of each query, and catalogue positions of what had been bought before it."""
+    """The split of each query, and product indices of what had been bought before it."""
     path = folder.path / schema.EVAL_HISTORY
     if not path.is_dir():
         if not folder.is_of_reference:

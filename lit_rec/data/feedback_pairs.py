@@ -16,7 +16,7 @@ from lit_rec.core.errors import NotPreparedError, ProcessedFolderError, SettingE
 from lit_rec.core.files import read_json, replaced_when_complete, sha256_of_texts
 from lit_rec.core.next_steps import command
 from lit_rec.data.dataset import ANCHORS, HardNegatives, TokenCache, TrainingPairs
-from lit_rec.data.purchases import starts
+from lit_rec.data.ragged import starts
 from lit_rec.data.tokens import Tokenizer, chunked, joined_tokens, read_tokens, write_tokens
 
 _TEXTS_PER_CHUNK = 4_096

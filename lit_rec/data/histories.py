@@ -1,114 +1,237 @@
-"""All orders of all users as flat arrays: 32 million order lines stay a few hundred megabytes."""
+"""What many users have bought so far, as flat arrays: the input of the baselines, the ranker and the recommender.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+Plain numpy, for the serving path. Shapes: Q users, L order lines of all of them, N products.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from lit_rec.core import schema
-from lit_rec.data.contexts import Order
-from lit_rec.data.purchases import starts
-from lit_rec.data.tables import Tables
+from lit_rec.core.errors import ShapeError
+from lit_rec.data.orders import Order, UserHistory
+from lit_rec.data.ragged import concatenated_ranges, starts
+
+UNKNOWN = -1
+"""A weekday or an hour that is not known."""
 
 
 @dataclass(frozen=True)
-class Histories:
-    """Users, their orders in time, and the orders' products in cart order.
+class PurchaseHistories:
+    """What each of Q users has bought so far, flat, and what is known of the order to come.
 
-    U users, O orders, L order lines. Orders are sorted by user, then by time; ``order_start[u]`` to
-    ``order_start[u + 1]`` are the orders of user ``u``, ``line_start[o]`` to ``line_start[o + 1]`` the lines
-    of order ``o``.
+    The lines of user ``q`` are ``line_start[q]`` to ``line_start[q + 1]``, oldest order first, an order's lines in
+    cart order. Nothing of the order to come is in them.
 
     Args:
-        user_ids: int64 ``(U,)``, ascending.
-        order_start: int64 ``(U + 1,)``.
-        order_user: int32 ``(O,)``, position in ``user_ids``.
-        order_ids: int64 ``(O,)``.
-        order_number: int32 ``(O,)``, 1 for a user's first order.
-        order_dow: int8 ``(O,)``.
-        order_hour: int8 ``(O,)``.
-        days_since_prior: float32 ``(O,)``, NaN for a first order.
-        is_target: bool ``(O,)``, the user's last order with known products.
-        line_start: int64 ``(O + 1,)``.
-        line_product: int32 ``(L,)``, position in the catalogue.
-        line_cart_position: int16 ``(L,)``.
+        line_start: int64 ``(Q + 1,)``.
+        product: int32 ``(L,)``, product index, 0 to N - 1.
+        orders_ago: int32 ``(L,)``, 1 for the newest order.
+        days_ago: float32 ``(L,)``, days from that order to the order to come.
+        cart_position: int32 ``(L,)``, from 1.
+        line_dow: int8 ``(L,)``, weekday of the line's order, 0 to 6, or :data:`UNKNOWN`.
+        line_hour: int8 ``(L,)``, hour of the line's order, 0 to 23, or :data:`UNKNOWN`.
+        days_since_prior: float32 ``(Q,)``, days from the newest order to the order to come; NaN where not known.
+        dow: int8 ``(Q,)``, weekday of the order to come, or :data:`UNKNOWN`.
+        hour: int8 ``(Q,)``, hour of the order to come, or :data:`UNKNOWN`.
+        days_assumed: float32 ``(L,)``, how many of the ``days_ago`` were assumed, for want of better; None for none.
     """
 
-    user_ids: NDArray[np.int64]
-    order_start: NDArray[np.int64]
-    order_user: NDArray[np.int32]
-    order_ids: NDArray[np.int64]
-    order_number: NDArray[np.int32]
-    order_dow: NDArray[np.int8]
-    order_hour: NDArray[np.int8]
-    days_since_prior: NDArray[np.float32]
-    is_target: NDArray[np.bool_]
     line_start: NDArray[np.int64]
-    line_product: NDArray[np.int32]
-    line_cart_position: NDArray[np.int16]
+    product: NDArray[np.int32]
+    orders_ago: NDArray[np.int32]
+    days_ago: NDArray[np.float32]
+    cart_position: NDArray[np.int32]
+    line_dow: NDArray[np.int8]
+    line_hour: NDArray[np.int8]
+    days_since_prior: NDArray[np.float32]
+    dow: NDArray[np.int8]
+    hour: NDArray[np.int8]
+    days_assumed: NDArray[np.float32] | None = None
 
-    @classmethod
-    def from_tables(cls, tables: Tables) -> "Histories":
-        """Sort and flatten validated tables."""
-        orders = tables.orders.sort(schema.USER_ID, schema.ORDER_NUMBER)
-        lines = _sorted_lines(orders, tables)
-        user_ids, orders_per_user = np.unique(orders[schema.USER_ID].to_numpy(), return_counts=True)
-        return cls(
-            user_ids=user_ids.astype(np.int64),
-            order_start=starts(orders_per_user),
-            order_user=np.repeat(np.arange(len(user_ids), dtype=np.int32), orders_per_user),
-            order_ids=orders[schema.ORDER_ID].cast(pl.Int64).to_numpy(),
-            order_number=orders[schema.ORDER_NUMBER].to_numpy(),
-            order_dow=orders[schema.ORDER_DOW].to_numpy(),
-            order_hour=orders[schema.ORDER_HOUR].to_numpy(),
-            days_since_prior=orders[schema.DAYS_SINCE_PRIOR].fill_null(float("nan")).to_numpy(),
-            is_target=(orders[schema.EVAL_SET] == schema.TARGET).to_numpy(),
-            line_start=starts(np.bincount(lines["order"].to_numpy(), minlength=len(orders))),
-            line_product=lines["product"].to_numpy(),
-            line_cart_position=lines[schema.CART_POSITION].to_numpy(),
-        )
+    def __post_init__(self) -> None:
+        if self.line_start.ndim != 1 or self.line_start.size == 0:
+            raise ShapeError("line_start must be (Q + 1,)", f"got {self.line_start.shape}")
+        n_queries, n_lines = len(self.line_start) - 1, int(self.line_start[-1])
+        for field in fields(self)[1:]:
+            if field.name == "days_assumed" and self.days_assumed is None:
+                continue
+            expected = n_queries if field.name in _OF_QUERIES else n_lines
+            if (found := getattr(self, field.name).shape) != (expected,):
+                raise ShapeError(f"{field.name} must be ({expected},)", f"got {found}")
+
+    def __len__(self) -> int:
+        return len(self.line_start) - 1
 
     @property
-    def lines_per_order(self) -> NDArray[np.int64]:
-        """int64 ``(O,)``: the size of each basket."""
+    def n_lines(self) -> NDArray[np.int64]:
+        """int64 ``(Q,)``."""
         return np.diff(self.line_start)
 
-    def products_of(self, order: int) -> NDArray[np.int32]:
-        """int32: catalogue positions of an order's products, in cart order."""
-        return self.line_product[self.line_start[order] : self.line_start[order + 1]]
+    @property
+    def query(self) -> NDArray[np.int64]:
+        """int64 ``(L,)``: whose line it is."""
+        return np.repeat(np.arange(len(self)), self.n_lines)
 
-    def earlier_orders(self, order: int) -> range:
-        """The orders of the same user before this one, oldest first."""
-        return range(int(self.order_start[self.order_user[order]]), order)
+    @property
+    def n_orders(self) -> NDArray[np.int64]:
+        """int64 ``(Q,)``: past orders; 0 for a user without any."""
+        most = np.zeros(len(self), dtype=np.int64)
+        np.maximum.at(most, self.query, self.orders_ago)
+        return most
 
-    def as_text_orders(self, orders: range, names: list[str], max_product_names: int) -> Iterator[Order]:
-        """Orders as the text template takes them; at most ``max_product_names`` names each."""
-        for order in orders:
-            yield self.request_of(order)._replace(
-                product_names=[names[product] for product in self.products_of(order)[:max_product_names].tolist()]
+    def select(self, rows: NDArray[np.int64] | slice) -> "PurchaseHistories":
+        """These users alone.
+
+        Args:
+            rows: positions ``(S,)``, or a slice of them.
+        """
+        rows = np.arange(len(self))[rows]
+        lines = concatenated_ranges(self.line_start[rows], self.line_start[rows + 1])
+        of_lines = {name: getattr(self, name)[lines] for name in _OF_LINES}
+        of_queries = {name: getattr(self, name)[rows] for name in _OF_QUERIES}
+        assumed = None if self.days_assumed is None else self.days_assumed[lines]
+        return PurchaseHistories(starts(self.n_lines[rows]), **of_lines, **of_queries, days_assumed=assumed)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["PurchaseHistories"]) -> "PurchaseHistories":
+        """The users of several histories, one after another; what was assumed of them is left out."""
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_OF_LINES, *_OF_QUERIES)}
+        return cls(line_start=starts(np.concatenate([part.n_lines for part in parts])), **joined)
+
+    def distinct_products(self, query: int) -> NDArray[np.int32]:
+        """int32: product indices of what user ``query`` has bought, ascending, each once."""
+        return np.unique(self.product[self.line_start[query] : self.line_start[query + 1]])
+
+    def user_history(self, query: int, product_ids: Sequence[str]) -> UserHistory:
+        """The orders that the lines of user ``query`` are of; the way back from :func:`histories_of`.
+
+        Args:
+            query: 0 to Q - 1.
+            product_ids: the id of each product index.
+        """
+        begin, end = self.line_start[query], self.line_start[query + 1]
+        first_lines = begin + np.flatnonzero(np.diff(self.orders_ago[begin:end], prepend=0))
+        orders: list[Order] = []
+        for line, next_line in pairwise([*first_lines.tolist(), int(end)]):
+            days_ago = float(self.days_ago[line])
+            before = orders[-1].days_ago if orders else None
+            orders.append(
+                Order(
+                    [product_ids[product] for product in self.product[line:next_line].tolist()],
+                    None if before is None else before - days_ago,
+                    _or_none(self.line_dow[line]),
+                    _or_none(self.line_hour[line]),
+                    days_ago=days_ago,
+                )
+            )
+        gap = float(self.days_since_prior[query])
+        return UserHistory(
+            orders, None if np.isnan(gap) else gap, _or_none(self.dow[query]), _or_none(self.hour[query])
+        )
+
+
+_OF_LINES = ("product", "orders_ago", "days_ago", "cart_position", "line_dow", "line_hour")
+_OF_QUERIES = ("days_since_prior", "dow", "hour")
+
+
+def histories_of(users: Sequence[UserHistory], product_index: Mapping[str, int]) -> PurchaseHistories:
+    """Purchase histories as arrays; products that are not in the catalogue are left out.
+
+    Days that nobody gave are assumed: a user's mean gap, or a week for a user without a known gap.
+
+    Args:
+        users: Q of them.
+        product_index: the place of each product id in the catalogue.
+    """
+    lines: list[tuple[int, int, float, float, int, int, int]] = []
+    counts, gaps = [], []
+    for user in users:
+        before = len(lines)
+        ages, gap = _ages(user)
+        for orders_ago, order, (age, assumed) in zip(range(len(ages), 0, -1), user.orders, ages, strict=True):
+            known = [product_index[product] for product in order.product_ids if product in product_index]
+            when = _or_unknown(order.order_dow), _or_unknown(order.order_hour_of_day)
+            lines += [(product, orders_ago, age, assumed, place, *when) for place, product in enumerate(known, 1)]
+        counts.append(len(lines) - before)
+        gaps.append(gap)
+    columns = zip(*lines, strict=True) if lines else [()] * 7
+    product, orders_ago_, days_ago, days_assumed, cart_position, dow, hour = columns
+    return PurchaseHistories(
+        line_start=starts(np.array(counts, dtype=np.int64)),
+        product=np.array(product, dtype=np.int32),
+        orders_ago=np.array(orders_ago_, dtype=np.int32),
+        days_ago=np.array(days_ago, dtype=np.float32),
+        cart_position=np.array(cart_position, dtype=np.int32),
+        line_dow=np.array(dow, dtype=np.int8),
+        line_hour=np.array(hour, dtype=np.int8),
+        days_since_prior=np.array(gaps, dtype=np.float32),
+        dow=np.array([_or_unknown(user.order_dow) for user in users], dtype=np.int8),
+        hour=np.array([_or_unknown(user.order_hour_of_day) for user in users], dtype=np.int8),
+        days_assumed=np.array(days_assumed, dtype=np.float32) if any(days_assumed) else None,
+    )
+
+
+_ASSUMED_GAP = 7.0  # days
+
+
+def _ages(user: UserHistory) -> tuple[list[tuple[float, float]], float]:
+    """Days from each order to the order to come with how many of them are assumed, and days from the newest one."""
+    orders = user.orders
+    known_gaps = [order.days_since_prior_order for order in orders[1:] if order.days_since_prior_order is not None]
+    usual = sum(known_gaps) / len(known_gaps) if known_gaps else _ASSUMED_GAP
+    given = user.days_since_prior_order
+    if given is None and orders:
+        given = orders[-1].days_ago
+    gap = float(usual if given is None else given)
+    ages: list[tuple[float, float]] = []
+    age, assumed = gap, gap if given is None else 0.0
+    for order in reversed(orders):
+        if order.days_ago is not None:
+            age, assumed = float(order.days_ago), 0.0
+        ages.append((age, assumed))
+        since = order.days_since_prior_order
+        age += usual if since is None else since
+        assumed += usual if since is None else 0.0
+    return ages[::-1], gap
+
+
+def _or_unknown(value: int | None) -> int:
+    return UNKNOWN if value is None else value
+
+
+def _or_none(value: np.int8) -> int | None:
+    return None if value == UNKNOWN else int(value)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Q users who ask what they will buy next.
+
+    Args:
+        contexts: the context string of each, as :mod:`lit_rec.data.contexts` writes it.
+        histories: what each has bought so far.
+    """
+
+    contexts: Sequence[str]
+    histories: PurchaseHistories
+
+    def __post_init__(self) -> None:
+        if len(self.contexts) != len(self.histories):
+            raise ShapeError(
+                "A query has a context and a history", f"got {len(self.contexts)} and {len(self.histories)}"
             )
 
-    def request_of(self, order: int) -> Order:
-        """What is known of an order before it is made: gap, weekday and hour, no products."""
-        gap = float(self.days_since_prior[order])
-        return Order([], None if np.isnan(gap) else gap, int(self.order_dow[order]), int(self.order_hour[order]))
+    def __len__(self) -> int:
+        return len(self.contexts)
 
+    def select(self, rows: NDArray[np.int64] | slice) -> "Queries":
+        """These users alone.
 
-def _sorted_lines(orders: pl.DataFrame, tables: Tables) -> pl.DataFrame:
-    """Columns ``order``, ``product`` (positions) and the cart position, sorted by order, then cart."""
-    order_position = orders.lazy().select(schema.ORDER_ID).with_row_index("order")
-    product_position = tables.products.lazy().select(schema.PRODUCT_ID).with_row_index("product")
-    return (
-        tables.order_lines.lazy()
-        .join(order_position, on=schema.ORDER_ID)
-        .join(product_position, on=schema.PRODUCT_ID)
-        .select(
-            pl.col("order").cast(pl.Int32),
-            pl.col("product").cast(pl.Int32),
-            pl.col(schema.CART_POSITION).cast(pl.Int16),
-        )
-        .sort("order", schema.CART_POSITION, "product")  # by product too: no source forbids equal cart positions
-        .collect()
-    )
+        Args:
+            rows: positions ``(S,)``, or a slice of them.
+        """
+        chosen = np.arange(len(self))[rows]
+        return Queries([self.contexts[row] for row in chosen.tolist()], self.histories.select(chosen))

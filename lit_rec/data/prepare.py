@@ -22,10 +22,10 @@ from lit_rec.core.errors import ProcessedFolderError, SettingError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_file, write_json
 from lit_rec.core.next_steps import command, flags
 from lit_rec.core.schema import Split
-from lit_rec.data.contexts import context_string, product_text
-from lit_rec.data.histories import Histories
+from lit_rec.data.contexts import ContextForm, context_string, product_text
+from lit_rec.data.order_arrays import OrderArrays
 from lit_rec.data.processed import ProcessedFolder, content_hashes, missing_files
-from lit_rec.data.purchases import concatenated_ranges, starts
+from lit_rec.data.ragged import concatenated_ranges, starts
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.data.sources import complete_journey, instacart, synthetic
 from lit_rec.data.tables import Tables
@@ -153,7 +153,7 @@ def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, pro
         provenance: what :data:`~lit_rec.core.schema.PARAMS` records besides settings, counts and hashes.
     """
     logger.info("Sorting %s order lines by user and time", f"{len(tables.order_lines):,}")
-    histories = Histories.from_tables(tables)
+    histories = OrderArrays.from_tables(tables)
     products = tables.products
     del tables  # the flat arrays hold all that is needed of the order lines
     targets = choose_targets(histories, settings)
@@ -183,11 +183,12 @@ def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, pro
 class _Writer:
     """Writes the files of one folder; holds what they share."""
 
-    def __init__(self, products: Any, histories: Histories, settings: PrepareSettings, folder: Path) -> None:  # noqa: ANN401
+    def __init__(self, products: Any, histories: OrderArrays, settings: PrepareSettings, folder: Path) -> None:  # noqa: ANN401
         self.histories, self.settings, self.folder = histories, settings, folder
         self.queries_have_next = settings.next_segment and not settings.eval_serve_time
-        self.names: list[str] = products[schema.PRODUCT_NAME].to_list()
         self.product_ids: NDArray[np.int64] = products[schema.PRODUCT_ID].to_numpy().astype(np.int64)
+        self.corpus_ids = [str(product_id) for product_id in self.product_ids.tolist()]
+        self.names = dict(zip(self.corpus_ids, products[schema.PRODUCT_NAME].to_list(), strict=True))
         columns = (schema.PRODUCT_NAME, schema.AISLE, schema.DEPARTMENT)
         self.product_texts = [product_text(*row) for row in products.select(columns).iter_rows()]
         # A gap is the time since the order before, so an order's age is a difference of sums of gaps.
@@ -195,16 +196,12 @@ class _Writer:
 
     def context(self, order: int, *, with_next: bool) -> str:
         """The context of a target order: strictly earlier orders of the same user, and nothing else."""
-        earlier = self.histories.earlier_orders(order)
-        shown = earlier[-self.settings.max_prior_orders :]
-        budget = self.settings.max_product_names
-        return context_string(
-            list(self.histories.as_text_orders(shown, self.names, budget)),
-            max_prior_orders=self.settings.max_prior_orders,
-            max_product_names=budget,
-            truncate=self.settings.truncate,
-            next_order=self.histories.request_of(order) if with_next else None,
+        settings = self.settings
+        form = ContextForm(settings.max_prior_orders, settings.max_product_names, settings.truncate, with_next)
+        history = self.histories.history_before(
+            order, self.corpus_ids, settings.max_prior_orders, settings.max_product_names
         )
+        return context_string(history, self.names, form)
 
     def write_pairs(self, targets: NDArray[np.int64], name: str, *, with_next: bool) -> int:
         """One row a pair; the rows of one order stand together. No target, no dataset.
@@ -237,9 +234,8 @@ class _Writer:
         query_ids = [str(order_id) for order_id in self.histories.order_ids[targets.eval].tolist()]
         contexts = [self.context(order, with_next=self.queries_have_next) for order in orders]
         bought = [self.product_ids[self.histories.products_of(order)].tolist() for order in orders]
-        corpus_ids = [str(product_id) for product_id in self.product_ids.tolist()]
         write_json(self.folder / schema.EVAL_QUERIES, dict(zip(query_ids, contexts, strict=True)))
-        write_json(self.folder / schema.EVAL_CORPUS, dict(zip(corpus_ids, self.product_texts, strict=True)))
+        write_json(self.folder / schema.EVAL_CORPUS, dict(zip(self.corpus_ids, self.product_texts, strict=True)))
         relevant = {query: [str(product) for product in ids] for query, ids in zip(query_ids, bought, strict=True)}
         write_json(self.folder / schema.EVAL_RELEVANT_DOCS, relevant)
         self._write_histories(schema.EVAL_HISTORY, targets.eval, targets.eval_split)

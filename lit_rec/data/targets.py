@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from lit_rec.core.errors import SettingError
 from lit_rec.core.schema import Split
-from lit_rec.data.histories import Histories
+from lit_rec.data.order_arrays import OrderArrays
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.split import fold_users, seeded_fractions, split_users
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The orders to be predicted, as positions in :class:`Histories`.
+    """The orders to be predicted, as positions in :class:`OrderArrays`.
 
     Args:
         train: int64, in time order within a user.
@@ -29,7 +29,7 @@ class Targets:
     train_users: NDArray[np.int64]
 
 
-def choose_targets(histories: Histories, settings: PrepareSettings) -> Targets:
+def choose_targets(histories: OrderArrays, settings: PrepareSettings) -> Targets:
     """Pick the orders to train on and the orders to evaluate on; no user is on both sides.
 
     Args:
@@ -76,7 +76,7 @@ def _sides(user_ids: NDArray[np.int64], settings: PrepareSettings) -> NDArray[np
     return split_users(user_ids, eval_frac=settings.eval_frac, val_frac=val_frac, seed=seed)
 
 
-def _users_taking_part(histories: Histories, last: NDArray[np.int64], settings: PrepareSettings) -> NDArray[np.bool_]:
+def _users_taking_part(histories: OrderArrays, last: NDArray[np.int64], settings: PrepareSettings) -> NDArray[np.bool_]:
     """Bool ``(U,)``: all users, or a seeded ``max_target_orders`` of those with a labelled last order."""
     if settings.max_target_orders is None:
         return np.ones(len(histories.user_ids), dtype=bool)
@@ -87,7 +87,7 @@ def _users_taking_part(histories: Histories, last: NDArray[np.int64], settings: 
     return chosen
 
 
-def _rolling_targets(histories: Histories, per_user: int) -> NDArray[np.int64]:
+def _rolling_targets(histories: OrderArrays, per_user: int) -> NDArray[np.int64]:
     """Past orders with an order before them: each user's newest ``per_user``, or all where that is 0."""
     is_past = ~histories.is_target & (histories.lines_per_order > 0)
     candidates = np.flatnonzero(is_past & (histories.order_number >= 2))

@@ -80,8 +80,8 @@ class Sample:
     Args:
         folder: whose queries and catalogue.
         texts: Q contexts.
-        relevant: int64 ``(Q, R)``, catalogue positions, padded with -1.
-        history: int64 ``(Q, H)``, catalogue positions, padded with -1.
+        relevant: int64 ``(Q, R)``, product indices, padded with -1.
+        history: int64 ``(Q, H)``, product indices, padded with -1.
     """
 
     folder: ProcessedFolder

@@ -16,9 +16,10 @@ from lit_rec.core import schema
 from lit_rec.core.errors import ProcessedFolderError, SettingError
 from lit_rec.core.schema import Split
 from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.history_files import read_eval_histories, read_training_histories
+from lit_rec.data.order_arrays import PurchaseHistories, Queries
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.purchase_files import read_eval_histories, read_training_histories
-from lit_rec.data.purchases import PurchaseHistories, Queries, starts
+from lit_rec.data.ragged import starts
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class HeldOut:
     Args:
         query_ids: Q of them.
         queries: the users who ask.
-        relevant: catalogue positions of what each bought next, ascending, each once; at least one a query.
+        relevant: product indices of what each bought next, ascending, each once; at least one a query.
         product_ids: int64 ``(N,)``, the catalogue.
         n_left_out: queries that are not here because nothing of what was bought is in the catalogue.
     """
@@ -151,7 +152,7 @@ def read_training(folder: ProcessedFolder, train_folder: ProcessedFolder | None,
 
 
 def onto_catalogue(histories: PurchaseHistories, place: NDArray[np.int64]) -> PurchaseHistories:
-    """The same histories with other catalogue positions.
+    """The same histories with other product indices.
 
     Args:
         histories: with positions of the catalogue they come from.

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,13 @@ from lit_rec import __version__
 from lit_rec.core import schema
 from lit_rec.core.errors import FeedbackStoreError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, write_json
-from lit_rec.data.contexts import ContextForm
+from lit_rec.data.contexts import ContextForm, context_string, product_name
+from lit_rec.data.orders import UserHistory
 from lit_rec.data.prepare import write_dataset
 from lit_rec.data.processed import ProcessedFolder, content_hashes
-from lit_rec.data.purchases import PastOrder, Request
 from lit_rec.feedback.impressions import left_out, read_products, said, span
 from lit_rec.feedback.propensity import DEEPEST, Vector, examination_by_position, negative_weights, positive_weights
 from lit_rec.feedback.settings import PairSettings
-from lit_rec.inference.recommender import context_of
 from lit_rec.store.database import FeedbackStore
 from lit_rec.store.events import EventType
 from lit_rec.store.tables import exposures
@@ -138,29 +137,20 @@ def _positions(table: pl.DataFrame, examination: Vector) -> Any:  # noqa: ANN401
 def _anchors(store: FeedbackStore, folder: ProcessedFolder, wanted: pl.DataFrame) -> dict[str, str]:
     """The context of each request: as it was served, else written from the history served, else by the user's id."""
     query = select(exposures.c.request_id, exposures.c.context, exposures.c.history)
+    form = replace(ContextForm.of_queries(folder.params), next_segment=folder.params.get("next_segment", False))
+    names = {product_id: product_name(text) for product_id, text in folder.corpus.items()}
     anchors: dict[str, str] = {}
     for some in wanted.select(pl.col("request_id").unique(maintain_order=True)).iter_slices(_AT_A_TIME):
         asked = exposures.c.request_id.in_(some["request_id"].to_list())
         for request_id, context, history in store.rows(query.where(asked)):
-            if anchor := context or _context_of(history, folder):
-                anchors[request_id] = anchor
+            if not context and history and history.get("orders"):
+                context = context_string(UserHistory.from_record(history), names, form)
+            if context:
+                anchors[request_id] = context
     for request_id, user_id in wanted.select("request_id", "user_id").iter_rows():
         if request_id not in anchors and user_id in folder.queries:
             anchors[request_id] = folder.queries[user_id]
     return anchors
-
-
-def _context_of(history: dict[str, Any] | None, folder: ProcessedFolder) -> str | None:
-    """A context in the form of those that the folder trains on."""
-    if not history or not history.get("orders"):
-        return None
-    form = replace(ContextForm.of_queries(folder.params), next_segment=folder.params.get("next_segment", False))
-    names = {each.name for each in fields(PastOrder)}
-    orders = [
-        PastOrder(**{name: value for name, value in order.items() if name in names}) for order in history["orders"]
-    ]
-    to_come = (history.get(name) for name in (schema.DAYS_SINCE_PRIOR, schema.ORDER_DOW, schema.ORDER_HOUR))
-    return context_of(Request(orders, *to_come), folder.corpus, form)
 
 
 def _write(

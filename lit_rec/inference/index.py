@@ -49,7 +49,7 @@ class ProductIndex:
             top_k: K; cut to N.
 
         Returns:
-            Scores ``(Q, K)`` and catalogue positions ``(Q, K)``, best first.
+            Scores ``(Q, K)`` and product indices ``(Q, K)``, best first.
 
         Raises:
             SettingError: ``top_k`` is below 1, or a score is NaN (it has no place in an order).

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +17,13 @@ from lit_rec.core.errors import ModelFolderError, NotPreparedError, ProcessedFol
 from lit_rec.core.files import read_json
 from lit_rec.data.contexts import (
     NO_PRIOR_ORDERS,
-    ContextForm,
-    Order,
-    known_names,
+    context_string,
     parse_context,
     product_aisle,
     product_name,
 )
-from lit_rec.data.purchases import PastOrder, PurchaseHistories, Queries, Request, histories_of
+from lit_rec.data.order_arrays import PurchaseHistories, Queries, histories_of
+from lit_rec.data.orders import UserHistory
 from lit_rec.inference.encoders import TextEncoder, TorchEncoder
 from lit_rec.inference.index import ProductIndex, Vectors, best_positions, load_or_build
 from lit_rec.ranking.ranker import Ranker
@@ -107,7 +106,7 @@ class Recommender:
 
     @cached_property
     def position(self) -> dict[str, int]:
-        """Product id to catalogue position."""
+        """Product id to product index."""
         return {product_id: row for row, product_id in enumerate(self.index.product_ids)}
 
     @cached_property
@@ -119,9 +118,14 @@ class Recommender:
         return max(_SIMILAR, float(np.quantile(cosines, _RARELY_SIMILAR))) if len(cosines) else _SIMILAR
 
     @cached_property
+    def _names(self) -> dict[str, str]:
+        """Product id to whole name."""
+        return {product_id: product_name(text) for product_id, text in self.corpus.items()}
+
+    @cached_property
     def _id_of_name(self) -> dict[str, str]:
         """Whole product name to id; of equal names the first in the catalogue."""
-        return {product_name(text): product_id for product_id, text in reversed(self.corpus.items())}
+        return {name: product_id for product_id, name in reversed(self._names.items())}
 
     def recommend(self, query: str, top_k: int = 10, exclude_product_ids: Collection[str] = ()) -> list[Recommendation]:
         """The best products for one context.
@@ -143,7 +147,7 @@ class Recommender:
         return self.rank(self.queries_of_contexts(queries), None, top_k, exclude_product_ids)
 
     def recommend_for_orders(
-        self, request: Request, top_k: int = 10, exclude_product_ids: Collection[str] = ()
+        self, request: UserHistory, top_k: int = 10, exclude_product_ids: Collection[str] = ()
     ) -> list[Recommendation]:
         """The best products for a user's past orders, without a pass of the text encoder.
 
@@ -171,7 +175,7 @@ class Recommender:
         """Contexts with the purchases that they name; see :meth:`request_of`."""
         return Queries(contexts, histories_of([self.request_of(context) for context in contexts], self.position))
 
-    def queries_of_orders(self, requests: Sequence[Request]) -> Queries:
+    def queries_of_orders(self, requests: Sequence[UserHistory]) -> Queries:
         """Past orders with the context string that they make, for a model without a ranker."""
         contexts = [self.context_of(request) for request in requests]
         return Queries(contexts, histories_of(requests, self.position))
@@ -254,25 +258,13 @@ class Recommender:
         """float32 ``(Q, N)``: cosines between contexts and the catalogue."""
         return self.encode(contexts) @ self.index.embeddings.T
 
-    def request_of(self, context: str) -> Request:
+    def request_of(self, context: str) -> UserHistory:
         """Past orders as a context string names them; names that the catalogue does not hold are left out."""
-        orders, to_come = parse_context(context)
-        past = [
-            PastOrder(
-                [self._id_of_name[name] for name in known_names(order.names, self._id_of_name)],
-                days_since_prior_order=order.days_since_prior_order,
-                order_dow=order.order_dow,
-                order_hour_of_day=order.order_hour_of_day,
-            )
-            for order in orders
-        ]
-        if to_come is None:
-            return Request(past)
-        return Request(past, to_come.days_since_prior_order, to_come.order_dow, to_come.order_hour_of_day)
+        return parse_context(context, self._id_of_name)
 
-    def context_of(self, request: Request) -> str:
+    def context_of(self, request: UserHistory) -> str:
         """The context string of past orders, in the form of the model's own."""
-        return context_of(request, self.corpus, self.form)
+        return context_string(request, self._names, self.form)
 
     def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
         """float32 ``(Q, D)``, of length 1."""
@@ -343,36 +335,6 @@ class Recommender:
     def _encode_products(self, texts: list[str]) -> Vectors:
         logger.info("Encoding %s products", f"{len(texts):,}")
         return self.encode(texts, show_progress=self.show_progress)
-
-
-def context_of(request: Request, corpus: Mapping[str, str], form: ContextForm) -> str:
-    """The context string of past orders, as :mod:`lit_rec.data.contexts` writes it.
-
-    Products that the catalogue does not hold are left out; a weekday or hour that is not known is written as 0, for the
-    form has no other way to say so. What is to be said of the order to come is left out unless both are known.
-
-    Args:
-        request: past orders, and what is known of the order to come.
-        corpus: product id to text.
-        form: how it is written.
-    """
-    orders: list[Order] = []
-    age_before: float | None = None
-    for order in request.orders:
-        names = [product_name(corpus[each]) for each in order.product_ids if each in corpus]
-        when = order.order_dow or 0, order.order_hour_of_day or 0
-        orders.append(Order(names, _or_difference(order.days_since_prior_order, age_before, order.days_ago), *when))
-        age_before = order.days_ago
-    dow, hour = request.order_dow, request.order_hour_of_day
-    gap = _or_difference(request.days_since_prior_order, age_before, 0)
-    return form.write(orders, None if dow is None or hour is None else Order([], gap, dow, hour))
-
-
-def _or_difference(gap: float | None, age_before: float | None, age: float | None) -> float | None:
-    """The days between two orders, where they or both ages are known."""
-    if gap is not None or age_before is None or age is None:
-        return gap
-    return max(age_before - age, 0)
 
 
 def _how_often(history: PurchaseHistories, lines: NDArray[np.bool_]) -> str:

@@ -2,15 +2,12 @@
 
 import logging
 import random
-from collections.abc import Sequence
 from typing import Any
 
-from lit_rec.core import schema
 from lit_rec.core.schema import Split
 from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.history_files import read_eval_histories
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.purchase_files import read_eval_histories
-from lit_rec.data.purchases import UNKNOWN, PurchaseHistories
 
 logger = logging.getLogger(__name__)
 
@@ -40,39 +37,8 @@ def held_out_users(folder: ProcessedFolder, n_users: int, seed: int = 0) -> dict
     return {
         f"demo-{row + 1}": {
             "context": folder.queries[query_id],
-            "orders": _orders(histories.select(slice(row, row + 1)), product_ids),
-            schema.DAYS_SINCE_PRIOR: _days(float(histories.days_since_prior[row])),
-            schema.ORDER_DOW: _known(int(histories.dow[row])),
-            schema.ORDER_HOUR: _known(int(histories.hour[row])),
+            **histories.user_history(row, product_ids).to_record(),
             "next": folder.relevant_docs.get(query_id, []),
         }
         for row, query_id in enumerate(ids)
     }
-
-
-def _orders(history: PurchaseHistories, product_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """The orders of one user, oldest first."""
-    orders: list[dict[str, Any]] = []
-    before: tuple[int, float] | None = None
-    for line in range(len(history.product)):
-        ago, days = int(history.orders_ago[line]), float(history.days_ago[line])
-        if before is None or before[0] != ago:
-            orders.append(
-                {
-                    "product_ids": [],
-                    schema.DAYS_SINCE_PRIOR: None if before is None else _days(before[1] - days),
-                    schema.ORDER_DOW: _known(int(history.line_dow[line])),
-                    schema.ORDER_HOUR: _known(int(history.line_hour[line])),
-                }
-            )
-            before = ago, days
-        orders[-1]["product_ids"].append(product_ids[history.product[line]])
-    return orders
-
-
-def _days(days: float) -> float | None:
-    return None if days != days else round(days, 3)
-
-
-def _known(value: int) -> int | None:
-    return None if value == UNKNOWN else value

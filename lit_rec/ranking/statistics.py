@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_rec.data.contexts import product_aisle
-from lit_rec.data.purchases import PurchaseHistories
+from lit_rec.data.order_arrays import PurchaseHistories
 from lit_rec.ranking.candidates import Candidates, relative_cart_positions
 
 Floats = NDArray[np.float32]
@@ -43,7 +43,7 @@ class AuxiliaryOrders:
 
     Args:
         order: int64 ``(L,)``, ascending; 0 for the first order.
-        product: int32 ``(L,)``, catalogue position.
+        product: int32 ``(L,)``, product index.
         place: float32 ``(L,)``, relative place in the cart, 0 (first) to 1.
         reordered: bool ``(L,)``, whether the user had bought the product before.
     """

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from lit_rec.data.purchases import PastOrder, Request
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.service.http_errors import FieldError
 from lit_rec.store.events import STORABLE, FeedbackEvent
 
@@ -138,12 +138,12 @@ class RecommendRequest(_Request):
         """The query, if there is a word in it."""
         return self.query if self.query and self.query.strip() else None
 
-    def past_orders(self) -> Request | None:
+    def past_orders(self) -> UserHistory | None:
         """The history as the recommender takes it, without the order to come."""
         if self.history is None:
             return None
-        orders = [PastOrder(**order.model_dump()) for order in self.history]
-        return Request(orders)
+        orders = [Order(**order.model_dump()) for order in self.history]
+        return UserHistory(orders)
 
 
 class RecommendedProduct(BaseModel):

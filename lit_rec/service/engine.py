@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 from lit_rec.artifacts.pretrained import local_model
 from lit_rec.core import schema
 from lit_rec.core.files import sha256_of_file, sha256_of_texts
-from lit_rec.data.purchases import Queries, Request, histories_of
+from lit_rec.data.order_arrays import Queries, histories_of
+from lit_rec.data.orders import UserHistory
 from lit_rec.inference.encoders import TorchEncoder
 from lit_rec.inference.index import Vectors
 from lit_rec.inference.recommender import DEMO_QUERY, Recommendation, Recommender
@@ -51,11 +52,11 @@ class Question:
         request: past orders.
         top_k: how many products, at least 1.
         exclude_product_ids: never recommend these.
-        to_come: what is said of the order to come beside that, by names of :class:`~lit_rec.data.purchases.Request`.
+        to_come: what is said of the order to come beside that, by names of :class:`~lit_rec.data.orders.UserHistory`.
     """
 
     context: str | None = None
-    request: Request | None = None
+    request: UserHistory | None = None
     top_k: int = 10
     exclude_product_ids: Collection[str] = ()
     to_come: Mapping[str, Any] = field(default_factory=dict)
@@ -213,7 +214,7 @@ class Arm:
         took = _ms_since(began)
         return [None if answer is None else _Ranked(answer, took) for answer in found]
 
-    def _request(self, question: Question) -> Request:
+    def _request(self, question: Question) -> UserHistory:
         request = question.request or self.recommender.request_of(question.context or "")
         return replace(request, **question.to_come)
 
@@ -221,7 +222,7 @@ class Arm:
         """What is encoded for a user where text is needed."""
         if question.context is not None:
             return question.context
-        return self.recommender.context_of(question.request or Request())
+        return self.recommender.context_of(question.request or UserHistory())
 
     def _make_rank(self) -> Callable[[Sequence[_Task]], list[_Ranked | None]]:
         # Of the process: as many as BLAS likes, for each of several ranking threads, wait for one another.

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from fastapi import FastAPI, Request
 
-from lit_rec.data.purchases import Request as PastOrders
+from lit_rec.data.orders import UserHistory
 from lit_rec.service.batching import OverloadedError
 from lit_rec.service.contract import TO_COME, RecommendedProduct, RecommendRequest, RecommendResponse, Stats
 from lit_rec.service.engine import Answer, Engine, NotReadyError, Question
@@ -129,7 +129,7 @@ def _question(body: RecommendRequest, app: FastAPI) -> Question:
     if context is None and past_orders is None and user is not None:
         context, past_orders = user.context, user.request
     if body.words is not None:  # text alone: what was bought is words among words
-        context, past_orders = " ".join(filter(None, (body.words, context))), PastOrders()
+        context, past_orders = " ".join(filter(None, (body.words, context))), UserHistory()
     if context is None and past_orders is None:
         if body.user_id:
             message = "This service does not know the user_id; send a user_context or a history with it."

@@ -7,7 +7,7 @@ from typing import Any
 
 from lit_rec.core.errors import ProcessedFolderError
 from lit_rec.core.files import read_json
-from lit_rec.data.purchases import PastOrder, Request
+from lit_rec.data.orders import UserHistory
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class User:
     """
 
     context: str | None = None
-    request: Request | None = None
+    request: UserHistory | None = None
     next_product_ids: tuple[str, ...] = ()
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -73,14 +73,4 @@ def _read(file: Path) -> dict[str, User]:
 def _user(record: Any) -> User:  # noqa: ANN401 - whatever the file holds
     if isinstance(record, str):
         return User(context=record, record={"context": record})
-    orders = [
-        PastOrder(
-            [str(product_id) for product_id in order["product_ids"]],
-            days_since_prior_order=order.get("days_since_prior_order"),
-            order_dow=order.get("order_dow"),
-            order_hour_of_day=order.get("order_hour_of_day"),
-        )
-        for order in record["orders"]
-    ]
-    to_come = (record.get(name) for name in ("days_since_prior_order", "order_dow", "order_hour_of_day"))
-    return User(record.get("context"), Request(orders, *to_come), tuple(record.get("next", ())), record)
+    return User(record.get("context"), UserHistory.from_record(record), tuple(record.get("next", ())), record)

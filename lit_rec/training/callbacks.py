@@ -58,7 +58,7 @@ class CatalogueSearch:
         Args:
             trainer: whose processes.
             batch_idx: number of this batch.
-            index: int64 ``(B,)``, catalogue positions.
+            index: int64 ``(B,)``, product indices.
             embeddings: ``(B, D)``.
         """
         if batch_idx == 0:
@@ -70,7 +70,7 @@ class CatalogueSearch:
             self.embeddings = reduced
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Scores ``(Q, K)`` and catalogue positions ``(Q, K)`` of the best products; K is at most N.
+        """Scores ``(Q, K)`` and product indices ``(Q, K)`` of the best products; K is at most N.
 
         Args:
             queries: ``(Q, D)``.

@@ -30,8 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 from lit_rec.baselines.registry import baseline_class
+from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories, Queries
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, Queries, starts
+from lit_rec.data.ragged import starts
 from lit_rec.ranking.order_matrix import OrderMatrix
 
 SECONDS_LIMIT, GB_LIMIT = 300, 8
@@ -129,7 +130,7 @@ def _purchases(processed_dir: Path | None, n_users: int, n_products: int) -> tup
     """Histories, and the size of the catalogue."""
     if processed_dir is None:
         return _made_up(n_users, n_products), n_products
-    from lit_rec.data.purchase_files import read_training_histories  # imports datasets
+    from lit_rec.data.history_files import read_training_histories  # imports datasets
 
     folder = ProcessedFolder(processed_dir)
     return read_training_histories(folder), len(folder.corpus)

@@ -16,9 +16,9 @@ from datasets import load_from_disk
 from lit_rec.core import schema
 from lit_rec.core.errors import FileError, InputError, NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.core.files import read_json, write_json
+from lit_rec.data.history_files import read_eval_histories
 from lit_rec.data.prepare import prepare, write_processed
 from lit_rec.data.processed import ProcessedFolder, content_hashes, find_processed_folder
-from lit_rec.data.purchase_files import read_eval_histories
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.split import split_users
 from lit_rec.data.tables import Tables

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lit_rec.core.errors import SettingError
-from lit_rec.data.histories import Histories
+from lit_rec.data.order_arrays import OrderArrays
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.split import fold_users, split_users
 from lit_rec.data.targets import choose_targets
@@ -12,7 +12,7 @@ from lit_rec.data.targets import choose_targets
 
 @pytest.fixture(scope="module")
 def histories(make_random_tables):
-    return Histories.from_tables(make_random_tables(n_users=300))
+    return OrderArrays.from_tables(make_random_tables(n_users=300))
 
 
 def ids(histories, targets):
@@ -100,7 +100,7 @@ def test_a_first_order_is_no_rolling_target_and_an_order_without_lines_is_none_a
         1: [bought("prior", None, 1, 1, [1]), bought("prior", 2.0, 1, 1, []), bought("train", 3.0, 1, 1, [2])],
         2: [bought("prior", None, 1, 1, [1]), bought("train", 3.0, 1, 1, [])],
     }
-    histories = Histories.from_tables(make_tables(users))
+    histories = OrderArrays.from_tables(make_tables(users))
     targets = choose_targets(histories, PrepareSettings(eval_frac=0.0, targets="rolling", rolling_targets=0))
     assert ids(histories, targets.train) == {196}
 
@@ -146,6 +146,6 @@ def test_eval_frac_one_holds_everybody_out_and_all_are_test(histories):
 
 
 def test_no_target_at_all_is_refused_with_the_next_step(make_tables, bought):
-    histories = Histories.from_tables(make_tables({1: [bought("prior", None, 1, 1, [1])]}))
+    histories = OrderArrays.from_tables(make_tables({1: [bought("prior", None, 1, 1, [1])]}))
     with pytest.raises(SettingError, match=r"No order is left.*1 users, 0 labelled last orders.*Use more data"):
         choose_targets(histories, PrepareSettings())

@@ -7,21 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lit_rec.data.contexts import (
-    Order,
+    ContextForm,
     context_string,
-    known_names,
     parse_context,
     product_aisle,
     product_name,
     product_text,
     without_next,
 )
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.ranking.statistics import aisles_of
 
+MOMENT = ("days_since_prior_order", "order_dow", "order_hour_of_day")
 names = st.text(min_size=1, max_size=12)
 gaps = st.none() | st.integers(0, 30).map(float)
 any_order = st.builds(Order, st.lists(names, max_size=8), gaps, st.integers(0, 6), st.integers(0, 23))
 histories = st.lists(any_order, max_size=8)
+
+
+def written(orders, next_order=None, **form):
+    """A context string of orders whose product ids are names."""
+    user = UserHistory(orders, *(vars(next_order)[name] for name in MOMENT)) if next_order else UserHistory(orders)
+    names = {name: name for order in orders for name in order.product_ids}
+    return context_string(user, names, ContextForm(next_segment=next_order is not None, **form))
 
 
 def numbered_orders(sizes):
@@ -44,7 +52,7 @@ def reference_context(orders, max_prior_orders, max_product_names, next_order):
         if total >= max_product_names:
             break
         shown = []
-        for name in order.product_names:
+        for name in order.product_ids:
             if total >= max_product_names:
                 break
             shown.append(name)
@@ -57,37 +65,37 @@ def reference_context(orders, max_prior_orders, max_product_names, next_order):
 
 def test_a_training_context_has_the_form_of_the_reference():
     orders = [Order(["A", "B"], 7.0, 3, 22), Order(["C"], 17.0, 3, 20)]
-    context = context_string(orders, next_order=Order([], 23.0, 6, 6))
+    context = written(orders, next_order=Order([], 23.0, 6, 6))
     assert context == "[+7d w3h22] A, B; [+17d w3h20] C. Next: +23d w6h6"
 
 
 def test_a_query_has_the_form_of_the_reference():
     orders = [Order(["Organic Milk", "Whole Wheat Bread"], 7.0, 4, 14)]
-    assert context_string(orders) == "[+7d w4h14] Organic Milk, Whole Wheat Bread."
+    assert written(orders) == "[+7d w4h14] Organic Milk, Whole Wheat Bread."
 
 
 @pytest.mark.parametrize("orders", [[], [Order([], 3.0, 1, 2)]])
 def test_no_names_is_no_prior_orders(orders):
-    assert context_string(orders) == "(no prior orders)."
-    assert context_string(orders, next_order=Order([], 4.0, 0, 9)) == "(no prior orders). Next: +4d w0h9"
+    assert written(orders) == "(no prior orders)."
+    assert written(orders, next_order=Order([], 4.0, 0, 9)) == "(no prior orders). Next: +4d w0h9"
 
 
 def test_a_first_order_has_no_gap_and_hours_are_not_padded():
-    assert context_string([Order(["A"], None, 0, 8)], next_order=Order([], None, 2, 0)) == "[w0h8] A. Next: w2h0"
+    assert written([Order(["A"], None, 0, 8)], next_order=Order([], None, 2, 0)) == "[w0h8] A. Next: w2h0"
 
 
 def test_a_gap_of_zero_days_is_written():
-    assert context_string([Order(["A"], 0.0, 0, 8)]) == "[+0d w0h8] A."
+    assert written([Order(["A"], 0.0, 0, 8)]) == "[+0d w0h8] A."
 
 
 def test_names_are_whole_where_the_reference_cuts_at_the_full_stop():
     orders = [Order(["2.5% Lowfat Milk", "Dr. Pepper", '.5" Waterproof Tape'], None, 1, 2)]
-    assert context_string(orders) == '[w1h2] 2.5% Lowfat Milk, Dr. Pepper, .5" Waterproof Tape.'
+    assert written(orders) == '[w1h2] 2.5% Lowfat Milk, Dr. Pepper, .5" Waterproof Tape.'
 
 
 @given(histories, st.integers(1, 6), st.integers(1, 20), st.none() | any_order)
 def test_the_oldest_budget_walks_as_the_reference_does(orders, max_orders, max_names, next_order):
-    ours = context_string(
+    ours = written(
         orders,
         max_prior_orders=max_orders,
         max_product_names=max_names,
@@ -99,7 +107,7 @@ def test_the_oldest_budget_walks_as_the_reference_does(orders, max_orders, max_n
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=8), st.integers(1, 6), st.integers(1, 20))
 def test_the_newest_budget_gives_each_order_what_newer_ones_leave(sizes, max_orders, max_names):
-    context = context_string(numbered_orders(sizes), max_prior_orders=max_orders, max_product_names=max_names)
+    context = written(numbered_orders(sizes), max_prior_orders=max_orders, max_product_names=max_names)
     expected, left = [], max_names
     for order in range(len(sizes), max(len(sizes) - max_orders, 0), -1):
         share = min(sizes[order - 1], left)
@@ -110,29 +118,29 @@ def test_the_newest_budget_gives_each_order_what_newer_ones_leave(sizes, max_ord
 
 def test_the_newest_order_is_always_present_with_the_newest_budget_and_missing_with_the_oldest():
     orders = numbered_orders([10, 10, 10])
-    assert "o3p10" in context_string(orders)
-    assert "o3" not in context_string(orders, truncate="keep_oldest")
+    assert "o3p10" in written(orders)
+    assert "o3" not in written(orders, truncate="keep_oldest")
 
 
 def test_only_the_newest_orders_may_appear():
-    assert re.findall(r"o\d", context_string(numbered_orders([1] * 7))) == ["o3", "o4", "o5", "o6", "o7"]
+    assert re.findall(r"o\d", written(numbered_orders([1] * 7))) == ["o3", "o4", "o5", "o6", "o7"]
 
 
 def test_the_products_of_the_order_to_be_predicted_are_never_written():
-    context = context_string([], next_order=Order(["Secret"], 3.0, 1, 2))
+    context = written([], next_order=Order(["Secret"], 3.0, 1, 2))
     assert "Secret" not in context
 
 
 @given(histories, any_order)
 def test_without_next_is_the_context_without_its_closing_segment(orders, next_order):
-    with_segment = context_string(orders, next_order=next_order)
-    assert without_next(with_segment) == context_string(orders) == without_next(context_string(orders))
+    with_segment = written(orders, next_order=next_order)
+    assert without_next(with_segment) == written(orders) == without_next(written(orders))
 
 
 def test_without_next_leaves_a_product_of_that_name_alone():
     orders = [Order(["What's Next: Bar", "Milk"], None, 1, 2)]
-    assert without_next(context_string(orders)) == "[w1h2] What's Next: Bar, Milk."
-    assert without_next(context_string(orders, next_order=orders[0])) == "[w1h2] What's Next: Bar, Milk."
+    assert without_next(written(orders)) == "[w1h2] What's Next: Bar, Milk."
+    assert without_next(written(orders, next_order=orders[0])) == "[w1h2] What's Next: Bar, Milk."
 
 
 def test_a_product_text_has_the_form_of_the_reference():
@@ -169,16 +177,19 @@ plain_histories = st.lists(
 @given(plain_histories, st.none() | any_order)
 def test_a_context_string_taken_apart_gives_its_orders_back(orders, next_order):
     """Names may hold commas, semicolons and full stops."""
-    context = context_string(orders, max_prior_orders=6, max_product_names=100, next_order=next_order)
-    found, to_come = parse_context(context)
-    assert found == [(", ".join(order.product_names), *order[1:]) for order in orders]
-    assert to_come == (None if next_order is None else ("", *next_order[1:]))
+    context = written(orders, max_prior_orders=6, max_product_names=100, next_order=next_order)
+    found = parse_context(context, {", ".join(order.product_ids): number for number, order in enumerate(orders)})
+    assert [vars(order) | {"product_ids": ""} for order in found.orders] == [
+        vars(order) | {"product_ids": ""} for order in orders
+    ]
+    moment = [vars(found)[name] for name in MOMENT]
+    assert moment == ([None] * 3 if next_order is None else [vars(next_order)[name] for name in MOMENT])
 
 
 @given(st.lists(plain_names, min_size=1, max_size=6, unique=True).filter(lambda some: "," not in "".join(some)))
 def test_names_come_back_one_by_one(some):
-    order = parse_context(context_string([Order(some, None, 1, 2)]))[0][0]
-    assert known_names(order.names, set(some)) == some
+    (order,) = parse_context(written([Order(some, None, 1, 2)]), {name: f"id of {name}" for name in some}).orders
+    assert order.product_ids == [f"id of {name}" for name in some]
 
 
 @pytest.mark.parametrize(
@@ -196,17 +207,16 @@ def test_names_come_back_one_by_one(some):
     ],
 )
 def test_any_other_text_has_no_orders_and_is_no_error(text):
-    assert parse_context(text) == ([], None)
+    assert parse_context(text, {"milk": "1", "bread": "2"}) == UserHistory([])
 
 
 def test_the_moment_of_the_order_to_come_is_found_without_a_history():
-    orders, to_come = parse_context("(no prior orders). Next: +4d w0h9")
-    assert orders == []
-    assert to_come[1:] == (4.0, 0, 9)
+    assert parse_context("(no prior orders). Next: +4d w0h9", {}) == UserHistory([], 4.0, 0, 9)
 
 
 def test_a_context_that_someone_typed_needs_no_full_stop():
-    assert [order.names for order in parse_context("[w1h2] Milk; [+3d w4h5] Bread ")[0]] == ["Milk", "Bread"]
+    found = parse_context("[w1h2] Milk; [+3d w4h5] Bread ", {"Milk": "1", "Bread": "2"})
+    assert [order.product_ids for order in found.orders] == [["1"], ["2"]]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +239,9 @@ def test_a_context_that_someone_typed_needs_no_full_stop():
     ],
 )
 def test_names_that_the_catalogue_knows(names, expected):
-    assert known_names(names, {"Bread", "Rye", "Bread, Rye", "1, 2, 3, 4, 5, 6, 7, 8, 9"}) == expected
+    catalogue = {name: name for name in ("Bread", "Rye", "Bread, Rye", "1, 2, 3, 4, 5, 6, 7, 8, 9")}
+    (order,) = parse_context(f"[w1h2] {names}.", catalogue).orders
+    assert order.product_ids == expected
 
 
 @given(names, *(2 * [st.text(max_size=12).filter(lambda text: ". Aisle: " not in text)]))

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, Queries, starts
+from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories, Queries
+from lit_rec.data.ragged import starts
 from lit_rec.evaluation.inputs import HeldOut
 from lit_rec.evaluation.measure import PerQuery
 
 
 def histories_of(users):
-    """Each user is a list of orders, oldest first; an order is a list of catalogue positions."""
+    """Each user is a list of orders, oldest first; an order is a list of product indices."""
     lines = [
         (product, len(orders) - number, place)
         for orders in users

@@ -8,9 +8,10 @@ import pytest
 from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, SettingError
 from lit_rec.core.schema import Split
+from lit_rec.data.history_files import read_eval_histories
+from lit_rec.data.order_arrays import histories_of
+from lit_rec.data.orders import UserHistory
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.purchase_files import read_eval_histories
-from lit_rec.data.purchases import PastOrder, Request, histories_of
 from lit_rec.feedback.users import users_of
 
 
@@ -44,10 +45,7 @@ def test_by_context(folder):
 def test_by_history_is_the_folders_history(folder):
     users = users_of(folder, None, "history")
     position = {product_id: row for row, product_id in enumerate(folder.corpus)}
-    requests = []
-    for each in users:
-        to_come = {name: each.asks.get(name) for name in ("days_since_prior_order", "order_dow", "order_hour_of_day")}
-        requests.append(Request([PastOrder(**order) for order in each.asks["history"]], **to_come))
+    requests = [UserHistory.from_record({"orders": each.asks["history"], **each.asks}) for each in users]
     told, recorded = histories_of(requests, position), read_eval_histories(folder, [each.user_id for each in users])
     assert len(told.product) > 500
     for name in ("line_start", "product", "orders_ago", "days_ago", "line_dow", "line_hour", "dow", "hour"):

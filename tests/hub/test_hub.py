@@ -17,7 +17,7 @@ from lit_rec.artifacts.hub import model_card, push
 from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import HubError, ModelFolderError, NotPreparedError, SettingError
-from lit_rec.data.purchases import PastOrder, Request
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.inference.recommender import Recommender
 
 # huggingface_hub 2.4 uploads files in a way that httpx2 deprecates
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 REPO = "someone/groceries"
 CONTEXT = "soap that smells of product 7"
-USER = Request([PastOrder(["p3", "p7"]), PastOrder(["p3"], days_since_prior_order=7)])
+USER = UserHistory([Order(["p3", "p7"]), Order(["p3"], days_since_prior_order=7)])
 
 
 @pytest.fixture(autouse=True)

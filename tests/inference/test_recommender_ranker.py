@@ -12,7 +12,8 @@ from lit_rec.artifacts.model_folder import digests
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, SettingError, ShapeError
 from lit_rec.data.contexts import product_text
-from lit_rec.data.purchases import PastOrder, Queries, Request, histories_of
+from lit_rec.data.order_arrays import Queries, histories_of
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.inference.recommender import Recommender, load_recommender
 from lit_rec.ranking.explore_features import ItemItemModel
 from lit_rec.ranking.network import RankerNetwork
@@ -62,11 +63,11 @@ def ids(answer):
 
 
 def test_a_context_names_purchases_and_moments(recommender):
-    assert recommender.request_of(CONTEXTS[0]) == Request(
-        [PastOrder(["p0", "p1"], None, None, 1, 8), PastOrder(["p0"], None, 9, 2, 9)], 4, 0, 9
+    assert recommender.request_of(CONTEXTS[0]) == UserHistory(
+        [Order(["p0", "p1"], None, 1, 8), Order(["p0"], 9, 2, 9)], 4, 0, 9
     )
     assert recommender.request_of("[w1h8] Bread, Rye, Soap.").orders[0].product_ids == ["p3", "p2"]
-    assert recommender.request_of(CONTEXTS[2]) == Request([])
+    assert recommender.request_of(CONTEXTS[2]) == UserHistory([])
 
 
 def test_of_equal_names_the_first_of_the_catalogue_is_meant(own):
@@ -109,7 +110,7 @@ def test_where_a_history_is_known_nothing_is_encoded(recommender, monkeypatch):
     encode = recommender.encoder.encode
     monkeypatch.setattr(recommender.encoder, "encode", lambda some, **how: texts.extend(some) or encode(some, **how))
     recommender.recommend(CONTEXTS[0])
-    recommender.recommend_for_orders(Request([PastOrder(["p5"])]))
+    recommender.recommend_for_orders(UserHistory([Order(["p5"])]))
     assert texts == []
     recommender.recommend(CONTEXTS[2])
     assert texts == [CONTEXTS[2]]
@@ -136,7 +137,7 @@ def test_a_history_is_ranked_by_the_ranker_and_words_by_the_text(recommender):
 
 
 def test_without_any_purchase_the_most_popular_product_comes_first(recommender):
-    best = recommender.recommend_for_orders(Request(), 3)
+    best = recommender.recommend_for_orders(UserHistory(), 3)
     assert recommender.position[best[0].product_id] == recommender.ranker.item_item.popularity.argmax()
     assert {item.reason for item in best} == {"bought by many"}
     assert {item.reason for item in recommender.recommend("no name of the catalogue", 3)} == {"fits the words"}
@@ -152,7 +153,7 @@ def test_excluded_products_are_never_recommended_and_the_list_is_full(recommende
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_top_k_below_one(recommender, top_k):
     for call in (
-        lambda: recommender.recommend_for_orders(Request(), top_k),
+        lambda: recommender.recommend_for_orders(UserHistory(), top_k),
         lambda: recommender.recommend_many([], top_k),
     ):
         with pytest.raises(SettingError, match=f"at least 1: got {top_k}"):
@@ -175,8 +176,8 @@ def test_top_k_below_one(recommender, top_k):
     ],
 )
 def test_reasons_tell_how_often(recommender, days_ago, expected):
-    orders = [PastOrder(["p5", "p5"], days) for days in days_ago]
-    reasons = {item.product_id: item.reason for item in recommender.recommend_for_orders(Request(orders), 100)}
+    orders = [Order(["p5", "p5"], days_ago=days) for days in days_ago]
+    reasons = {item.product_id: item.reason for item in recommender.recommend_for_orders(UserHistory(orders), 100)}
     assert reasons["p5"] == expected
     assert sum(reason.startswith("bought once") or " times" in reason for reason in reasons.values()) == 1
 
@@ -210,7 +211,7 @@ def test_reasons_for_products_not_bought_yet_are_true(recommender):
     recommender.ranker.item_item = item_item = replace(item_item, cosine=cosine.tocsr())
     reasons = {
         item.product_id: item.reason
-        for item in recommender.recommend_for_orders(Request([PastOrder(["p5"], 3)]), len(CORPUS))
+        for item in recommender.recommend_for_orders(UserHistory([Order(["p5"], days_ago=3)]), len(CORPUS))
     }
     assert reasons.pop("p6") == "similar to Product 1"
     assert reasons.pop("p5") == "bought once, 3 days ago"
@@ -233,7 +234,7 @@ def test_a_product_that_the_ranker_has_never_seen_is_scored_by_its_text_and_aisl
     encode = recommender.encoder.encode
     monkeypatch.setattr(recommender.encoder, "encode", lambda some, **how: encoded.extend(some) or encode(some, **how))
     monkeypatch.setattr(Recommender, "_similar_from", 2)
-    answer = recommender.recommend_for_orders(Request([PastOrder(["p4", "p8"], 3)]), len(CORPUS) + 2)
+    answer = recommender.recommend_for_orders(UserHistory([Order(["p4", "p8"], days_ago=3)]), len(CORPUS) + 2)
     found = {item.product_id: item for item in answer}
     nobody_bought = recommender.ranker.item_item.popularity == 0
     others = [item.score for item in answer if item.product_id not in texts]
@@ -246,7 +247,7 @@ def test_a_product_that_the_ranker_has_never_seen_is_scored_by_its_text_and_aisl
     new_user = {
         item.product_id: item.reason
         for item in recommender.rank(
-            recommender.queries_of_orders([Request()]), np.zeros((1, 16), np.float32), len(CORPUS) + 2
+            recommender.queries_of_orders([UserHistory()]), np.zeros((1, 16), np.float32), len(CORPUS) + 2
         )[0]
     }
     assert {new_user[each] for each in texts} == {"new in the catalogue"}
@@ -254,8 +255,8 @@ def test_a_product_that_the_ranker_has_never_seen_is_scored_by_its_text_and_aisl
 
 
 def test_products_that_the_catalogue_does_not_hold_change_only_the_age_of_orders(recommender):
-    known = Request([PastOrder(["p5"], 9), PastOrder(["p6"], 2)])
-    with_others = Request([PastOrder(["gone", "p5", "gone"], 9), PastOrder(["p6"], 2)])
+    known = UserHistory([Order(["p5"], days_ago=9), Order(["p6"], days_ago=2)])
+    with_others = UserHistory([Order(["gone", "p5", "gone"], days_ago=9), Order(["p6"], days_ago=2)])
     assert recommender.recommend_for_orders(with_others) == recommender.recommend_for_orders(known)
 
 
@@ -266,16 +267,16 @@ def test_past_orders_need_a_ranker(own):
     assert recommender.ranker is None
     assert {item.reason for item in recommender.recommend("milk")} == {""}
     with pytest.raises(ModelFolderError, match=r"Past orders need a ranker: .*fit_ranker"):
-        recommender.recommend_for_orders(Request())
+        recommender.recommend_for_orders(UserHistory())
 
 
 def test_without_a_ranker_past_orders_are_put_into_words(own):
     recommender = Recommender(*own, use_ranker=False)
-    orders = [PastOrder(["p0", "gone", "p1"], None, None, 1, 8), PastOrder(["p5"], None, 9)]
-    request = Request(orders, 4, 2, 10)
+    orders = [Order(["p0", "gone", "p1"], None, 1, 8), Order(["p5"], 9)]
+    request = UserHistory(orders, 4, 2, 10)
     context = "[w1h8] Milk, Bread, Rye, Sliced; [+9d w0h0] Product 1."
     assert recommender.context_of(request) == context
-    assert recommender.context_of(Request()) == "(no prior orders)."
+    assert recommender.context_of(UserHistory()) == "(no prior orders)."
     queries = recommender.queries_of_orders([request])
     assert queries.contexts == [context]
     assert recommender.needs_text(queries).all()
@@ -293,14 +294,14 @@ def test_past_orders_are_put_into_words_as_in_training(own):
     (model / schema.MODEL_RECORD).write_text(json.dumps({"context": form}), encoding="utf-8")
     recommender = Recommender(model, corpus, use_ranker=False)
     orders = [
-        PastOrder(["p2"], 30),
-        PastOrder(["p0", "p1"], 21, None, 1, 8),
-        PastOrder(["p5", "p6", "p7"], 12, None, 3),
+        Order(["p2"], days_ago=30),
+        Order(["p0", "p1"], None, 1, 8, days_ago=21),
+        Order(["p5", "p6", "p7"], None, 3, days_ago=12),
     ]
     context = "[+9d w1h8] Milk, Bread, Rye, Sliced; [+9d w3h0] Product 1."
-    assert recommender.context_of(Request(orders)) == context
-    assert recommender.context_of(Request(orders, 4, 2, 10)) == f"{context} Next: +4d w2h10"
-    assert recommender.context_of(Request(orders, None, 2, 10)) == f"{context} Next: +12d w2h10"
+    assert recommender.context_of(UserHistory(orders)) == context
+    assert recommender.context_of(UserHistory(orders, 4, 2, 10)) == f"{context} Next: +4d w2h10"
+    assert recommender.context_of(UserHistory(orders, None, 2, 10)) == f"{context} Next: +12d w2h10"
 
 
 def test_the_catalogue_of_another_shop_is_refused_and_changes_are_said(own, caplog):
@@ -329,11 +330,11 @@ def test_a_ranker_trained_anew_is_loaded_anew(build, own):
 
 
 SERVING = """
-from lit_rec.data.purchases import PastOrder, Request
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.inference.recommender import load_recommender
 
 recommender = load_recommender(sys.argv[1], sys.argv[2])
-print([item.product_id for item in recommender.recommend_for_orders(Request([PastOrder(["p3", "p5"])]))])
+print([item.product_id for item in recommender.recommend_for_orders(UserHistory([Order(["p3", "p5"])]))])
 training = ("lit_rec.data.prepare", "lit_rec.data.dat", "lit_rec.ranking.training", "lit_rec.training")
 assert not [name for name in sys.modules if name.startswith(training)]
 """
@@ -341,5 +342,5 @@ assert not [name for name in sys.modules if name.startswith(training)]
 
 def test_serving_with_a_ranker_works_where_nothing_that_only_training_needs_is_installed(own, run_without):
     served = run_without("lightning torchmetrics wandb datasets polars matplotlib pyarrow", SERVING, *own)
-    expected = ids(Recommender(*own).recommend_for_orders(Request([PastOrder(["p3", "p5"])])))
+    expected = ids(Recommender(*own).recommend_for_orders(UserHistory([Order(["p3", "p5"])])))
     assert served == str(expected)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from test_functional import by_hand
 
 from lit_rec.core.errors import SettingError, ShapeError
-from lit_rec.data.contexts import Order, context_string, product_text
+from lit_rec.data.contexts import context_string, product_text
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.metrics.functional import (
     accuracy,
     average_precision,
@@ -288,7 +289,8 @@ def test_equals_sentence_transformers_on_real_embeddings():
         [product_text(name, name.split()[-1], "food") for name in names], convert_to_tensor=True, batch_size=100
     )
     queries = model.encode_query(
-        [context_string([Order([names[row] for row in cart], 7, 1, 10)]) for cart in carts], convert_to_tensor=True
+        [context_string(UserHistory([Order(cart, 7, 1, 10)]), dict(enumerate(names))) for cart in carts],
+        convert_to_tensor=True,
     )
     relevant = [[row // 5 * 5 + taste for taste in range(5)] + cart[:1] for row, *cart in carts]
     assert_like_evaluator(queries, products, relevant)

@@ -3,21 +3,16 @@ import pytest
 
 from lit_rec.core import schema
 from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.history_files import read_eval_histories
+from lit_rec.data.order_arrays import histories_of
+from lit_rec.data.orders import UserHistory
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.purchase_files import read_eval_histories
-from lit_rec.data.purchases import PastOrder, Request, histories_of
 from lit_rec.packaging.users import held_out_users
 
 
 @pytest.fixture(scope="module")
 def folder(processed_dir):
     return ProcessedFolder(processed_dir)
-
-
-def request_of(user):
-    names = ("days_since_prior_order", "order_dow", "order_hour_of_day")
-    orders = [PastOrder(order["product_ids"], None, *(order[name] for name in names)) for order in user["orders"]]
-    return Request(orders, *(user[name] for name in names))
 
 
 def real_id(folder, user):
@@ -30,7 +25,7 @@ def real_id(folder, user):
 def test_the_orders_make_the_same_history_again(folder):
     users = held_out_users(folder, 100)
     position = {product_id: row for row, product_id in enumerate(folder.corpus)}
-    made = histories_of([request_of(user) for user in users.values()], position)
+    made = histories_of([UserHistory.from_record(user) for user in users.values()], position)
     read = read_eval_histories(folder, [real_id(folder, user) for user in users.values()])
     for name in ("line_start", "product", "cart_position", "line_dow", "line_hour", "dow", "hour"):
         np.testing.assert_array_equal(getattr(made, name), getattr(read, name), err_msg=name)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_rec.data.purchases import PastOrder, Request, histories_of
+from lit_rec.data.order_arrays import histories_of
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.history_features import HISTORY_FEATURES, history_features
 from lit_rec.ranking.statistics import STATISTICS, ProductStatistics
@@ -22,13 +23,13 @@ KNOWN = ProductStatistics(np.arange(N * len(STATISTICS), dtype=np.float32).resha
 
 gaps, weekdays, hours = st.integers(0, 30), st.none() | st.integers(0, 6), st.none() | st.integers(0, 23)
 orders = st.builds(
-    PastOrder,
+    Order,
     st.lists(st.sampled_from("012345"), min_size=1, max_size=5),  # at times a product twice
     days_since_prior_order=gaps,
     order_dow=weekdays,
     order_hour_of_day=hours,
 )
-requests = st.lists(st.builds(Request, st.lists(orders, max_size=9), gaps, weekdays, hours), max_size=4)
+requests = st.lists(st.builds(UserHistory, st.lists(orders, max_size=9), gaps, weekdays, hours), max_size=4)
 
 
 def ratio(count, of):

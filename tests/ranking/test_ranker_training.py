@@ -13,9 +13,11 @@ from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, ProcessedFolderError, SettingError
 from lit_rec.core.files import write_json
+from lit_rec.data.history_files import read_training_histories
+from lit_rec.data.order_arrays import Queries, histories_of
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.purchase_files import read_training_histories
-from lit_rec.data.purchases import PastOrder, Queries, Request, RollingTargets, histories_of, rolling_targets
+from lit_rec.data.rolling_targets import RollingTargets, rolling_targets
 from lit_rec.inference.recommender import Recommender
 from lit_rec.ranking import training as ranker_training
 from lit_rec.ranking.candidates import Candidates
@@ -217,7 +219,7 @@ def recommender(model_dir, processed_dir, metrics):
 
 def test_past_orders_are_answered_with_reasons(recommender):
     ids = list(recommender.corpus)
-    request = Request([PastOrder(ids[:2], order_dow=1), PastOrder([ids[0], "unknown"], days_since_prior_order=9)], 4)
+    request = UserHistory([Order(ids[:2], order_dow=1), Order([ids[0], "unknown"], days_since_prior_order=9)], 4)
     answer = recommender.recommend_for_orders(request, top_k=len(ids))
     assert len({item.product_id for item in answer}) == len(ids)
     reasons = {item.product_id: item.reason for item in answer}
@@ -241,9 +243,11 @@ def test_a_context_string_counts_as_the_purchases_that_it_names(recommender):
 
 def test_without_a_history_the_popular_comes_first_and_words_are_heeded(recommender):
     popularity = recommender.ranker.item_item.popularity
-    first = [recommender.position[item.product_id] for item in recommender.recommend_for_orders(Request(), top_k=10)]
+    first = [
+        recommender.position[item.product_id] for item in recommender.recommend_for_orders(UserHistory(), top_k=10)
+    ]
     assert popularity[first].mean() > 2 * popularity.mean()
     words = ["chocolate cake", "(no prior orders)."]
-    scores = recommender.scores(Queries(words, histories_of([Request(), Request()], recommender.position)))
+    scores = recommender.scores(Queries(words, histories_of([UserHistory(), UserHistory()], recommender.position)))
     share = np.log1p(popularity) / np.log1p(popularity.max())
     np.testing.assert_allclose(scores - recommender.text_scores(words), [0.1 * share, 3 * share], atol=1e-5)

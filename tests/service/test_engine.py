@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from lit_rec.artifacts.model_folder import digests
 from lit_rec.core import schema
 from lit_rec.core.files import write_json
-from lit_rec.data.purchases import Request
+from lit_rec.data.orders import UserHistory
 from lit_rec.inference.encoders import TorchEncoder
 from lit_rec.inference.recommender import Recommender
 from lit_rec.service.engine import Engine, NotReadyError, Question
@@ -136,7 +136,7 @@ def test_many_at_once_are_answered_as_one_by_one(engine, tiny_model, corpus_path
 
 def test_histories_ranked_together_are_answered_each_by_its_own_wishes(engine, ranked_model, corpus_path, queries):
     recommender = Recommender(ranked_model, corpus_path)
-    requests = [recommender.request_of(context) for context in queries.values()] + [Request()]
+    requests = [recommender.request_of(context) for context in queries.values()] + [UserHistory()]
     excluded = [[], ["1", "2", "3"], [], list(recommender.corpus)[:50]]
     asked = [
         Question(request=request, top_k=1 + number % 20, exclude_product_ids=excluded[number % 4])

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import select
 
-from lit_rec.data.purchases import PastOrder, Request
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.inference.recommender import Recommender
 from lit_rec.store.tables import exposed_products, exposures
 
@@ -233,7 +233,7 @@ def test_a_history_is_ranked_without_the_text_encoder(ranked_client, ranked_reco
 
 
 def test_when_the_order_to_come_is_counts(ranked_client, ranked_recommender, bought):
-    soon = Request(bought.orders, 1.0, 3, 9)
+    soon = UserHistory(bought.orders, 1.0, 3, 9)
     when = {"days_since_prior_order": 1, "order_dow": 3, "order_hour_of_day": 9}
     answer = recommend(ranked_client, history=history_of(bought), **when).json()
     expected = ranked_recommender.recommend_for_orders(soon)
@@ -246,7 +246,7 @@ def test_without_a_ranker_a_history_becomes_the_context_of_training(client, text
 
 
 def test_a_new_user_is_recommended_the_popular(ranked_client, ranked_recommender):
-    expected = [each.product_id for each in ranked_recommender.recommend_for_orders(Request())]
+    expected = [each.product_id for each in ranked_recommender.recommend_for_orders(UserHistory())]
     assert ids(recommend(ranked_client, history=[])) == expected
     unknown = [{"product_ids": ["never heard of"]}]
     assert ids(recommend(ranked_client, history=unknown)) == expected
@@ -355,5 +355,5 @@ def test_a_request_for_orders_is_the_recommenders_own():
 
     order = {"product_ids": ["1"], "days_since_prior_order": 2.0, "order_dow": 1, "order_hour_of_day": 5}
     asked = RecommendRequest.model_validate({"history": [order], "order_dow": 6})
-    assert asked.past_orders() == Request([PastOrder(["1"], None, 2.0, 1, 5)])
+    assert asked.past_orders() == UserHistory([Order(["1"], 2.0, 1, 5)])
     assert asked.to_come == {"order_dow": 6}

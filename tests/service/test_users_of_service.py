@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lit_rec.core.errors import ProcessedFolderError
-from lit_rec.data.purchases import PastOrder, Request
+from lit_rec.data.orders import Order, UserHistory
 from lit_rec.service.users import UserStore
 
 RECORD = {
@@ -39,7 +39,7 @@ def test_a_bundle_knows_their_orders(read):
     store = read({"a": RECORD})
     assert store.user_ids == ["a"]
     user = store.get("a")
-    assert user.request == Request([PastOrder(["1", "2"], None, None, 1, 8)], 3.0, 2, 9)
+    assert user.request == UserHistory([Order(["1", "2"], None, 1, 8)], 3.0, 2, 9)
     assert (user.context, user.next_product_ids, user.record) == ("[w1h8] Milk.", ("4",), RECORD)
 
 

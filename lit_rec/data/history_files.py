@@ -1,4 +1,4 @@
-"""Purchase histories of a processed folder, as :class:`~lit_rec.data.purchases.PurchaseHistories`."""
+"""Purchase histories of a processed folder, as :class:`~lit_rec.data.histories.PurchaseHistories`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, starts
+from lit_rec.data.ragged import starts
 
 
 def read_eval_histories(folder: ProcessedFolder, query_ids: Sequence[str]) -> PurchaseHistories:

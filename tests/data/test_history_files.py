@@ -1,4 +1,4 @@
-"""Histories of a processed folder: what prepare wrote, in catalogue positions, and errors that say what to do."""
+"""Histories of a processed folder: what prepare wrote, in product indices, and errors that say what to do."""
 
 import dataclasses
 import shutil
@@ -11,10 +11,11 @@ from datasets import Dataset, load_from_disk
 from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.files import read_json, write_json
+from lit_rec.data.history_files import read_eval_histories, read_training_histories
+from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories
 from lit_rec.data.prepare import write_processed
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.purchase_files import read_eval_histories, read_training_histories
-from lit_rec.data.purchases import UNKNOWN, PurchaseHistories, rolling_targets
+from lit_rec.data.rolling_targets import rolling_targets
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.tables import Tables
 from lit_rec.ranking.auxiliary_orders import read_auxiliary_orders
