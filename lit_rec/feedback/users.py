@@ -45,8 +45,9 @@ def users_of(folder: ProcessedFolder, split: Split | None, request_mode: Request
             "splits and histories are in it",
             "Run prepare again, or pass --split all --request_mode context",
         )
-    every = EvaluationQueries.read(folder)
-    query_ids = [every.query_ids[row] for row in every.of_split(split)]
+    query_ids = list(folder.queries)
+    if split is not None:
+        query_ids = [query_ids[row] for row in EvaluationQueries.read(folder).of_split(split)]
     if not query_ids:
         raise SettingError(f"No {split or ''} users in {folder.path}", "it has no such queries", "Name another --split")
     asks: list[dict[str, Any]] = [{"user_id": query_id} for query_id in query_ids]
