@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories, Queries
+from lit_rec.data.histories import UNKNOWN, PurchaseHistories, Queries
 from lit_rec.data.ragged import starts
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_rec.data.order_arrays import PurchaseHistories, Queries
+from lit_rec.data.histories import PurchaseHistories, Queries
 
 # Q queries, N products
 

@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.popularity_fallback import popularity_rank
-from lit_rec.data.order_arrays import PurchaseHistories, Queries
+from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.data.rolling_targets import rolling_targets
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.history_features import history_features

@@ -11,7 +11,7 @@ from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL, load_sentence_trans
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
 from lit_rec.core.devices import best_device
-from lit_rec.data.order_arrays import PurchaseHistories, Queries
+from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix
 
 if TYPE_CHECKING:

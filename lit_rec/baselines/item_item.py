@@ -8,7 +8,7 @@ import numpy as np
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
 from lit_rec.core.errors import SettingError
-from lit_rec.data.order_arrays import PurchaseHistories, Queries
+from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.ranking.co_occurrence import co_occurrence, similarity
 from lit_rec.ranking.order_matrix import OrderMatrix
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.popularity_fallback import popularity_rank, rank_with_popularity_fallback
-from lit_rec.data.order_arrays import PurchaseHistories, Queries
+from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix
 
 

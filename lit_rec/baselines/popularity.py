@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.data.order_arrays import PurchaseHistories, Queries
+from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix
 
 

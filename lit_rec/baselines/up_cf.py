@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from lit_rec.baselines.base import Baseline, Scores
 from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
 from lit_rec.core.errors import SettingError
-from lit_rec.data.order_arrays import PurchaseHistories, Queries
+from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.ranking.order_matrix import OrderMatrix, highest, rows_at_a_time
 
 # Q queries, U training users, N products

@@ -166,8 +166,8 @@ def _recommended(
     """A held-out user's recommendations: a ranker is given the whole history, not what the context shows of it."""
     if recommender.ranker is None or not (folder.path / schema.EVAL_HISTORY).is_dir():
         return recommender.recommend(context, top_k)
+    from lit_rec.data.histories import Queries
     from lit_rec.data.history_files import read_eval_histories
-    from lit_rec.data.order_arrays import Queries
 
     return recommender.recommend_queries(Queries([context], read_eval_histories(folder, [query_id])), top_k)[0]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
-from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories
+from lit_rec.data.histories import UNKNOWN, PurchaseHistories
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.ragged import starts
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_rec.data.order_arrays import PurchaseHistories
+from lit_rec.data.histories import PurchaseHistories
 from lit_rec.data.ragged import concatenated_ranges, starts
 
 

@@ -16,7 +16,7 @@ from lit_rec.core import schema
 from lit_rec.core.errors import LitRecError, SettingError
 from lit_rec.core.files import check_folder, check_writable, replaced_file, write_json
 from lit_rec.core.schema import Split
-from lit_rec.data.order_arrays import Queries
+from lit_rec.data.histories import Queries
 from lit_rec.data.processed import ProcessedFolder, find_processed_folder
 from lit_rec.evaluation.contenders import Contender, baseline_contenders
 from lit_rec.evaluation.cost import measured_cost

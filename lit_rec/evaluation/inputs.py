@@ -16,8 +16,8 @@ from lit_rec.core import schema
 from lit_rec.core.errors import ProcessedFolderError, SettingError
 from lit_rec.core.schema import Split
 from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.data.history_files import read_eval_histories, read_training_histories
-from lit_rec.data.order_arrays import PurchaseHistories, Queries
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.ragged import starts
 

@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 
 from lit_rec.core.errors import SettingError, ShapeError
 from lit_rec.data.dataset import padded
-from lit_rec.data.order_arrays import Queries
+from lit_rec.data.histories import Queries
 from lit_rec.evaluation.inputs import HeldOut
 from lit_rec.metrics.functional import membership, ndcg, recall
 from lit_rec.metrics.ranking import top_k

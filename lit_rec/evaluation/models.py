@@ -12,7 +12,7 @@ from lit_rec.artifacts.pretrained import local_model
 from lit_rec.core import schema
 from lit_rec.core.devices import one_thread
 from lit_rec.core.errors import ModelFolderError
-from lit_rec.data.order_arrays import Queries
+from lit_rec.data.histories import Queries
 from lit_rec.evaluation.contenders import Contender, Ready
 from lit_rec.inference.recommender import Recommender
 

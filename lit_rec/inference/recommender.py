@@ -22,7 +22,7 @@ from lit_rec.data.contexts import (
     product_aisle,
     product_name,
 )
-from lit_rec.data.order_arrays import PurchaseHistories, Queries, histories_of
+from lit_rec.data.histories import PurchaseHistories, Queries, histories_of
 from lit_rec.data.orders import UserHistory
 from lit_rec.inference.encoders import TextEncoder, TorchEncoder
 from lit_rec.inference.index import ProductIndex, Vectors, best_positions, load_or_build

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_rec.data.order_arrays import PurchaseHistories
+from lit_rec.data.histories import PurchaseHistories
 
 Floats = NDArray[np.float32]
 

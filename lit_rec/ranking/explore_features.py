@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from lit_rec.data.order_arrays import PurchaseHistories
+from lit_rec.data.histories import PurchaseHistories
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.co_occurrence import similarity
 from lit_rec.ranking.order_matrix import OrderMatrix

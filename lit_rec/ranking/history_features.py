@@ -7,7 +7,7 @@ that the user has bought), N products, F features.
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_rec.data.order_arrays import PurchaseHistories
+from lit_rec.data.histories import PurchaseHistories
 from lit_rec.data.ragged import starts
 from lit_rec.ranking.candidates import Candidates, relative_cart_positions
 from lit_rec.ranking.statistics import STATISTICS, ProductStatistics

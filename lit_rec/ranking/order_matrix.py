@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lit_rec.data.order_arrays import PurchaseHistories
+from lit_rec.data.histories import PurchaseHistories
 
 _DENSE_CELLS = 2**25  # float64: 256 MiB
 

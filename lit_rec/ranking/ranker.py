@@ -20,7 +20,7 @@ from lit_rec.artifacts.model_folder import damaged_ranker, ranker_record
 from lit_rec.core import former_names, schema
 from lit_rec.core.errors import ModelFolderError
 from lit_rec.core.files import replaced_file, sha256_of_file, write_json
-from lit_rec.data.order_arrays import PurchaseHistories
+from lit_rec.data.histories import PurchaseHistories
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.explore_features import (
     EXPLORE_FEATURES,

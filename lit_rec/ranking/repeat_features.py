@@ -5,7 +5,7 @@ Shapes: M candidates, F features.
 
 import numpy as np
 
-from lit_rec.data.order_arrays import PurchaseHistories
+from lit_rec.data.histories import PurchaseHistories
 from lit_rec.ranking.candidates import Candidates, Floats
 from lit_rec.ranking.explore_features import AFFINITY_FEATURES, Affinity, ItemItemModel, affinity_features
 from lit_rec.ranking.history_features import HISTORY_FEATURES, history_features

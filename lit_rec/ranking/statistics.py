@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lit_rec.data.contexts import product_aisle
-from lit_rec.data.order_arrays import PurchaseHistories
+from lit_rec.data.histories import PurchaseHistories
 from lit_rec.ranking.candidates import Candidates, relative_cart_positions
 
 Floats = NDArray[np.float32]

@@ -33,8 +33,8 @@ from lit_rec.core.quiet import quiet_lightning
 from lit_rec.core.schema import Split
 from lit_rec.data.batching import BatchSampler
 from lit_rec.data.dataset import EvaluationQueries, padded
+from lit_rec.data.histories import PurchaseHistories
 from lit_rec.data.history_files import read_eval_histories, read_training_histories
-from lit_rec.data.order_arrays import PurchaseHistories
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.ragged import concatenated_ranges, starts
 from lit_rec.data.rolling_targets import RollingTargets, rolling_targets

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from lit_rec.artifacts.pretrained import local_model
 from lit_rec.core import schema
 from lit_rec.core.files import sha256_of_file, sha256_of_texts
-from lit_rec.data.order_arrays import Queries, histories_of
+from lit_rec.data.histories import Queries, histories_of
 from lit_rec.data.orders import UserHistory
 from lit_rec.inference.encoders import TorchEncoder
 from lit_rec.inference.index import Vectors

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
-from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories, histories_of
+from lit_rec.data.histories import UNKNOWN, PurchaseHistories, histories_of
 from lit_rec.inference.recommender import Recommender
 from lit_rec.service.catalogue import Catalogue, Product
 from lit_rec.service.engine import NotReadyError

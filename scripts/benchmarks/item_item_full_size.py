@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lit_rec.baselines.registry import baseline_class
-from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories, Queries
+from lit_rec.data.histories import UNKNOWN, PurchaseHistories, Queries
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.ragged import starts
 from lit_rec.ranking.order_matrix import OrderMatrix

@@ -38,8 +38,8 @@ from lit_rec.baselines.tifu_knn import TifuKnn
 from lit_rec.core.files import read_json, write_json
 from lit_rec.core.quiet import quiet_lightning
 from lit_rec.data.dataset import EvaluationQueries, padded
+from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.data.history_files import read_eval_histories, read_training_histories
-from lit_rec.data.order_arrays import PurchaseHistories, Queries
 from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings, SourceName

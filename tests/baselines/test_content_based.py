@@ -6,7 +6,7 @@ from sentence_transformers import SentenceTransformer
 
 from lit_rec.baselines import content_based
 from lit_rec.baselines.content_based import ContentBased
-from lit_rec.data.order_arrays import Queries
+from lit_rec.data.histories import Queries
 
 TEXTS = ["Product: Milk. Aisle: milk. Department: dairy.", "Product: Bread.", "Product: Eggs. Aisle: eggs.", "Product"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lit_rec.baselines.last_basket import LastBasket
-from lit_rec.data.order_arrays import Queries
+from lit_rec.data.histories import Queries
 
 TRAINING = [[[5], [5], [4]]]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lit_rec.core.errors import ShapeError
 from lit_rec.data import histories as arrays
-from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories, Queries
+from lit_rec.data.histories import UNKNOWN, PurchaseHistories, Queries
 from lit_rec.data.orders import Order, UserHistory
 from lit_rec.data.ragged import concatenated_ranges, starts
 from lit_rec.data.rolling_targets import RollingTargets, rolling_targets

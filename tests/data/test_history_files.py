@@ -11,8 +11,8 @@ from datasets import Dataset, load_from_disk
 from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.files import read_json, write_json
+from lit_rec.data.histories import UNKNOWN, PurchaseHistories
 from lit_rec.data.history_files import read_eval_histories, read_training_histories
-from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories
 from lit_rec.data.prepare import write_processed
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.rolling_targets import rolling_targets

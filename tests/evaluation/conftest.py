@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from lit_rec.data.order_arrays import UNKNOWN, PurchaseHistories, Queries
+from lit_rec.data.histories import UNKNOWN, PurchaseHistories, Queries
 from lit_rec.data.ragged import starts
 from lit_rec.evaluation.inputs import HeldOut
 from lit_rec.evaluation.measure import PerQuery

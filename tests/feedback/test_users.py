@@ -8,8 +8,8 @@ import pytest
 from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, SettingError
 from lit_rec.core.schema import Split
+from lit_rec.data.histories import histories_of
 from lit_rec.data.history_files import read_eval_histories
-from lit_rec.data.order_arrays import histories_of
 from lit_rec.data.orders import UserHistory
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.feedback.users import users_of

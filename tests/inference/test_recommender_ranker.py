@@ -12,7 +12,7 @@ from lit_rec.artifacts.model_folder import digests
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, SettingError, ShapeError
 from lit_rec.data.contexts import product_text
-from lit_rec.data.order_arrays import Queries, histories_of
+from lit_rec.data.histories import Queries, histories_of
 from lit_rec.data.orders import Order, UserHistory
 from lit_rec.inference.recommender import Recommender, load_recommender
 from lit_rec.ranking.explore_features import ItemItemModel

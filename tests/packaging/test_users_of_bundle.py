@@ -3,8 +3,8 @@ import pytest
 
 from lit_rec.core import schema
 from lit_rec.data.dataset import EvaluationQueries
+from lit_rec.data.histories import histories_of
 from lit_rec.data.history_files import read_eval_histories
-from lit_rec.data.order_arrays import histories_of
 from lit_rec.data.orders import UserHistory
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.packaging.users import held_out_users

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_rec.data.order_arrays import histories_of
+from lit_rec.data.histories import histories_of
 from lit_rec.data.orders import Order, UserHistory
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.history_features import HISTORY_FEATURES, history_features

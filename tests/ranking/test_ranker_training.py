@@ -13,8 +13,8 @@ from lit_rec.cli.main import main
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, ProcessedFolderError, SettingError
 from lit_rec.core.files import write_json
+from lit_rec.data.histories import Queries, histories_of
 from lit_rec.data.history_files import read_training_histories
-from lit_rec.data.order_arrays import Queries, histories_of
 from lit_rec.data.orders import Order, UserHistory
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.rolling_targets import RollingTargets, rolling_targets
