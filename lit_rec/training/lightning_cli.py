@@ -22,13 +22,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
 from lit_rec.artifacts.model_folder import own_processed_folder, recorded_processed_folder
-from lit_rec.artifacts.pretrained import first_line
 from lit_rec.core import schema
 from lit_rec.core.devices import default_precision
-from lit_rec.core.errors import SettingError
+from lit_rec.core.errors import SettingError, first_line
 from lit_rec.core.files import check_folder, check_replaceable, read_json, write_json
 from lit_rec.core.next_steps import command, print_next_steps
-from lit_rec.core.parser import BriefErrors
+from lit_rec.core.parser import CommandParser
 from lit_rec.core.quiet import quiet_lightning
 from lit_rec.data.datamodule import NextOrderDataModule, locate
 from lit_rec.data.processed import ProcessedFolder
@@ -59,7 +58,7 @@ _TRAINER_DEFAULTS: dict[str, Any] = {
 }
 
 
-class TrainingParser(BriefErrors, LightningArgumentParser):
+class TrainingParser(CommandParser, LightningArgumentParser):
     """Lightning's, with errors of a line."""
 
 

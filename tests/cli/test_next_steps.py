@@ -4,11 +4,13 @@ import ast
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import lit_rec
-from lit_rec.cli.main import _TRAINING_COMMANDS, _parser, main
+from lit_rec.cli.main import TRAINING_COMMANDS, main
+from lit_rec.cli.main import parse as parse_command
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.next_steps import command, config_for, flags, print_next_steps
 from lit_rec.data.prepare import prepare
@@ -36,13 +38,14 @@ def parsed(monkeypatch):
     def parse(line):
         words = shlex.split(line)
         assert words[:3] == ["python", "-m", "lit_rec"]
-        if words[3] not in _TRAINING_COMMANDS:
-            return _parser().parse_args(words[3:])
+        if words[3] not in TRAINING_COMMANDS:
+            arguments = parse_command(words[3:])[1]
+            return SimpleNamespace(**arguments | vars(arguments.get("settings", SimpleNamespace())))
         with monkeypatch.context() as patched:
             for step in ("before_instantiate_classes", "instantiate_classes", "after_instantiate_classes"):
                 patched.setattr(TrainingCLI, step, lambda self: None)
             patched.setattr(TrainingCLI, "_run_subcommand", lambda self, name: None)
-            return run(words[3:]).config
+            return run(words[3:]).config[words[3]]
 
     return parse
 
@@ -78,20 +81,20 @@ def test_what_is_suggested_without_a_test_part_runs_and_names_no_test(fitted, pl
     (export,) = suggested(capsys.readouterr().out)
     main(shlex.split(export)[3:])
     (recommend,) = suggested(capsys.readouterr().out)
-    assert parsed(recommend).recommend.model_dir == str(model)
+    assert parsed(recommend).model_dir == str(model)
     main(["fit_ranker", "--model_dir", str(model), "--hidden_size", "8", "--ensemble_size", "1", "--max_epochs", "1"])
     evaluate, recommend = suggested(capsys.readouterr().out)
-    assert parsed(recommend).recommend.processed_dir == data
-    asked = parsed(evaluate).evaluate
+    assert parsed(recommend).processed_dir == data
+    asked = parsed(evaluate)
     assert (asked.processed_dir, asked.model_dir, asked.split) == (data, [str(model)], "val")
     report = main([*shlex.split(evaluate)[3:], "--n_resamples", "20"])
     assert report["n_queries"] > 0
     (again,) = suggested(capsys.readouterr().out)
-    assert parsed(again).evaluate.split == "val"
+    assert parsed(again).split == "val"
     validated = ["validate", "--data.processed_dir", str(data), "--output_dir", str(place / "model"), "--wandb", "off"]
     main([*validated, "--ckpt_path", str(place / "model" / "checkpoints" / "best.ckpt")])
     (export,) = suggested(capsys.readouterr().out)
-    assert parsed(export).export.output_dir == model
+    assert parsed(export).output_dir == model
 
 
 def test_a_run_without_a_logger_is_tested_on_its_data_and_a_try_suggests_nothing(
@@ -106,8 +109,8 @@ def test_a_run_without_a_logger_is_tested_on_its_data_and_a_try_suggests_nothing
     shutil.rmtree(place / "bare" / "logs", ignore_errors=True)
     test, export = suggested(capsys.readouterr().out)
     assert "None" not in test
-    assert Path(parsed(test).test.ckpt_path).is_file()
-    assert parsed(export).export.output_dir == place / "bare" / "final"
+    assert Path(parsed(test).ckpt_path).is_file()
+    assert parsed(export).output_dir == place / "bare" / "final"
 
 
 def test_prepared_folders_are_gone_on_with_from_anywhere(raw_dir, place, parsed, capsys, monkeypatch):
@@ -115,12 +118,12 @@ def test_prepared_folders_are_gone_on_with_from_anywhere(raw_dir, place, parsed,
     words = ["prepare", "--data_dir", str(raw_dir), "--output_dir", str(place / "prepared")]
     folder = main([*words, "--eval_frac", "0.5"])
     (fit,) = suggested(capsys.readouterr().out)
-    assert parsed(fit).fit.data.processed_dir == folder
-    assert str(parsed(fit).fit.output_dir) == "models/instacart"
+    assert parsed(fit).data.processed_dir == folder
+    assert str(parsed(fit).output_dir) == "models/instacart"
     folder = main([*words, "--eval_frac", "1"])
     (evaluate,) = suggested(capsys.readouterr().out)
     assert main([*shlex.split(evaluate)[3:], "--n_resamples", "20"])["n_queries"] > 0
-    assert parsed(evaluate).evaluate.processed_dir == folder
+    assert parsed(evaluate).processed_dir == folder
 
 
 def test_a_folder_of_other_input_is_replaced_by_the_command_that_is_named(raw_dir, place, parsed):
@@ -132,7 +135,7 @@ def test_a_folder_of_other_input_is_replaced_by_the_command_that_is_named(raw_di
     with pytest.raises(ProcessedFolderError, match="Name another output_dir") as raised:
         prepare("instacart", other, place / "kept", settings)
     (again,) = suggested(str(raised.value))
-    assert parsed(again).prepare.data_dir == other
+    assert parsed(again).data_dir == other
     assert main(shlex.split(again)[3:]) == folder
 
 
@@ -140,7 +143,7 @@ def test_where_nothing_is_prepared_what_is_named_prepares_it_there(place, parsed
     with pytest.raises(NotPreparedError) as raised:
         find_processed_folder(place / "empty")
     (line,) = suggested(str(raised.value))
-    assert parsed(line).prepare.output_dir == place / "empty"
+    assert parsed(line).output_dir == place / "empty"
 
 
 def test_flags_name_what_is_not_as_by_default():

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec.cli.main import _TRAINING_COMMANDS, _parser
+from lit_rec.cli.main import TRAINING_COMMANDS, parse
 from lit_rec.core import schema
 from lit_rec.service.settings import PREFIX, ServiceSettings
 
@@ -67,8 +67,8 @@ OF_COMMANDS = [
 
 @pytest.mark.parametrize("words", OF_COMMANDS)
 def test_every_command_and_flag_is_one_that_there_is(words):
-    if words[3] not in _TRAINING_COMMANDS:
-        _parser().parse_args(words[3:])
+    if words[3] not in TRAINING_COMMANDS:
+        parse(words[3:])
     for flag, value in pairwise(words):
         if flag == "--config":
             assert (ROOT / value).is_file()

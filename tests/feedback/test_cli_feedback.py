@@ -66,7 +66,6 @@ def test_a_span_without_anything_is_said(asked, capsys):
     [
         (["--since", "soon"], "'soon'"),
         (["--since", "2026-05-01", "--until", "2026-05-01"], "--until must be later than --since"),
-        (["--show_funnel_sample", "-1"], "at least 0"),
     ],
 )
 def test_report_refuses_what_makes_no_sense(asked, words, complaint):

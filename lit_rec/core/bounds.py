@@ -1,0 +1,50 @@
+"""Numbers within bounds as types, and settings classes that check them."""
+
+from dataclasses import dataclass
+from operator import ge, gt, le, lt
+from typing import Annotated, get_args, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from lit_rec.core.errors import SettingError
+
+PositiveInt = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+"""From 0 to 1, both included."""
+
+_RULES = {Ge: (ge, "at least"), Gt: (gt, "above"), Le: (le, "at most"), Lt: (lt, "below")}
+"""What each bound means, and how it reads; its limit is in the field of the operator's name."""
+
+
+@dataclass(frozen=True)
+class CheckedSettings:
+    """Base of settings classes: each field lies within the bounds of its type, however the object is made.
+
+    A field may be none where its type says so. A class with rules between its fields calls
+    ``super().__post_init__()`` first.
+
+    Raises:
+        SettingError: a field is out of its bounds.
+
+    >>> @dataclass(frozen=True)
+    ... class Settings(CheckedSettings):
+    ...     hidden_size: PositiveInt = 64
+    ...     dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
+    >>> Settings(dropout=1)
+    Traceback (most recent call last):
+    lit_rec.core.errors.SettingError: dropout must be at least 0 and below 1: got 1
+    """
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            value = getattr(self, name)
+            alternatives = (hint, *get_args(hint))  # of ``PositiveInt | None`` the bounds are one level down
+            bounds = [bound for each in alternatives for bound in getattr(each, "__metadata__", ())]
+            rules = [(_RULES[type(bound)], bound) for bound in bounds]
+            limits = [(holds, words, getattr(bound, holds.__name__)) for (holds, words), bound in rules]
+            if value is not None and not all(holds(value, limit) for holds, _, limit in limits):
+                rule = " and ".join(f"{words} {limit}" for _, words, limit in limits)
+                raise SettingError(f"{name} must be {rule}", f"got {value}")
