@@ -11,6 +11,7 @@ from lit_rec.artifacts.pretrained import local_model
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
 from lit_rec.core.files import is_as_written, read_json, sha256_of_file
+from lit_rec.core.former_names import present_record
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder, find_processed_folder
 
@@ -61,10 +62,9 @@ def model_record(model_dir: Path) -> dict[str, Any]:
             f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the command export"
         )
     try:
-        record: dict[str, Any] = read_json(file)
-    except ValueError as error:
+        return present_record(read_json(file))
+    except (ValueError, AttributeError) as error:
         raise ModelFolderError(f"{file} cannot be read", str(error), "Export the model again") from error
-    return record
 
 
 def newest_model() -> str | None:
@@ -139,13 +139,13 @@ def context_form(model_dir: Path) -> ContextForm:
     """
     record = _record_of_training(model_dir)
     if record.get("context"):
-        return ContextForm(**record["context"])
+        return ContextForm.from_record(record["context"])
     try:
         folder = own_processed_folder(model_dir)
     except NotPreparedError as error:
         logger.warning("The model does not record how its contexts are written, so the defaults are taken: %s", error)
         return ContextForm()
-    return ContextForm() if folder is None else ContextForm.of_queries(folder.params)
+    return ContextForm() if folder is None else ContextForm.from_record(folder.params)
 
 
 def digests(corpus: Mapping[str, str]) -> dict[str, str]:

@@ -78,12 +78,33 @@ TENSORS = {
 """Former to present name of a ranker's tensor, in ``ranker.safetensors``."""
 
 
+_NEXT_ORDER = "next_order_in_context"
+_SWITCHES = {"next_segment": False, "eval_serve_time": True}
+"""The two settings that ``next_order_in_context`` was, with their defaults."""
+
+_SWITCHES_OF = {
+    "never": _SWITCHES,
+    "training": {"next_segment": True, "eval_serve_time": True},
+    "always": {"next_segment": True, "eval_serve_time": False},
+}
+
+
+def _next_order(switches: Mapping[str, Any]) -> str:
+    if not switches["next_segment"]:
+        return "never"
+    return "training" if switches["eval_serve_time"] else "always"
+
+
 def present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings under their present names and with their present values, nested ones too.
 
     >>> present_names({"model": {"phrases_from": "data", "loss": "pair"}, "seed": 1})
     {'model': {'added_tokens_from': 'data', 'loss': 'mnrl'}, 'seed': 1}
     """
+    if settings.keys() & _SWITCHES and _NEXT_ORDER not in settings:
+        switches = {name: settings.get(name, default) for name, default in _SWITCHES.items()}
+        settings = {name: value for name, value in settings.items() if name not in _SWITCHES}
+        settings |= {_NEXT_ORDER: _next_order(switches)}
     present = {}
     for former, value in settings.items():
         name = SETTINGS.get(former, former)
@@ -95,6 +116,18 @@ def present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     return present
 
 
+def present_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's record under present names; the ``next_segment`` of its context was that of serving, so of all.
+
+    >>> present_record({"context": {"next_segment": True}})
+    {'context': {'next_order_in_context': 'always'}}
+    """
+    context = record.get("context")
+    if isinstance(context, Mapping) and "next_segment" in context:
+        record = {**record, "context": {**context, "eval_serve_time": False}}
+    return present_names(record)
+
+
 def present_words(words: Sequence[str]) -> list[str]:
     """A command line with its flags and config files under their present names; each change is a warning.
 
@@ -102,15 +135,16 @@ def present_words(words: Sequence[str]) -> list[str]:
     ['fit', '--model.added_tokens_from', 'data', '--model.loss=mnrl']
     """
     present: list[str] = []
-    name = ""  # of the flag before, whose value may follow
+    switches = dict(_SWITCHES)  # as the flags and configs so far have them
+    former = ""  # name of the flag before, whose value may follow
     for word in words:
         if word.startswith("--"):
             flag, equals, value = word[2:].partition("=")
             place, dot, former = flag.rpartition(".")
-            name = SETTINGS.get(former, former)
-            new = f"--{place}{dot}{name}{equals}{_present_value(name, value)}"
+            name = _NEXT_ORDER if former in switches else SETTINGS.get(former, former)
+            new = f"--{place}{dot}{name}{equals}{_present_value(former, value, switches) if equals else ''}"
         else:
-            new, name = _present_value(name, word), ""
+            new, former = _present_value(former, word, switches), ""
         if new != word:
             now = "read under present names" if "\n" in new else f"now {new}"
             logger.warning("%s is %s; version 0.3 will not take the former ones", word, now)
@@ -118,17 +152,30 @@ def present_words(words: Sequence[str]) -> list[str]:
     return present
 
 
-def _present_value(name: str, value: str) -> str:
-    """Of a config file with former names, its content under the present ones, which the parsers take as well."""
-    if name != "config" or not Path(value).is_file():
-        return VALUES.get((name, value), value)
+def _present_value(former: str, value: str, switches: dict[str, Any]) -> str:
+    """A flag's value; of a config file with former names its content under present ones, which the parsers take too."""
+    if former in switches:
+        switches[former] = yaml.safe_load(value)
+        return _next_order(switches)
+    if former != "config" or not Path(value).is_file():
+        return VALUES.get((SETTINGS.get(former, former), value), value)
     try:
         content = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return value  # the parser says what is wrong with it
-    if not isinstance(content, dict) or (present := present_names(content)) == content:
+    if not isinstance(content, dict):
+        return value
+    present = present_names(content)
+    switches |= _SWITCHES_OF.get(_found_next_order(present), {})
+    if present == content:
         return value
     return str(yaml.safe_dump(present, sort_keys=False))
+
+
+def _found_next_order(settings: Mapping[str, Any]) -> str:
+    """``next_order_in_context``, wherever it is nested; empty where it is nowhere."""
+    nested = [_found_next_order(value) for value in settings.values() if isinstance(value, Mapping)]
+    return str(settings.get(_NEXT_ORDER, "")) or next(filter(None, nested), "")
 
 
 def present_variables(variables: Mapping[str, str | None], prefix: str) -> dict[str, str | None]:

@@ -7,7 +7,7 @@ artefacts and ours can be swapped:
 >>> user = UserHistory([Order(["27845", "1529"], 7, 4, 14)], 3, 0, 9)
 >>> context_string(user, names)
 '[+7d w4h14] Organic Milk, Whole Wheat Bread.'
->>> context_string(user, names, ContextForm(next_segment=True))
+>>> context_string(user, names, ContextForm(next_order_in_context="always"))
 '[+7d w4h14] Organic Milk, Whole Wheat Bread. Next: +3d w0h9'
 >>> context_string(UserHistory(), names)
 '(no prior orders).'
@@ -17,14 +17,17 @@ artefacts and ours can be swapped:
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
+from lit_rec.core.errors import SettingError
 from lit_rec.data.orders import Order, UserHistory
 
 NO_PRIOR_ORDERS = "(no prior orders)"
 Truncate = Literal["keep_recent", "keep_oldest"]
 """Which orders get names first when there are more names than the budget allows."""
+
+NextOrderInContext = Literal["never", "training", "always"]
 
 _NAME_PREFIX = "Product: "
 _AISLE_INFIX = ". Aisle: "
@@ -40,35 +43,42 @@ class ContextForm:
     """How a model's contexts are written: as those that it was trained and measured on.
 
     Args:
-        max_prior_orders: how many of the newest orders may appear.
-        max_product_names: how many names may appear, over all orders.
-        truncate: ``"keep_recent"`` spends the names on the newest order first; ``"keep_oldest"`` on the oldest
-            first, as the Instacart seed does (its newest order is then missing from most contexts).
-        next_segment: end in a ``Next:`` segment where weekday and hour of the order to come are known.
+        max_prior_orders: how many of a user's newest orders a context may show.
+        max_product_names: how many product names a context may show, over all its orders.
+        truncate: 'keep_recent' spends the names on the newest order first; 'keep_oldest' on the oldest first, as the
+            Instacart seed does (its newest order is then missing from most contexts).
+        next_order_in_context: whether contexts end in a 'Next: +7d w4h14' segment: gap, weekday and hour of the order
+            to be predicted, where they are known. 'training' writes it in contexts to train on alone, as the seed
+            does; 'always' in those of evaluation and serving too.
     """
 
     max_prior_orders: int = 5
     max_product_names: int = 20
     truncate: Truncate = "keep_recent"
-    next_segment: bool = False
+    next_order_in_context: NextOrderInContext = "never"
+
+    def __post_init__(self) -> None:
+        for name in ("max_prior_orders", "max_product_names"):
+            if (value := getattr(self, name)) < 1:
+                raise SettingError(f"{name} must be at least 1", f"got {value}")
 
     @classmethod
-    def of_queries(cls, params: Mapping[str, Any]) -> Self:
-        """The form of a processed folder's queries, which is that of serving.
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The form that the parameters of a processed folder or the record of a model tell of.
 
         Args:
-            params: of the folder; what an older version did not record has its default.
+            record: its other settings play no part; what an older version did not record has its default.
         """
-        default = cls()
-        return cls(
-            params.get("max_prior_orders", default.max_prior_orders),
-            params.get("max_product_names", default.max_product_names),
-            params.get("truncate", default.truncate),
-            next_segment=params.get("next_segment", False) and not params.get("eval_serve_time", True),
-        )
+        return cls(**{field.name: record[field.name] for field in fields(cls) if field.name in record})
 
 
-def context_string(history: UserHistory, names: Mapping[str, str], form: ContextForm = ContextForm()) -> str:
+def context_string(
+    history: UserHistory,
+    names: Mapping[str, str],
+    form: ContextForm = ContextForm(),
+    *,
+    in_training: bool = False,
+) -> str:
     """A user's history as one line, oldest order first.
 
     A weekday or hour of a past order that is not known is written as 0: the format has no other way to say so.
@@ -77,6 +87,7 @@ def context_string(history: UserHistory, names: Mapping[str, str], form: Context
         history: past orders, and what is known of the order to come (its products are never written).
         names: name of each product; products without one are left out.
         form: how many orders and names, and whether a ``Next:`` segment closes the line.
+        in_training: the context is one to train on.
 
     Returns:
         ``[+7d w4h14] A, B; [+2d w6h9] C.``; an order without names is left out.
@@ -93,7 +104,8 @@ def context_string(history: UserHistory, names: Mapping[str, str], form: Context
     if form.truncate == "keep_recent":
         segments.reverse()
     text = f"{'; '.join(segments) or NO_PRIOR_ORDERS}."
-    if not form.next_segment or history.order_dow is None or history.order_hour_of_day is None:
+    wanted = form.next_order_in_context == "always" or (form.next_order_in_context == "training" and in_training)
+    if not wanted or history.order_dow is None or history.order_hour_of_day is None:
         return text
     return f"{text}{_NEXT_INFIX}{_time_tag(history.gaps[-1], history)}"
 

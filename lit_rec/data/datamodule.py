@@ -139,7 +139,7 @@ class NextOrderDataModule(LightningDataModule):
         state: dict[str, Any] = {
             "processed_dir": str(folder.path.absolute()),  # a model is used from elsewhere too
             "sha256": folder.sha256,
-            "context": asdict(ContextForm.of_queries(folder.params)),
+            "context": asdict(ContextForm.from_record(folder.params)),
         }
         if self.feedback is not None:
             state |= {"feedback_dir": str(self.feedback.path), _FEEDBACK_SHA256: self.feedback.sha256}

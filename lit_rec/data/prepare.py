@@ -168,8 +168,9 @@ def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, pro
             "n_users": len(histories.user_ids),
             "n_train_users": len(targets.train_users),
             "n_train_orders": len(targets.train),
-            "n_train_pairs": writer.write_pairs(targets.train, schema.TRAIN_DATASET, with_next=settings.next_segment),
-            "n_eval_pairs": writer.write_pairs(targets.eval, schema.EVAL_DATASET, with_next=writer.queries_have_next),
+            "eval_serve_time": settings.next_order_in_context != "always",  # the seed's name
+            "n_train_pairs": writer.write_pairs(targets.train, schema.TRAIN_DATASET, in_training=True),
+            "n_eval_pairs": writer.write_pairs(targets.eval, schema.EVAL_DATASET),
             "n_eval_queries": len(targets.eval),
             "n_val_queries": int((targets.eval_split == Split.VAL).sum()),
             "n_test_queries": int((targets.eval_split == Split.TEST).sum()),
@@ -184,8 +185,8 @@ class _Writer:
     """Writes the files of one folder; holds what they share."""
 
     def __init__(self, products: Any, histories: OrderArrays, settings: PrepareSettings, folder: Path) -> None:  # noqa: ANN401
+        self.form = ContextForm.from_record(asdict(settings))
         self.histories, self.settings, self.folder = histories, settings, folder
-        self.queries_have_next = settings.next_segment and not settings.eval_serve_time
         self.product_ids: NDArray[np.int64] = products[schema.PRODUCT_ID].to_numpy().astype(np.int64)
         self.corpus_ids = [str(product_id) for product_id in self.product_ids.tolist()]
         self.names = dict(zip(self.corpus_ids, products[schema.PRODUCT_NAME].to_list(), strict=True))
@@ -194,16 +195,15 @@ class _Writer:
         # A gap is the time since the order before, so an order's age is a difference of sums of gaps.
         self._days = np.nan_to_num(histories.days_since_prior).astype(np.float64).cumsum()
 
-    def context(self, order: int, *, with_next: bool) -> str:
+    def context(self, order: int, *, in_training: bool = False) -> str:
         """The context of a target order: strictly earlier orders of the same user, and nothing else."""
         settings = self.settings
-        form = ContextForm(settings.max_prior_orders, settings.max_product_names, settings.truncate, with_next)
         history = self.histories.history_before(
             order, self.corpus_ids, settings.max_prior_orders, settings.max_product_names
         )
-        return context_string(history, self.names, form)
+        return context_string(history, self.names, self.form, in_training=in_training)
 
-    def write_pairs(self, targets: NDArray[np.int64], name: str, *, with_next: bool) -> int:
+    def write_pairs(self, targets: NDArray[np.int64], name: str, *, in_training: bool = False) -> int:
         """One row a pair; the rows of one order stand together. No target, no dataset.
 
         Returns:
@@ -211,13 +211,13 @@ class _Writer:
         """
         if len(targets) == 0:
             return 0
-        write_dataset(self._pair_tables(targets, name, with_next=with_next), _PAIR_SCHEMA, self.folder / name)
+        write_dataset(self._pair_tables(targets, name, in_training=in_training), _PAIR_SCHEMA, self.folder / name)
         return int(self.histories.lines_per_order[targets].sum())
 
-    def _pair_tables(self, targets: NDArray[np.int64], name: str, *, with_next: bool) -> Iterator[pa.Table]:
+    def _pair_tables(self, targets: NDArray[np.int64], name: str, *, in_training: bool) -> Iterator[pa.Table]:
         texts = pa.array(self.product_texts)
         for chunk in _chunks(targets, f"Writing {name}"):
-            contexts = pa.array([self.context(order, with_next=with_next) for order in chunk.tolist()])
+            contexts = pa.array([self.context(order, in_training=in_training) for order in chunk.tolist()])
             products = np.concatenate([self.histories.products_of(order) for order in chunk.tolist()])
             row_of_pair = np.repeat(np.arange(len(chunk)), self.histories.lines_per_order[chunk])
             columns = [
@@ -232,7 +232,7 @@ class _Writer:
         """Queries, corpus, relevance and history of the held-out orders."""
         orders = targets.eval.tolist()
         query_ids = [str(order_id) for order_id in self.histories.order_ids[targets.eval].tolist()]
-        contexts = [self.context(order, with_next=self.queries_have_next) for order in orders]
+        contexts = [self.context(order) for order in orders]
         bought = [self.product_ids[self.histories.products_of(order)].tolist() for order in orders]
         write_json(self.folder / schema.EVAL_QUERIES, dict(zip(query_ids, contexts, strict=True)))
         write_json(self.folder / schema.EVAL_CORPUS, dict(zip(self.corpus_ids, self.product_texts, strict=True)))

@@ -9,6 +9,7 @@ from typing import Any
 from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError, UnknownQueryError
 from lit_rec.core.files import read_json, sha256_of_file
+from lit_rec.core.former_names import present_names
 from lit_rec.core.next_steps import command
 
 logger = logging.getLogger(__name__)
@@ -68,8 +69,8 @@ class ProcessedFolder:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """Arguments, counts and content hashes."""
-        return self._read(schema.PARAMS)
+        """Settings under their present names, counts and content hashes."""
+        return present_names(self._read(schema.PARAMS))
 
     @cached_property
     def corpus(self) -> dict[str, str]:

@@ -4,25 +4,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lit_rec.core.errors import SettingError
-from lit_rec.data.contexts import Truncate
+from lit_rec.core.ranges import NonNegativeInt, PositiveInt, PositiveUnitInterval, UnitInterval, check_ranges
+from lit_rec.data.contexts import ContextForm
 
 SourceName = Literal["instacart", "complete_journey", "synthetic"]
-Targets = Literal["last", "rolling"]
 
 
 @dataclass(frozen=True)
-class PrepareSettings:
-    """How pairs and queries are made from orders.
+class PrepareSettings(ContextForm):
+    """How pairs and queries are made from orders, and how their contexts are written.
 
     Args:
-        max_prior_orders: how many of a user's newest orders a context may show.
-        max_product_names: how many product names a context may show.
-        truncate: 'keep_recent' spends the names on the newest order first; 'keep_oldest' on the oldest first, as the
-            reference project does.
-        next_segment: end training contexts in a 'Next: +7d w4h14' segment: gap, weekday and hour of the order to
-            be predicted, never its products.
-        eval_serve_time: leave that segment out of the evaluation queries, as the reference does. With
-            next_segment, set it to false so that training and evaluation are alike.
         targets: 'last': one training target a user, the last order. 'rolling': up to rolling_targets orders before
             it become targets too, each with only earlier orders as its context; users without a labelled last
             order then count as well.
@@ -41,38 +33,22 @@ class PrepareSettings:
         seed: seed of every choice above.
     """
 
-    max_prior_orders: int = 5
-    max_product_names: int = 20
-    truncate: Truncate = "keep_recent"
-    next_segment: bool = False
-    eval_serve_time: bool = True
-    targets: Targets = "last"
-    rolling_targets: int = 4
-    sample_frac: float | None = None
-    eval_frac: float = 0.1
-    val_frac: float = 0.5
-    n_folds: int = 0
-    fold: int = 0
-    max_target_orders: int | None = None
+    targets: Literal["last", "rolling"] = "last"
+    rolling_targets: NonNegativeInt = 4
+    sample_frac: PositiveUnitInterval | None = None
+    eval_frac: UnitInterval = 0.1
+    val_frac: UnitInterval = 0.5
+    n_folds: NonNegativeInt = 0
+    fold: NonNegativeInt = 0
+    max_target_orders: PositiveInt | None = None
     seed: int = 42
 
     def __post_init__(self) -> None:
-        for name, least in (("max_prior_orders", 1), ("max_product_names", 1), ("rolling_targets", 0)):
-            if (value := getattr(self, name)) < least:
-                raise SettingError(f"{name} must be at least {least}", f"got {value}")
-        for name in ("eval_frac", "val_frac"):
-            if not 0 <= (share := getattr(self, name)) <= 1:
-                raise SettingError(f"{name} must be a share between 0 and 1", f"got {share}")
-        self._check_folds()
-        if self.sample_frac is not None and not 0 < self.sample_frac <= 1:
-            raise SettingError("sample_frac must be above 0 and at most 1", f"got {self.sample_frac}")
-        if self.max_target_orders is not None and self.max_target_orders < 1:
-            raise SettingError("max_target_orders must be at least 1", f"got {self.max_target_orders}")
-
-    def _check_folds(self) -> None:
-        if self.n_folds < 0 or self.n_folds == 1:
-            raise SettingError("n_folds must be 0 or at least 2", f"got {self.n_folds}")
-        if not 0 <= self.fold < max(self.n_folds, 1):
+        super().__post_init__()
+        check_ranges(self)
+        if self.n_folds == 1:
+            raise SettingError("n_folds must be 0 or at least 2", "got 1")
+        if self.fold >= max(self.n_folds, 1):
             do = f"Pass a --fold of 0 to {self.n_folds - 1}" if self.n_folds else "Pass --n_folds too, at least 2"
             raise SettingError("fold must be one of n_folds, counted from 0", f"got {self.fold} of {self.n_folds}", do)
         if self.n_folds == 2 and self.val_frac == 1:
@@ -84,7 +60,7 @@ class PrepareSettings:
         return self.eval_frac == 1 and not self.n_folds
 
     def folder_name(self, source: SourceName) -> str:
-        """The reference's name where the reference has the setting; what differs from its defaults is added.
+        """The Instacart seed's name where the seed has the setting; what differs from its defaults is added.
 
         >>> PrepareSettings().folder_name("instacart")
         'p5_mp20_ef0.1'
@@ -95,11 +71,11 @@ class PrepareSettings:
         parts: list[str] = [] if source == "instacart" else [source]
         held_out = f"fold{self.fold}of{self.n_folds}" if self.n_folds else f"ef{float(self.eval_frac)}"
         parts += [f"p{self.max_prior_orders}", f"mp{self.max_product_names}", held_out]
-        parts += ["no_serve"] if not self.eval_serve_time else []
+        parts += ["no_serve"] if self.next_order_in_context == "always" else []
         parts += [f"sf{float(self.sample_frac)}"] if self.sample_frac is not None else []
         parts += [f"mt{self.max_target_orders}"] if self.max_target_orders is not None else []
         parts += ["oldest"] if self.truncate == "keep_oldest" else []
-        parts += ["next"] if self.next_segment else []
+        parts += ["next"] if self.next_order_in_context != "never" else []
         parts += [f"roll{self.rolling_targets or 'all'}"] if self.targets == "rolling" else []
         parts += [f"vf{float(self.val_frac)}"] if self.val_frac != default.val_frac else []
         parts += [f"s{self.seed}"] if self.seed != default.seed else []

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +137,14 @@ def _positions(table: pl.DataFrame, examination: Vector) -> Any:  # noqa: ANN401
 def _anchors(store: FeedbackStore, folder: ProcessedFolder, wanted: pl.DataFrame) -> dict[str, str]:
     """The context of each request: as it was served, else written from the history served, else by the user's id."""
     query = select(exposures.c.request_id, exposures.c.context, exposures.c.history)
-    form = replace(ContextForm.of_queries(folder.params), next_segment=folder.params.get("next_segment", False))
+    form = ContextForm.from_record(folder.params)
     names = {product_id: product_name(text) for product_id, text in folder.corpus.items()}
     anchors: dict[str, str] = {}
     for some in wanted.select(pl.col("request_id").unique(maintain_order=True)).iter_slices(_AT_A_TIME):
         asked = exposures.c.request_id.in_(some["request_id"].to_list())
         for request_id, context, history in store.rows(query.where(asked)):
             if not context and history and history.get("orders"):
-                context = context_string(UserHistory.from_record(history), names, form)
+                context = context_string(UserHistory.from_record(history), names, form, in_training=True)
             if context:
                 anchors[request_id] = context
     for request_id, user_id in wanted.select("request_id", "user_id").iter_rows():

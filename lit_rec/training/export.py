@@ -16,6 +16,7 @@ from lit_rec.artifacts.model_folder import digests, ranker_record, recorded_proc
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, NotPreparedError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_files, write_json
+from lit_rec.core.former_names import present_record
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.models.bi_encoder import BiEncoder
@@ -61,7 +62,8 @@ def export_model(ckpt_path: Path, output_dir: Path, *, ranker_follows: bool = Fa
         "global_step": content["global_step"],
         "model": {name: value for name, value in content["hyper_parameters"].items() if not name.startswith("_")},
         "data": {name: data.get(name) for name in ("processed_dir", "sha256")},
-        "context": data.get("context") or (asdict(ContextForm.of_queries(trained_on.params)) if trained_on else None),
+        "context": present_record(data).get("context")
+        or (asdict(ContextForm.from_record(trained_on.params)) if trained_on else None),
         "metrics": content.get("callbacks", {}).get("RetrievalEvaluation", {}).get("results", {}),
     }
     with replaced_when_complete(output_dir, schema.MODEL_RECORD) as unfinished:

@@ -90,7 +90,12 @@ def main(
     """
     source: dict[str, Any] = {"data_dir": data_dir, "eval_frac": eval_frac}
     as_reference = prepared(
-        work_dir / f"data_reference_{eval_frac}", "--truncate", "keep_oldest", "--next_segment", "true", **source
+        work_dir / f"data_reference_{eval_frac}",
+        "--truncate",
+        "keep_oldest",
+        "--next_order_in_context",
+        "training",
+        **source,
     )
     as_ours = prepared(work_dir / f"data_ours_{eval_frac}", "--targets", "rolling", "--rolling_targets", "0", **source)
     counts = {folder: json.loads((folder / PARAMS).read_text(encoding="utf-8")) for folder in (as_reference, as_ours)}

@@ -184,9 +184,7 @@ def test_a_damaged_record_is_named(tmp_path):
 
 def test_the_form_of_contexts_is_the_recorded_one(tmp_path):
     recorded = {"max_prior_orders": 2, "max_product_names": 7, "truncate": "keep_oldest", "next_segment": True}
-    assert context_form(folder_of(tmp_path, {"context": recorded})) == ContextForm(
-        2, 7, "keep_oldest", next_segment=True
-    )
+    assert context_form(folder_of(tmp_path, {"context": recorded})) == ContextForm(2, 7, "keep_oldest", "always")
 
 
 def test_a_model_of_an_earlier_version_writes_contexts_as_its_processed_folder_if_that_is_there(shop, caplog):
@@ -203,10 +201,9 @@ def test_a_model_of_an_earlier_version_writes_contexts_as_its_processed_folder_i
     ("params", "expected"),
     [
         ({}, ContextForm()),
-        ({"next_segment": True, "eval_serve_time": True}, ContextForm()),
-        ({"next_segment": True, "eval_serve_time": False}, ContextForm(next_segment=True)),
+        ({"next_order_in_context": "always", "seed": 3}, ContextForm(next_order_in_context="always")),
         ({"max_prior_orders": 2, "truncate": "keep_oldest"}, ContextForm(2, truncate="keep_oldest")),
     ],
 )
 def test_contexts_at_serving_are_like_the_queries_that_were_measured(params, expected):
-    assert ContextForm.of_queries(params) == expected
+    assert ContextForm.from_record(params) == expected

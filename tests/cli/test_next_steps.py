@@ -147,8 +147,8 @@ def test_where_nothing_is_prepared_what_is_named_prepares_it_there(place, parsed
 
 
 def test_flags_name_what_is_not_as_by_default():
-    settings = PrepareSettings(eval_serve_time=False, n_folds=3, fold=1)
-    assert flags(settings) == ["--eval_serve_time", "false", "--n_folds", "3", "--fold", "1"]
+    settings = PrepareSettings(next_order_in_context="always", n_folds=3, fold=1)
+    assert flags(settings) == ["--next_order_in_context", "always", "--n_folds", "3", "--fold", "1"]
     assert flags(PrepareSettings()) == []
 
 

@@ -127,7 +127,7 @@ def test_no_user_is_trained_on_and_evaluated_on(made, tables):
     "settings",
     [
         ROLLING,
-        PrepareSettings(eval_frac=0.4, next_segment=True, eval_serve_time=False),
+        PrepareSettings(eval_frac=0.4, next_order_in_context="always"),
         PrepareSettings(eval_frac=0.4, truncate="keep_oldest", max_product_names=5),
     ],
 )
@@ -332,24 +332,26 @@ def test_eval_frac_zero_writes_no_eval_dataset_and_empty_queries(make, tables):
     assert folder.params["n_train_pairs"] == len(load_from_disk(folder.path / schema.TRAIN_DATASET))
 
 
-@pytest.mark.parametrize("next_segment", [False, True])
-@pytest.mark.parametrize("eval_serve_time", [False, True])
-def test_the_next_segment_is_where_it_was_asked_for(make, tables, next_segment, eval_serve_time):
-    settings = PrepareSettings(eval_frac=0.4, next_segment=next_segment, eval_serve_time=eval_serve_time)
+@pytest.mark.parametrize(
+    ("next_order", "in_training", "in_queries"),
+    [("never", False, False), ("training", True, False), ("always", True, True)],
+)
+def test_the_next_segment_is_where_it_was_asked_for(make, tables, next_order, in_training, in_queries):
+    settings = PrepareSettings(eval_frac=0.4, next_order_in_context=next_order)
     folder = make(tables, settings)
 
     def all_or_none(contexts):
         (answer,) = {bool(re.search(r"\. Next: (\+\d+d )?w\dh\d+$", context)) for context in contexts}
         return answer
 
-    assert all_or_none(pair["anchor"] for pair in rows(folder, "train_dataset")) == next_segment
-    assert all_or_none(folder.queries.values()) == (next_segment and not eval_serve_time)
+    assert all_or_none(pair["anchor"] for pair in rows(folder, "train_dataset")) == in_training
+    assert all_or_none(folder.queries.values()) == in_queries
     assert all(pair["anchor"] == folder.queries[str(pair["query_id"])] for pair in rows(folder, "eval_dataset"))
 
 
 def test_the_next_segment_tells_gap_weekday_and_hour_of_the_target(make, make_tables, bought):
     users = {1: [bought("prior", None, 3, 22, [1]), bought("train", 23.0, 6, 6, [2])]}
-    settings = PrepareSettings(eval_frac=1.0, next_segment=True, eval_serve_time=False)
+    settings = PrepareSettings(eval_frac=1.0, next_order_in_context="always")
     assert make(make_tables(users), settings).queries == {"197": "[w3h22] Product 1. Next: +23d w6h6"}
 
 

@@ -11,15 +11,15 @@ from lit_rec.data.settings import PrepareSettings
     [
         ({}, "p5_mp20_ef0.1"),
         ({"max_prior_orders": 3, "max_product_names": 10, "eval_frac": 0.2}, "p3_mp10_ef0.2"),
-        ({"eval_serve_time": False}, "p5_mp20_ef0.1_no_serve"),
+        ({"next_order_in_context": "always"}, "p5_mp20_ef0.1_no_serve_next"),
         ({"sample_frac": 0.5}, "p5_mp20_ef0.1_sf0.5"),
         ({"max_target_orders": 1000}, "p5_mp20_ef0.1_mt1000"),
         (
-            {"eval_serve_time": False, "sample_frac": 0.5, "max_target_orders": 1000},
-            "p5_mp20_ef0.1_no_serve_sf0.5_mt1000",
+            {"next_order_in_context": "always", "sample_frac": 0.5, "max_target_orders": 1000},
+            "p5_mp20_ef0.1_no_serve_sf0.5_mt1000_next",
         ),
         ({"eval_frac": 1}, "p5_mp20_ef1.0"),
-        ({"truncate": "keep_oldest", "next_segment": True}, "p5_mp20_ef0.1_oldest_next"),
+        ({"truncate": "keep_oldest", "next_order_in_context": "training"}, "p5_mp20_ef0.1_oldest_next"),
         ({"targets": "rolling"}, "p5_mp20_ef0.1_roll4"),
         ({"targets": "rolling", "rolling_targets": 0}, "p5_mp20_ef0.1_rollall"),
         ({"val_frac": 0.25, "seed": 7}, "p5_mp20_ef0.1_vf0.25_s7"),
@@ -56,6 +56,7 @@ def test_whole_numbers_and_fractions_of_the_same_value_share_a_name():
         ("sample_frac", 1.01),
         ("max_target_orders", 0),
         ("n_folds", -1),
+        ("fold", -1),
         ("n_folds", 1),
     ],
 )
@@ -83,7 +84,6 @@ def test_the_ends_of_a_range_are_allowed(name, value):
     ("n_folds", "fold", "message"),
     [
         (5, 5, r"got 5 of 5\. Pass a --fold of 0 to 4$"),
-        (5, -1, r"got -1 of 5\. Pass a --fold of 0 to 4$"),
         (0, 1, r"got 1 of 0\. Pass --n_folds too, at least 2$"),
     ],
 )

@@ -29,7 +29,7 @@ def written(orders, next_order=None, **form):
     """A context string of orders whose product ids are names."""
     user = UserHistory(orders, *(vars(next_order)[name] for name in MOMENT)) if next_order else UserHistory(orders)
     names = {name: name for order in orders for name in order.product_ids}
-    return context_string(user, names, ContextForm(next_segment=next_order is not None, **form))
+    return context_string(user, names, ContextForm(next_order_in_context="always" if next_order else "never", **form))
 
 
 def numbered_orders(sizes):

@@ -274,7 +274,11 @@ def test_a_history_is_written_in_the_form_that_the_folder_trains_on(sqlite_store
     sqlite_store.record_exposures([served])
     sqlite_store.record([*events, event_of("purchase", "r1", a)])
     other = ProcessedFolder(folder.path)
-    other.__dict__["params"] = folder.params | {"max_prior_orders": 1, "max_product_names": 1, "next_segment": True}
+    other.__dict__["params"] = folder.params | {
+        "max_prior_orders": 1,
+        "max_product_names": 1,
+        "next_order_in_context": "training",
+    }
     to_pairs(sqlite_store, other, tmp_path / "pairs", PairSettings())
     (row,) = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
     assert row["anchor"] == f"[+6d w0h0] {product_name(folder.corpus[b])}. Next: +3d w4h0"
