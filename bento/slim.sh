@@ -31,7 +31,7 @@ fi
 PYTHONPATH=src python -c "import $imports
 import _bentoml_impl.server.serving, _bentoml_impl.worker.service, bentoml_cli.cli
 import alembic.command, psycopg, redis, sqlalchemy.dialects.postgresql, sqlalchemy.dialects.sqlite
-import lit_rec.packaging.bundle, lit_rec.service.app, lit_rec.service.page"
+import lit_rec.packaging.bundle, lit_rec.service.app, lit_rec.service.routes.page"
 # What installed all this.
 base=$(python -c 'import sys; print(sys._base_executable)')
 installers=$("$base" -c 'import pip, pathlib; print(pathlib.Path(pip.__file__).parents[1])')

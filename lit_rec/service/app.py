@@ -17,18 +17,18 @@ from fastapi.responses import HTMLResponse
 from fastapi_offline import FastAPIOffline
 
 from lit_rec import __version__
-from lit_rec.service import collecting
-from lit_rec.service.bodies import Bodies
-from lit_rec.service.collecting import add_feedback
-from lit_rec.service.contract import Health, Ready
+from lit_rec.service.body_reader import BodyReader
 from lit_rec.service.engine import Engine
+from lit_rec.service.exposures import ExposureRecorder
 from lit_rec.service.http_errors import ApiError, ErrorBody, add_error_handlers
 from lit_rec.service.limits import Keys, RateLimits
 from lit_rec.service.logs import configure_logging, restore_logging
-from lit_rec.service.middleware import METRICS, Gate
+from lit_rec.service.middleware import METRICS, RequestMiddleware
 from lit_rec.service.monitoring import CONTENT_TYPE_PLAIN_0_0_4, Monitoring
-from lit_rec.service.recommending import RECOMMEND, add_recommend, check_room
-from lit_rec.service.recording import Recorder
+from lit_rec.service.routes import feedback
+from lit_rec.service.routes.feedback import add_feedback
+from lit_rec.service.routes.recommend import RECOMMEND, add_recommend, check_room
+from lit_rec.service.schemas import Health, Ready
 from lit_rec.service.settings import ServiceSettings
 from lit_rec.service.store_access import StoreAccess
 from lit_rec.store.database import url_of
@@ -68,18 +68,18 @@ def create_app(settings: ServiceSettings, engine: Engine | None = None) -> FastA
     add_feedback(app)
     _add_probes(app)
     if settings.serve_page:
-        from lit_rec.service.page import add_page
+        from lit_rec.service.routes.page import add_page
 
         add_page(app)
     app.add_middleware(
-        Gate,
+        RequestMiddleware,
         routes=app.router.routes,
         monitoring=monitoring,
         keys=Keys([key.get_secret_value() for key in settings.api_key]),
         metrics_keys=Keys([settings.metrics_key.get_secret_value()] if settings.metrics_key else []),
         rate_limits=state.rate_limits,
         check_load=lambda route: check_room(app) if route == RECOMMEND else None,
-        bodies=Bodies(
+        bodies=BodyReader(
             monitoring,
             max_body_bytes=settings.max_body_bytes,
             max_held_bytes=settings.max_held_bytes,
@@ -120,7 +120,7 @@ def _documented_app(settings: ServiceSettings) -> FastAPI:
                 servers=[{"url": "."}],  # wherever this document is, below a proxy's prefix too
             )
             components = schema["components"]
-            components["schemas"] |= collecting.SCHEMAS
+            components["schemas"] |= feedback.SCHEMAS
             components["securitySchemes"] = {
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -197,7 +197,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.store = state.store_access.store
     state.store_access.start()
     if state.settings.store_exposures:
-        state.recorder = Recorder(state.store, state.monitoring)
+        state.recorder = ExposureRecorder(state.store, state.monitoring)
     state.engine.start()
     try:
         with _draining_on_sigterm(app):

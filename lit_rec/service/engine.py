@@ -36,7 +36,7 @@ _RANKED_TOGETHER = 8  # users; more gain little, and each holds a score for ever
 _LONGEST_WAIT = 5.0  # seconds for a model that is being loaded, when the service ends
 
 State = Literal["loading", "ready", "failed", "closed"]
-Way = Literal["history", "text"]
+Mode = Literal["history", "text"]
 
 
 class NotReadyError(Exception):
@@ -44,7 +44,7 @@ class NotReadyError(Exception):
 
 
 @dataclass(frozen=True)
-class Question:
+class RankRequest:
     """What is known of a user; at least one of the two.
 
     Args:
@@ -63,14 +63,14 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RankResult:
     """What the engine recommends.
 
     Args:
         recommendations: best first.
         arm: name of the arm that answered.
         model_version: its model.
-        way: ``history``: ranked without a pass of the text encoder; ``text``: with one.
+        mode: ``history``: ranked without a pass of the text encoder; ``text``: with one.
         encode_ms: in the encoder, with the batch; 0 without one.
         rank_ms: ranking the catalogue.
         unknown_product_ids: of the past orders, those that the catalogue does not hold.
@@ -79,7 +79,7 @@ class Answer:
     recommendations: Sequence[Recommendation]
     arm: str
     model_version: str
-    way: Way
+    mode: Mode
     encode_ms: float
     rank_ms: float
     unknown_product_ids: Sequence[str]
@@ -93,7 +93,7 @@ class _Encoded:
 
 @dataclass(frozen=True)
 class _Task:
-    question: Question
+    question: RankRequest
     embedding: Vectors | None = None
 
 
@@ -159,7 +159,7 @@ class Arm:
         self.recommender.recommend(DEMO_QUERY, 1)
         self._monitoring.model_info.labels(self.name, self.model_version).set(1)
 
-    async def recommend(self, question: Question, deadline_seconds: float) -> Answer:
+    async def recommend(self, question: RankRequest, deadline_seconds: float) -> RankResult:
         """Rank the catalogue for a user.
 
         Args:
@@ -183,11 +183,13 @@ class Arm:
         self.encoding.close()
         self.ranking.close()
 
-    def _answer(self, question: Question, ranked: _Ranked, way: Way, encode_ms: float) -> Answer:
+    def _answer(self, question: RankRequest, ranked: _Ranked, mode: Mode, encode_ms: float) -> RankResult:
         orders = question.request.orders if question.request else ()
         bought = dict.fromkeys(product_id for order in orders for product_id in order.product_ids)
         unknown = [product_id for product_id in bought if product_id not in self.recommender.position]
-        return Answer(ranked.recommendations, self.name, self.model_version, way, encode_ms, ranked.rank_ms, unknown)
+        return RankResult(
+            ranked.recommendations, self.name, self.model_version, mode, encode_ms, ranked.rank_ms, unknown
+        )
 
     def _rank(self, tasks: Sequence[_Task]) -> list[_Ranked | None]:
         """The rankings of a batch; None for those whose context has to be encoded first."""
@@ -214,11 +216,11 @@ class Arm:
         took = _ms_since(began)
         return [None if answer is None else _Ranked(answer, took) for answer in found]
 
-    def _request(self, question: Question) -> UserHistory:
+    def _request(self, question: RankRequest) -> UserHistory:
         request = question.request or self.recommender.request_of(question.context or "")
         return replace(request, **question.to_come)
 
-    def _context(self, question: Question) -> str:
+    def _context(self, question: RankRequest) -> str:
         """What is encoded for a user where text is needed."""
         if question.context is not None:
             return question.context
@@ -332,7 +334,7 @@ class Engine:
                 return
         raise min(full, key=lambda error: error.retry_after)
 
-    async def recommend(self, question: Question, sticky_key: str) -> Answer:
+    async def recommend(self, question: RankRequest, sticky_key: str) -> RankResult:
         """Rank the catalogue for a user, by the user's arm.
 
         Args:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lit_rec.service.bodies import Bodies, DisconnectedError, as_json
+from lit_rec.service.body_reader import BodyReader, DisconnectedError, as_json
 from lit_rec.service.http_errors import ApiError, internal_error
 from lit_rec.service.limits import Keys, RateLimits
 from lit_rec.service.logs import request_id_of_context
@@ -31,7 +31,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _FROM_HERE_ALONE = "default-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src 'self' blob:"
 
 
-class Gate:
+class RequestMiddleware:
     """Pure ASGI, so that a body streams past it only as far as it is allowed to.
 
     Args:
@@ -55,7 +55,7 @@ class Gate:
         metrics_keys: Keys,
         rate_limits: RateLimits,
         check_load: Callable[[str], None],
-        bodies: Bodies,
+        bodies: BodyReader,
     ) -> None:
         self._app, self._routes, self._monitoring = app, routes, monitoring
         self._keys, self._metrics_keys, self._rate_limits = keys, metrics_keys, rate_limits

@@ -34,7 +34,7 @@ class Monitoring:
             registry=registry,
         )
         self.by_arm = Counter(
-            "recommendations_served", "Lists served.", ["arm", "model_version", "way"], registry=registry
+            "recommendations_served", "Lists served.", ["arm", "model_version", "mode"], registry=registry
         )
         self.recommendation_seconds = Histogram(
             "recommendation_latency_seconds", "Time to recommend.", buckets=_SECONDS, registry=registry

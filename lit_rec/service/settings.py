@@ -22,7 +22,7 @@ from lit_rec.artifacts.model_folder import own_processed_folder
 from lit_rec.core import schema
 from lit_rec.core.errors import LitRecError, SettingError
 from lit_rec.core.former_names import VARIABLES, present_variables
-from lit_rec.service.bodies import ANY_ORIGIN
+from lit_rec.service.body_reader import ANY_ORIGIN
 from lit_rec.service.limits import IN_MEMORY
 
 SETTINGS_FILE = "LIT_REC_SETTINGS"

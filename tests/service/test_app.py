@@ -197,7 +197,7 @@ def test_on_sigterm_it_says_so_and_finishes_what_it_has(tiny_model, corpus_path,
 
 def test_serving_imports_nothing_of_training():
     program = (
-        "import sys; import lit_rec.service.app, lit_rec.service.page\n"
+        "import sys; import lit_rec.service.app, lit_rec.service.routes.page\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT)

@@ -15,7 +15,7 @@ from lit_rec.core.files import write_json
 from lit_rec.data.orders import UserHistory
 from lit_rec.inference.encoders import TorchEncoder
 from lit_rec.inference.recommender import Recommender
-from lit_rec.service.engine import Engine, NotReadyError, Question
+from lit_rec.service.engine import Engine, NotReadyError, RankRequest
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.settings import ArmSettings, ServiceSettings
 
@@ -64,7 +64,7 @@ def test_until_it_is_loaded_it_answers_nothing(engine):
     one = engine()
     assert (one.state, one.is_ready) == ("loading", False)
     with pytest.raises(NotReadyError, match="loading"):
-        asyncio.run(one.recommend(Question("milk"), "u"))
+        asyncio.run(one.recommend(RankRequest("milk"), "u"))
     with pytest.raises(NotReadyError):
         _ = one.arms["default"].recommender
 
@@ -83,7 +83,7 @@ def test_blas_gives_each_ranking_thread_one_core(engine, monkeypatch):
     one.start()
     assert one.wait(60) == "ready"
     monkeypatch.setattr(Recommender, "rank", looked_at)
-    asyncio.run(one.recommend(Question("milk"), "u"))
+    asyncio.run(one.recommend(RankRequest("milk"), "u"))
     assert of_blas
     assert set(of_blas) == {1}
 
@@ -94,7 +94,7 @@ def test_a_model_that_cannot_be_loaded_leaves_it_failed(engine, tmp_path, caplog
     assert one.wait(60) == "failed"
     assert [record.exc_info[0].__name__ for record in caplog.records if record.exc_info] == ["ModelFolderError"]
     with pytest.raises(NotReadyError, match="failed"):
-        asyncio.run(one.recommend(Question("milk"), "u"))
+        asyncio.run(one.recommend(RankRequest("milk"), "u"))
 
 
 def test_each_encoding_thread_has_a_tokenizer_of_its_own_and_shares_the_weights(engine, monkeypatch):
@@ -121,7 +121,7 @@ def test_many_at_once_are_answered_as_one_by_one(engine, tiny_model, corpus_path
     assert one.wait(60) == "ready"
 
     async def all_at_once():
-        return await asyncio.gather(*(one.recommend(Question(context), "u") for context in contexts))
+        return await asyncio.gather(*(one.recommend(RankRequest(context), "u") for context in contexts))
 
     answers = asyncio.run(all_at_once())
     recommender = Recommender(tiny_model, corpus_path)
@@ -139,7 +139,7 @@ def test_histories_ranked_together_are_answered_each_by_its_own_wishes(engine, r
     requests = [recommender.request_of(context) for context in queries.values()] + [UserHistory()]
     excluded = [[], ["1", "2", "3"], [], list(recommender.corpus)[:50]]
     asked = [
-        Question(request=request, top_k=1 + number % 20, exclude_product_ids=excluded[number % 4])
+        RankRequest(request=request, top_k=1 + number % 20, exclude_product_ids=excluded[number % 4])
         for number, request in enumerate(requests * 2)
     ]
     one = engine(model_dir=str(ranked_model))
@@ -153,7 +153,7 @@ def test_histories_ranked_together_are_answered_each_by_its_own_wishes(engine, r
         expected = recommender.recommend_for_orders(question.request, question.top_k, question.exclude_product_ids)
         assert [each.product_id for each in answer.recommendations] == [each.product_id for each in expected]
         assert [each.reason for each in answer.recommendations] == [each.reason for each in expected]
-        assert answer.way == ("history" if question.request.orders else "text")
+        assert answer.mode == ("history" if question.request.orders else "text")
 
 
 def test_a_user_stays_with_an_arm_and_arms_get_their_shares(engine, tiny_model, ranked_model, corpus_path):

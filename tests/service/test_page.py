@@ -8,7 +8,7 @@ import pytest
 
 from lit_rec.core.files import write_json
 from lit_rec.data.contexts import product_name
-from lit_rec.service.page import STATIC, _quantile
+from lit_rec.service.routes.page import STATIC, _quantile
 from lit_rec.store.events import PAGE
 
 VENDORED = re.compile(r"^\| (\S+) \| ([0-9a-f]{64}) \|$", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Bodies of requests: read as far as they are allowed to come, inflated, and taken for JSON."""
+"""Bodies of requests, read within limits: of size, of time, and of memory held."""
 
 import asyncio
 import zlib
@@ -22,7 +22,7 @@ class DisconnectedError(Exception):
     """The caller left before the body was whole."""
 
 
-class Bodies:
+class BodyReader:
     """Reads bodies within limits.
 
     Args:

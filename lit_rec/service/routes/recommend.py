@@ -14,10 +14,10 @@ from fastapi import FastAPI, Request
 
 from lit_rec.data.orders import UserHistory
 from lit_rec.service.batching import OverloadedError
-from lit_rec.service.contract import TO_COME, RecommendedProduct, RecommendRequest, RecommendResponse, Stats
-from lit_rec.service.engine import Answer, Engine, NotReadyError, Question
+from lit_rec.service.engine import Engine, NotReadyError, RankRequest, RankResult
 from lit_rec.service.http_errors import ApiError, ErrorBody
 from lit_rec.service.logs import request_id_of_context
+from lit_rec.service.schemas import TO_COME, RecommendedProduct, RecommendRequest, RecommendResponse, Stats
 from lit_rec.store.database import Exposure
 
 logger = logging.getLogger(__name__)
@@ -61,9 +61,9 @@ def add_recommend(app: FastAPI) -> None:
         monitoring.recommendations.labels("success").inc()
         monitoring.recommendation_seconds.observe(seconds)
         monitoring.rank_seconds.observe(answer.rank_ms / 1_000)
-        if answer.way == "text":
+        if answer.mode == "text":
             monitoring.encode_seconds.observe(answer.encode_ms / 1_000)
-        monitoring.by_arm.labels(answer.arm, answer.model_version, answer.way).inc()
+        monitoring.by_arm.labels(answer.arm, answer.model_version, answer.mode).inc()
         if not (body.says_what_was_bought or request.app.state.settings.serve_users):
             # Reasons, and ids that the catalogue does not hold, would tell what the stored user has bought.
             answer = replace(
@@ -81,14 +81,14 @@ def add_recommend(app: FastAPI) -> None:
                 "top_k": len(answer.recommendations),
                 "arm": answer.arm,
                 "model_version": answer.model_version,
-                "way": answer.way,
+                "mode": answer.mode,
                 "latency_ms": round(seconds * 1_000, 2),
             },
         )
         return response
 
 
-async def _answer(body: RecommendRequest, app: FastAPI) -> Answer:
+async def _answer(body: RecommendRequest, app: FastAPI) -> RankResult:
     engine: Engine = app.state.engine
     if not engine.is_ready:
         _not_loaded(app, "The models are not loaded yet.")
@@ -123,7 +123,7 @@ def _not_loaded(app: FastAPI, message: str) -> NoReturn:
     raise ApiError(503, "loading", message, retry_after=5)
 
 
-def _question(body: RecommendRequest, app: FastAPI) -> Question:
+def _question(body: RecommendRequest, app: FastAPI) -> RankRequest:
     context, past_orders = body.context, body.past_orders()
     user = app.state.users.get(body.user_id or "")
     if context is None and past_orders is None and user is not None:
@@ -136,7 +136,7 @@ def _question(body: RecommendRequest, app: FastAPI) -> Question:
             raise ApiError(404, "unknown_user", message)
         message = "Send a user_context with a word in it, a history, a query, or a user_id that this service knows."
         raise ApiError(400, "nothing_to_recommend_for", message)
-    return Question(context, past_orders, body.top_k, body.exclude_product_ids, body.to_come)
+    return RankRequest(context, past_orders, body.top_k, body.exclude_product_ids, body.to_come)
 
 
 def _hash(body: RecommendRequest) -> str | None:
@@ -154,7 +154,7 @@ def _text(body: RecommendRequest) -> str | None:
     return " ".join(filter(None, (body.words, body.context))) or None
 
 
-def _response(answer: Answer, body: RecommendRequest, latency_ms: float) -> RecommendResponse:
+def _response(answer: RankResult, body: RecommendRequest, latency_ms: float) -> RecommendResponse:
     scores, unknown = [each.score for each in answer.recommendations], answer.unknown_product_ids
     return RecommendResponse(
         request_id=str(uuid.uuid4()),  # never the caller's: two answers of one id would be one in the store
@@ -189,7 +189,7 @@ def _mean(scores: Sequence[float]) -> float:
     return sum(scores) / len(scores) if scores else 0.0
 
 
-def _served(body: RecommendRequest, answer: Answer, response: RecommendResponse) -> Exposure:
+def _served(body: RecommendRequest, answer: RankResult, response: RecommendResponse) -> Exposure:
     history = None
     if body.history is not None:
         to_come = body.model_dump(include=set(TO_COME))

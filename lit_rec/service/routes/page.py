@@ -24,12 +24,12 @@ from lit_rec.service.catalogue import Catalogue, Product
 from lit_rec.service.engine import NotReadyError
 from lit_rec.service.http_errors import ApiError, ErrorBody
 from lit_rec.service.monitoring import Monitoring
-from lit_rec.service.recommending import ERRORS
+from lit_rec.service.routes.recommend import ERRORS
 from lit_rec.service.store_access import StoreAccess
 from lit_rec.service.users import User, UserStore
 from lit_rec.store.events import Moment
 
-STATIC = Path(__file__).with_name("static")
+STATIC = Path(__file__).parents[1] / "static"
 _INDEX = STATIC / "index.html"
 _FOREVER, _REVALIDATED = "public, max-age=31536000, immutable", "no-cache"
 _USER_ERRORS: dict[int | str, dict[str, Any]] = ERRORS | {

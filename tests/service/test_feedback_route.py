@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from lit_rec.core.errors import FeedbackStoreError, UnstorableError
-from lit_rec.service.contract import MAX_EVENTS
+from lit_rec.service.schemas import MAX_EVENTS
 from lit_rec.store.events import FeedbackEvent
 from lit_rec.store.tables import feedback_events
 

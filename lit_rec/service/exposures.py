@@ -16,7 +16,7 @@ _PAUSE = 1.0  # seconds from one try to the next
 _A_LIST, _AN_ORDER, _A_PRODUCT = 2_000, 500, 100  # bytes in memory, about, without their texts
 
 
-class Recorder:
+class ExposureRecorder:
     """Stores exposures in a thread of its own, many in one transaction where many come.
 
     While the store is away they wait, as many as there is room for. One that cannot be stored costs a count and a

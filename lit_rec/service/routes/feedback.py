@@ -10,11 +10,11 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import select
 
 from lit_rec.core.errors import FeedbackStoreError, OutcomeUnknownError, UnstorableError
-from lit_rec.service.contract import MAX_EVENTS, EventResult, FeedbackBatch, FeedbackResponse
+from lit_rec.service.exposures import ExposureRecorder
 from lit_rec.service.http_errors import ApiError, ErrorBody, FieldError, fields_of
 from lit_rec.service.monitoring import Monitoring
-from lit_rec.service.recommending import ERRORS
-from lit_rec.service.recording import Recorder
+from lit_rec.service.routes.recommend import ERRORS
+from lit_rec.service.schemas import MAX_EVENTS, EventResult, FeedbackBatch, FeedbackResponse
 from lit_rec.store.database import FeedbackStore, Outcome
 from lit_rec.store.events import FeedbackEvent
 from lit_rec.store.tables import exposed_products
@@ -107,7 +107,7 @@ def _invalid(kind: str, message: str) -> ApiError:
 
 
 def _store(
-    store: FeedbackStore, recorder: Recorder | None, events: Sequence[FeedbackEvent]
+    store: FeedbackStore, recorder: ExposureRecorder | None, events: Sequence[FeedbackEvent]
 ) -> tuple[list[Result], int | None]:
     """What became of each event, and how many are of what was never served; None where that cannot be said."""
     # Asked before the store is: what is on its way there then, is found here or there.

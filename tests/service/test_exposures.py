@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import func, select
 
 from lit_rec.core.errors import FeedbackStoreError
+from lit_rec.service.exposures import ExposureRecorder
 from lit_rec.service.monitoring import Monitoring
-from lit_rec.service.recording import Recorder
 from lit_rec.store.database import Exposure, FeedbackStore, url_of
 from lit_rec.store.tables import exposures
 
@@ -29,7 +29,7 @@ def lost(monitoring):
 
 def test_closing_stores_what_waits(store):
     monitoring = Monitoring()
-    recorder = Recorder(store, monitoring)
+    recorder = ExposureRecorder(store, monitoring)
     for number in range(500):
         recorder.record(served(number))
     recorder.close()
@@ -39,7 +39,7 @@ def test_closing_stores_what_waits(store):
 
 def test_what_cannot_be_stored_is_counted_and_costs_nobody_an_answer(store, caplog):
     monitoring = Monitoring()
-    recorder = Recorder(store, monitoring)
+    recorder = ExposureRecorder(store, monitoring)
     with store.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE exposed_products")
         connection.exec_driver_sql("DROP TABLE exposures")
@@ -63,7 +63,7 @@ def away(store, monkeypatch):
         record_exposures(served)
 
     monkeypatch.setattr(store, "record_exposures", record)
-    monkeypatch.setattr("lit_rec.service.recording._PAUSE", 0.01)
+    monkeypatch.setattr("lit_rec.service.exposures._PAUSE", 0.01)
     return away
 
 
@@ -73,7 +73,7 @@ def stored(store):
 
 def test_what_was_served_while_the_store_was_away_is_stored_later(store, away, until):
     monitoring = Monitoring()
-    recorder = Recorder(store, monitoring)
+    recorder = ExposureRecorder(store, monitoring)
     for number in range(300):
         recorder.record(served(number))
     assert monitoring.registry.get_sample_value("requests_waiting", {"queue": "record"}) == 300
@@ -85,7 +85,7 @@ def test_what_was_served_while_the_store_was_away_is_stored_later(store, away, u
 
 def test_it_says_so_while_the_store_takes_nothing(store, away, until, caplog):
     monitoring = Monitoring()
-    recorder = Recorder(store, monitoring)
+    recorder = ExposureRecorder(store, monitoring)
     assert not recorder.is_away
     recorder.record(served(1))
     until(lambda: recorder.is_away)
@@ -99,7 +99,7 @@ def test_it_says_so_while_the_store_takes_nothing(store, away, until, caplog):
 
 def test_while_there_is_room(store, away):
     monitoring = Monitoring()
-    recorder = Recorder(store, monitoring, max_waiting=3)
+    recorder = ExposureRecorder(store, monitoring, max_waiting=3)
     for number in range(5):
         recorder.record(served(number))
     away.clear()
@@ -110,14 +110,14 @@ def test_while_there_is_room(store, away):
 
 def test_large_histories_take_more_of_the_room(store, away):
     monitoring = Monitoring()
-    recorder = Recorder(store, monitoring, max_bytes=300_000)
+    recorder = ExposureRecorder(store, monitoring, max_bytes=300_000)
     orders = [{"product_ids": ["32553"] * 100}] * 20
     for number in range(5):
         recorder.record(Exposure(f"r{number}", ["1"], [0.5], "m-1", history={"orders": orders}))
     away.clear()
     recorder.close()
     assert stored(store) == {"r0"}
-    recorder = Recorder(store, monitoring, max_bytes=300_000)
+    recorder = ExposureRecorder(store, monitoring, max_bytes=300_000)
     recorder.record(Exposure("r9", ["1"], [0.5], "m-1", history={"orders": orders}))
     recorder.close()
     assert stored(store) == {"r0", "r9"}, "what is stored makes room"
@@ -126,7 +126,7 @@ def test_large_histories_take_more_of_the_room(store, away):
 
 def test_a_list_that_cannot_be_stored_costs_no_other(store, caplog):
     monitoring = Monitoring()
-    recorder = Recorder(store, monitoring)
+    recorder = ExposureRecorder(store, monitoring)
     refused = Exposure("r-bad", ["1"], [0.5], None)
     torn = Exposure("r-torn", ["1", "2"], [0.5], "m-1")
     for each in (served(1), refused, served(2), torn, served(3)):
@@ -138,7 +138,7 @@ def test_a_list_that_cannot_be_stored_costs_no_other(store, caplog):
 
 def test_a_store_that_hangs_does_not_hold_up_the_end(store, monkeypatch):
     monitoring = Monitoring()
-    recorder = Recorder(store, monitoring)
+    recorder = ExposureRecorder(store, monitoring)
     monkeypatch.setattr(store, "record_exposures", lambda _: time.sleep(1.5))
     recorder.record(served(1))
     recorder.close(0.1)

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from lit_rec.service.contract import MAX_LINES, FeedbackBatch, RecommendRequest
+from lit_rec.service.schemas import MAX_LINES, FeedbackBatch, RecommendRequest
 
 
 def test_by_default_ten_products_without_reasons_and_nothing_excluded():

@@ -198,14 +198,14 @@ def test_a_field_that_nobody_knows_is_refused_and_named(client):
     assert refused.json()["error"]["fields"][0]["loc"] == ["body", "campaign"]
 
 
-@pytest.mark.parametrize("way", ["user_id", "user_context", "history"])
-def test_the_time_of_the_order_to_come_counts_whoever_is_named(ranked_client, bought, queries, way, monkeypatch):
+@pytest.mark.parametrize("sent_as", ["user_id", "user_context", "history"])
+def test_the_time_of_the_order_to_come_counts_whoever_is_named(ranked_client, bought, queries, sent_as, monkeypatch):
     user_id = max(queries, key=lambda each: len(queries[each]))
-    asked = {"user_id": user_id, "user_context": queries[user_id], "history": history_of(bought)}[way]
+    asked = {"user_id": user_id, "user_context": queries[user_id], "history": history_of(bought)}[sent_as]
     rank, ranked = Recommender.rank, []
     monkeypatch.setattr(Recommender, "rank", lambda *arguments: (ranked.append(arguments[1]), rank(*arguments))[1])
     to_come = {"days_since_prior_order": 28, "order_dow": 5, "order_hour_of_day": 20}
-    assert recommend(ranked_client, **{way: asked}, **to_come).status_code == 200
+    assert recommend(ranked_client, **{sent_as: asked}, **to_come).status_code == 200
     (histories,) = [queries.histories for queries in ranked]
     assert (histories.days_since_prior.tolist(), histories.dow.tolist(), histories.hour.tolist()) == ([28], [5], [20])
 
@@ -351,7 +351,7 @@ def test_outcomes_are_counted_by_the_names_of_the_reference(start, metric):
 
 
 def test_a_request_for_orders_is_the_recommenders_own():
-    from lit_rec.service.contract import RecommendRequest
+    from lit_rec.service.schemas import RecommendRequest
 
     order = {"product_ids": ["1"], "days_since_prior_order": 2.0, "order_dow": 1, "order_hour_of_day": 5}
     asked = RecommendRequest.model_validate({"history": [order], "order_dow": 6})
