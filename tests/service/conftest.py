@@ -30,7 +30,7 @@ def ranked_model(tiny_model, processed_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranked") / "final"
     shutil.copytree(tiny_model, folder)
     write_json(folder / schema.MODEL_RECORD, {"data": {}})
-    fit_ranker(ProcessedFolder(processed_dir), folder, RankerSettings(hidden_size=8, n_members=1, max_epochs=1))
+    fit_ranker(ProcessedFolder(processed_dir), folder, RankerSettings(hidden_size=8, ensemble_size=1, max_epochs=1))
     return folder
 
 

@@ -54,7 +54,7 @@ def taught_model(tiny_model, processed_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("taught") / "final"
     shutil.copytree(tiny_model, folder)
     write_json(folder / schema.MODEL_RECORD, {"data": {}})
-    settings = RankerSettings(hidden_size=8, n_members=1, max_epochs=20, learning_rate=0.01)
+    settings = RankerSettings(hidden_size=8, ensemble_size=1, max_epochs=20, learning_rate=0.01)
     fit_ranker(ProcessedFolder(processed_dir), folder, settings)
     return folder
 
