@@ -1,4 +1,4 @@
-"""Made-up users: the files are Kaggle's in form, the same bytes every time, and hold what can be learnt."""
+"""Synthetic users: the files are Kaggle's in form, the same bytes every time, and hold what can be learnt."""
 
 import re
 import time
