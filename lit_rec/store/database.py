@@ -1,4 +1,4 @@
-"""The feedback store: what was served and what users did with it, on SQLite or PostgreSQL.
+"""The feedback store: what was recommended and what users did with it, on SQLite or PostgreSQL.
 
 Safe from several threads, processes and replicas at once. On SQLite a writer waits for another one (WAL, busy timeout)
 and what is committed survives a power cut.
@@ -7,23 +7,15 @@ and what is committed survives a power cut.
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Select, create_engine, distinct, event, func, select
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, distinct, event, exc, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    NoSuchModuleError,
-    SQLAlchemyError,
-    StatementError,
-)
 
 from lit_rec.core.errors import FeedbackStoreError, OutcomeUnknownError, SettingError, UnstorableError
 from lit_rec.store.events import EventType, FeedbackEvent
@@ -31,9 +23,6 @@ from lit_rec.store.migrate import migrate
 from lit_rec.store.tables import exposed_products, exposures, feedback_events
 
 Outcome = Literal["accepted", "duplicate"]
-
-REQUESTS = "requests"
-"""Key of the number of requests in a funnel."""
 
 _BUSY_TIMEOUT = 30.0  # seconds that a writer on SQLite waits for others
 _CONNECTION = {  # to PostgreSQL; a server that fell silent is given up after about 20 seconds
@@ -43,11 +32,6 @@ _CONNECTION = {  # to PostgreSQL; a server that fell silent is given up after ab
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-_READS = {"reads_only": True}
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -80,17 +64,22 @@ class Exposure:
     context: str | None = None
     history: Mapping[str, Any] | None = None
     latency_ms: float | None = None
-    served_at: datetime = field(default_factory=_now)
+    served_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class FeedbackStore:
-    """Opens a feedback database, and migrates it where it is new or of an older version.
+    """The feedback database, migrated where it is new or of an older version.
 
     Args:
         url: ``sqlite:////folder/feedback.db`` or ``postgresql+psycopg://user@host/database``; see :func:`url_of`.
         read_only: open a file of SQLite that cannot be written, or whose folder cannot.
         timeout_seconds: a statement that waits longer fails; by default only a writer on SQLite does, after a while.
         open_now: else it is opened when it is first used, or by :meth:`open`.
+
+    Attributes:
+        engine: SQLAlchemy's.
+        where: the URL without its password, for messages and records.
+        is_open: whether the database was reached and has today's tables.
 
     Raises:
         SettingError: the URL is none, or of another database.
@@ -101,18 +90,19 @@ class FeedbackStore:
         self, url: str, *, read_only: bool = False, timeout_seconds: float | None = None, open_now: bool = True
     ) -> None:
         self.url = _checked(url)
-        self.engine = _engine(self.url, timeout_seconds, read_only=read_only)
-        self._is_read_only = read_only
+        self.where = self.url.render_as_string(hide_password=True)
+        self._is_sqlite, self._is_read_only = self.url.get_backend_name() == "sqlite", read_only
+        self.engine = (
+            _sqlite(self.url, timeout_seconds, read_only=read_only)
+            if self._is_sqlite
+            else _postgresql(self.url, timeout_seconds)
+        )
+        self._file = Path(self.url.database or "").absolute()  # of SQLite
+        self._opened_file: tuple[int, int] | None = None
         self._opening = threading.Lock()
-        self._is_open = False
-        self._file: tuple[Path, tuple[int, int]] | None = None
+        self.is_open = False
         if open_now:
             self.open()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the database was reached and has today's tables."""
-        return self._is_open
 
     def open(self) -> None:
         """Migrate the database where that is needed; done already, this does nothing.
@@ -121,14 +111,20 @@ class FeedbackStore:
             FeedbackStoreError: it cannot be opened, or a newer version wrote it.
         """
         with self._opening:
-            if self._is_open:
+            if self.is_open:
                 return
-            self._make_folder()
+            if self._is_sqlite and not self._is_read_only:
+                try:
+                    self._file.parent.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise FeedbackStoreError(
+                        f"No folder {self._file.parent} for the feedback database", str(error)
+                    ) from error
             self._check_file()
-            with self._failures("opened"):
+            with self._errors("opened"):
                 migrate(self.engine)
-                self._file = self._file_now()
-            self._is_open = True
+            self._opened_file = _identity(self._file) if self._is_sqlite else None
+            self.is_open = True
 
     def record(self, events: Sequence[FeedbackEvent]) -> list[Outcome]:
         """Store events in one transaction, committed on return; those whose id is there already are not stored again.
@@ -144,19 +140,17 @@ class FeedbackStore:
             OutcomeUnknownError: whether they were stored is not known; another try finds out.
             FeedbackStoreError: nothing was stored.
         """
-        now = _now()
+        now = datetime.now(UTC)
         rows = [event.model_dump() | {"created_at": event.created_at or now} for event in events]
-        rows.sort(key=lambda row: row["event_id"])  # in one order everywhere: writers cannot wait for each other
-        statement = self._insert(feedback_events).on_conflict_do_nothing(index_elements=["event_id"])
         with self._transaction() as connection:
-            stored = self._inserted(connection, statement.returning(feedback_events.c.event_id), rows)
+            stored = _insert_new(connection, feedback_events, "event_id", rows)
         outcomes: list[Outcome] = []
         for each in events:
             outcomes.append("accepted" if each.event_id in stored else "duplicate")
             stored.discard(each.event_id)  # the same id again in the same call
         return outcomes
 
-    def record_exposures(self, served: Sequence[Exposure]) -> None:
+    def record_exposures(self, recommended: Sequence[Exposure]) -> None:
         """Store exposures in one transaction; of two with one request id the first is kept.
 
         Raises:
@@ -164,12 +158,10 @@ class FeedbackStore:
             OutcomeUnknownError: whether they were stored is not known; another try finds out.
             FeedbackStoreError: nothing was stored.
         """
-        by_id = {each.request_id: each for each in reversed(served)}
-        columns = set(exposures.columns.keys())
-        rows = [{k: v for k, v in asdict(by_id[i]).items() if k in columns} for i in sorted(by_id)]
-        statement = self._insert(exposures).on_conflict_do_nothing(index_elements=["request_id"])
+        by_id = {each.request_id: each for each in reversed(recommended)}
+        rows = [{column.name: getattr(each, column.name) for column in exposures.columns} for each in by_id.values()]
         with self._transaction() as connection:
-            stored = self._inserted(connection, statement.returning(exposures.c.request_id), rows)
+            stored = _insert_new(connection, exposures, "request_id", rows)
             products = [
                 {"request_id": request_id, "rank": rank, "product_id": product_id, "score": score}
                 for request_id in sorted(stored)
@@ -181,7 +173,7 @@ class FeedbackStore:
                 connection.execute(exposed_products.insert(), products)
 
     def funnel(self, since: datetime | None = None) -> dict[str, int]:
-        """Distinct (request, product) of each event type, and distinct requests.
+        """Number of ``requests``, and of distinct products of a request with each type of event.
 
         Args:
             since: only events from this moment on, with a time zone.
@@ -194,7 +186,7 @@ class FeedbackStore:
         each = steps.subquery()
         counts = self.rows(select(each.c.event_type, func.count()).group_by(each.c.event_type))
         found = {row[0]: int(row[1]) for row in counts}
-        return {REQUESTS: int(self.rows(requests)[0][0])} | {kind.value: found.get(kind, 0) for kind in EventType}
+        return {"requests": int(self.rows(requests)[0][0])} | {kind.value: found.get(kind, 0) for kind in EventType}
 
     def rows(self, query: Select[Any]) -> Sequence[Any]:
         """All rows of a query, without keeping writers waiting.
@@ -202,7 +194,7 @@ class FeedbackStore:
         Args:
             query: of the tables of :mod:`lit_rec.store.tables`.
         """
-        with self._errors("read"), self.engine.connect().execution_options(**_READS) as connection:
+        with self._connection("read", reads_only=True) as connection:
             return connection.execute(query).all()
 
     def batches(self, query: Select[Any], size: int = 10_000) -> Iterator[Sequence[Any]]:
@@ -212,7 +204,7 @@ class FeedbackStore:
             query: of the tables of :mod:`lit_rec.store.tables`.
             size: rows at a time.
         """
-        with self._errors("read"), self.engine.connect().execution_options(**_READS) as connection:
+        with self._connection("read", reads_only=True) as connection:
             yield from connection.execution_options(stream_results=True).execute(query).partitions(size)
 
     def check(self) -> None:
@@ -227,94 +219,78 @@ class FeedbackStore:
         """Close all connections."""
         self.engine.dispose()
 
-    def _insert(self, table: Any) -> Any:  # noqa: ANN401 - two dialects' own classes
-        return (sqlite if self.engine.dialect.name == "sqlite" else postgresql).insert(table)
-
-    @staticmethod
-    def _inserted(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> set[str]:  # noqa: ANN401
-        return set(connection.execute(statement, rows).scalars()) if rows else set()
-
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._errors("written"), self.engine.connect() as connection, connection.begin() as transaction:
+        """A connection whose work is committed at the end."""
+        with self._connection("written", reads_only=False) as connection:
             yield connection
             try:
-                transaction.commit()
-            except SQLAlchemyError as error:
+                connection.commit()
+            except exc.SQLAlchemyError as error:
                 connection.invalidate()  # it may still be in the transaction
                 raise OutcomeUnknownError(
-                    f"The feedback database {self._where} was lost while it stored", _reason(error), "Try again"
+                    f"The feedback database {self.where} was lost while it stored", _reason(error), "Try again"
                 ) from error
 
     @contextmanager
-    def _errors(self, done: str) -> Iterator[None]:
-        """Of something done with the open database, on the file that it was when it was opened."""
+    def _connection(self, done: str, *, reads_only: bool) -> Iterator[Connection]:
+        """A connection to the open database, on the file that it was when it was opened."""
         self.open()
         self._check_file()
-        with self._failures(done):
-            yield
+        with self._errors(done), self.engine.connect().execution_options(reads_only=reads_only) as connection:
+            yield connection
         self._check_file()
 
     @contextmanager
-    def _failures(self, done: str) -> Iterator[None]:
+    def _errors(self, done: str) -> Iterator[None]:
+        """Turns SQLAlchemy's errors into ours: the fault of a value, or of the database."""
         try:
             yield
-        except SQLAlchemyError as error:
-            of_values = isinstance(error, DataError | IntegrityError) or (
-                isinstance(error, StatementError) and not isinstance(error, DBAPIError)
-            )
-            raise (UnstorableError if of_values else FeedbackStoreError)(
-                f"The feedback database {self._where} cannot be {done}",
+        except exc.SQLAlchemyError as error:
+            of_a_value = isinstance(error, exc.DataError | exc.IntegrityError) or type(error) is exc.StatementError
+            raise (UnstorableError if of_a_value else FeedbackStoreError)(
+                f"The feedback database {self.where} cannot be {done}",
                 _reason(error),
-                "Check FEEDBACK_DB_PATH, and that it runs",
+                "Check LIT_REC_FEEDBACK_DB_PATH, and that it runs",
             ) from error
 
-    @property
-    def _where(self) -> str:
-        return self.url.render_as_string(hide_password=True)
-
-    def _make_folder(self) -> None:
-        if self.engine.dialect.name != "sqlite" or self._is_read_only:
-            return
-        folder = Path(str(self.url.database)).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FeedbackStoreError(f"No folder {folder} for the feedback database", str(error)) from error
-
-    def _file_now(self) -> tuple[Path, tuple[int, int]] | None:
-        """The file of SQLite, and what tells it from another of its name."""
-        if self.engine.dialect.name != "sqlite":
-            return None
-        with self.engine.connect().execution_options(**_READS) as connection:
-            file = Path(connection.exec_driver_sql("PRAGMA database_list").all()[0][2])
-        return file, _identity(file)
-
     def _check_file(self) -> None:
-        """SQLite itself would go on with a file that was deleted, and lose all that it is given."""
-        if self._file is None:
+        """Notice a lost file: SQLite itself would go on with one that was deleted, and lose all that it is given."""
+        if self._opened_file in (None, _identity(self._file)):
             return
-        file, identity = self._file
-        try:
-            is_same = _identity(file) == identity
-        except OSError:
-            is_same = False
-        if not is_same:
-            self._is_open = False
-            self.engine.dispose()
-            raise FeedbackStoreError(
-                f"The feedback database {file} is no longer the file that was opened",
-                "it was deleted, moved or replaced; what the old one is given is lost",
-                f"Put it back, or start again for a new one, without the old one's {file.name}-wal",
-            )
+        self.is_open = False
+        self.engine.dispose()
+        raise FeedbackStoreError(
+            f"The feedback database {self._file} is no longer the file that was opened",
+            "it was deleted, moved or replaced; what the old one is given is lost",
+            f"Put it back, or start again for a new one, without the old one's {self._file.name}-wal",
+        )
 
 
-def _identity(file: Path) -> tuple[int, int]:
-    found = file.stat()
+def _insert_new(connection: Connection, table: Table, key: str, rows: list[dict[str, Any]]) -> set[str]:
+    """Insert the rows whose key is not there yet.
+
+    Returns:
+        Their keys.
+    """
+    if not rows:
+        return set()
+    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    statement = insert.on_conflict_do_nothing(index_elements=[key]).returning(table.c[key])
+    rows = sorted(rows, key=itemgetter(key))  # in one order everywhere: two writers cannot wait for each other
+    return set(connection.execute(statement, rows).scalars())
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """What tells a file from another of its name; None where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
     return found.st_dev, found.st_ino
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _reason(error: exc.SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or error).strip()
 
 
@@ -336,7 +312,7 @@ def url_of(path_or_url: str | Path) -> str:
 def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except exc.ArgumentError as error:
         raise SettingError("The feedback database must be a path or a URL", f"got {url!r}") from error
     named = parsed.get_backend_name()
     if named == "postgresql" or (named == "sqlite" and parsed.database not in {None, "", ":memory:"}):
@@ -348,49 +324,44 @@ def _checked(url: str) -> URL:
     )
 
 
-def _engine(url: URL, timeout_seconds: float | None, *, read_only: bool) -> Engine:
-    if url.get_backend_name() == "postgresql":
-        try:
-            engine = create_engine(url, pool_pre_ping=True, connect_args=_CONNECTION)
-        except (ModuleNotFoundError, NoSuchModuleError) as error:
-            raise SettingError("PostgreSQL needs its driver", str(error), "pip install 'psycopg[binary]'") from error
-        event.listen(engine, "connect", lambda connection, _: _set_up_postgresql(connection, timeout_seconds))
-        return engine
-    assert url.database, "checked before"
-    if read_only:
-        engine = create_engine(
-            _read_only(Path(url.database)), connect_args={"timeout": timeout_seconds or _BUSY_TIMEOUT}
-        )
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        return engine
-    engine = create_engine(url, connect_args={"timeout": timeout_seconds or _BUSY_TIMEOUT})
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+def _postgresql(url: URL, timeout_seconds: float | None) -> Engine:
+    try:
+        engine = create_engine(url, pool_pre_ping=True, connect_args=_CONNECTION)
+    except (ModuleNotFoundError, exc.NoSuchModuleError) as error:
+        raise SettingError("PostgreSQL needs its driver", str(error), "pip install 'psycopg[binary]'") from error
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
+        connection.execute("SET TIME ZONE 'UTC'")  # in others the ends of the calendar are no datetime
+        if timeout_seconds is not None:
+            connection.execute(f"SET statement_timeout = {round(1_000 * timeout_seconds)}")
+        connection.commit()
+
+    return engine
+
+
+def _sqlite(url: URL, timeout_seconds: float | None, *, read_only: bool) -> Engine:
+    at = _read_only(Path(str(url.database))) if read_only else url
+    engine = create_engine(at, connect_args={"timeout": timeout_seconds or _BUSY_TIMEOUT})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
+        connection.isolation_level = None  # transactions begin below, those that change tables included
+        for pragma in () if read_only else ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # One that reads first and then writes could not wait for another writer: SQLite would refuse it at once.
+        reads_only = connection.get_execution_options().get("reads_only")
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
     return engine
 
 
 def _read_only(file: Path) -> URL:
-    """Of a file that is not written by anybody: what others write to it, SQLite must see in files beside it."""
+    """URL of a file that cannot be written; while others write it, SQLite must see the files that they put beside it."""
     wal, index = (file.with_name(f"{file.name}{end}") for end in ("-wal", "-shm"))
     is_still = not index.exists() and not (wal.exists() and wal.stat().st_size)
     query = {"uri": "true", "mode": "ro"} | ({"immutable": "1"} if is_still else {})
     return URL.create("sqlite", database=file.absolute().as_uri(), query=query)
-
-
-def _set_up_postgresql(connection: Any, timeout_seconds: float | None) -> None:  # noqa: ANN401 - the driver's
-    connection.execute("SET TIME ZONE 'UTC'")  # in others the ends of the calendar are no datetime
-    if timeout_seconds is not None:
-        connection.execute(f"SET statement_timeout = {round(1_000 * timeout_seconds)}")
-    connection.commit()
-
-
-def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
-    connection.isolation_level = None  # transactions begin below, those that change tables included
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # One that reads first and then writes could not wait for another writer: SQLite would refuse it at once.
-    reads_only = connection.get_execution_options().get("reads_only")
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
