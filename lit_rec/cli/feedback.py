@@ -6,69 +6,53 @@ Heavy imports wait until a command runs, so that help comes at once.
 import os
 import shlex
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 
 from lit_rec.artifacts.model_folder import newest_model, processed_folder_of
-from lit_rec.core.bounds import NonNegativeInt
 from lit_rec.core.next_steps import command, config_for, print_next_steps
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.feedback.settings import DEFAULT_DB, PairSettings, SimulateSettings
+from lit_rec.feedback.settings import DEFAULT_DB, PairSettings, ReportSettings, SimulateSettings
 
 SUMMARY = "What users did with the recommendations: report it, simulate it, make training pairs of it."
 
 
 def report(
-    db_path: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    include_page: bool = False,
-    show_funnel_sample: NonNegativeInt = 3,
-    json: Path | None = None,
-    html: Path | None = None,
-    seed: int = 0,
+    settings: ReportSettings, db_path: str | None = None, json: Path | None = None, html: Path | None = None
 ) -> dict[str, object]:
     """Rates by unique impression with intervals, by position, model, day and arm, and the deepest funnels.
 
     Args:
+        settings: which feedback, and how much of it is shown.
         db_path: the feedback database, a file or a URL; by default LIT_REC_FEEDBACK_DB_PATH, or data/feedback.db.
-        since: only what was shown from this date or moment on; in UTC unless it names a time zone.
-        until: only what was shown before this date or moment.
-        include_page: with what was done on the service's own page, by whoever tried it.
-        show_funnel_sample: requests whose funnel is shown.
         json: write the whole report here.
         html: write a page with plots here; it needs nothing beside itself.
-        seed: of the bootstrap of differences between arms.
 
     Returns:
         The report.
     """
     from lit_rec.core.files import check_writable, write_json
-    from lit_rec.feedback.impressions import open_for_reading, span
+    from lit_rec.feedback.impressions import open_for_reading
     from lit_rec.feedback.report import make_report
     from lit_rec.feedback.terminal import print_report
 
     check_writable(json, html)
-    begin, end = span(since, until)
-    store = open_for_reading(_database(db_path))
-    try:
-        made = make_report(
-            store, since=begin, until=end, include_page=include_page, n_funnels=show_funnel_sample, seed=seed
-        )
-    finally:
-        store.close()
+    with closing(open_for_reading(_database(db_path))) as store:
+        made = make_report(store, settings)
     print_report(made)
+    next_steps = []
     if json is not None:
         write_json(json, made, indent=2)
+        next_steps.append(f"less {shlex.quote(str(json))}")
     if html is not None:
         from lit_rec.feedback.html import write_page
 
         write_page(html, made)
-    written = [f"less {shlex.quote(str(json))}"] if json else []
-    written += [f"The page: {html}"] if html else []
+        next_steps.append(f"The page: {html}")
     named = ["--db_path", db_path] if db_path else []  # not that of the environment, with its password
-    again = command("feedback", "report", *named, "--html", "report.html")
-    print_next_steps(*(written or [again]))
+    print_next_steps(*(next_steps or [command("feedback", "report", *named, "--html", "report.html")]))
     return made
 
 
@@ -92,8 +76,6 @@ def simulate(
     Returns:
         What they did.
     """
-    from dataclasses import asdict
-
     from lit_rec.feedback.simulate import simulate as run_simulation
     from lit_rec.feedback.terminal import print_simulation
     from lit_rec.feedback.users import users_of
@@ -138,21 +120,10 @@ def to_pairs(
     from lit_rec.feedback.to_pairs import to_pairs as write_pairs
 
     folder = _processed_folder(processed_dir, model_dir)
-    store = open_for_reading(_database(db_path))
-    try:
+    with closing(open_for_reading(_database(db_path))) as store:
         write_pairs(store, folder, output_dir, settings)
-    finally:
-        store.close()
-    print_next_steps(
-        command(
-            "fit",
-            *config_for(folder.params.get("source")),
-            "--data.processed_dir",
-            folder.path,
-            "--data.feedback_dir",
-            output_dir,
-        )
-    )
+    data = ["--data.processed_dir", folder.path, "--data.feedback_dir", output_dir]
+    print_next_steps(command("fit", *config_for(folder.params.get("source")), *data))
     return output_dir
 
 

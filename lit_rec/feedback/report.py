@@ -1,16 +1,17 @@
 """What came of the recommendations: rates with intervals, by position, model, day and arm, and the funnels."""
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from lit_rec.feedback.impressions import ACTIONS, left_out, read_products
+from lit_rec.feedback.settings import ReportSettings
 from lit_rec.metrics.intervals import LEVEL, clustered_difference, wilson
 from lit_rec.store.database import FeedbackStore
 from lit_rec.store.events import EventType
+
+STEPS = dict(zip(map(str, EventType), ("Impressions", "Clicks", "Carts", "Purchases"), strict=True))
+"""Each step of the funnel, as people read it."""
 
 RATES = {
     "ctr": EventType.CLICK.value,
@@ -25,101 +26,74 @@ _ACTIONS = [action.value for action in ACTIONS]
 Report = dict[str, Any]
 
 
-def make_report(
-    store: FeedbackStore,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    include_page: bool = False,
-    n_funnels: int = 3,
-    seed: int = 0,
-) -> Report:
-    """Measure what is in the store.
+def make_report(store: FeedbackStore, settings: ReportSettings) -> Report:
+    """Rates, their differences between arms, and the deepest funnels of what is in the store.
 
     A unique impression is a product shown in a request, however often that was reported. What was done with a product
     without a reported impression is in the funnels and counted apart, but in no rate.
 
     Args:
         store: the database.
-        since: only what was shown from this moment on, whatever came of it later.
-        until: only what was shown before this moment.
-        include_page: with what was done on the service's own page, by whoever tried it.
-        n_funnels: requests whose funnel is listed, deepest first.
-        seed: of the bootstrap.
+        settings: which feedback, and how much of it.
 
     Returns:
         Plain values, for JSON. ``by_*`` are lists in order, each row with its counts and ``rates``; ``arm_differences``
         compare each arm with ``control``, or else with the first by name.
     """
-    every = read_products(store, since=since, until=until, include_page=include_page)
-    shown = every.filter(pl.col("shown_at").is_not_null())
-    unseen = every.filter(pl.col("shown_at").is_null())
-    by_day = shown.with_columns(day=pl.col("shown_at").dt.date().cast(pl.String))
+    products = read_products(store, settings)
+    is_shown = pl.col("shown_at").is_not_null()
+    shown = products.filter(is_shown).with_columns(day=pl.col("shown_at").dt.date().cast(pl.String))
+    not_shown = products.filter(~is_shown)
+    funnels = products.group_by("request_id").agg(
+        is_shown.sum().alias(EventType.IMPRESSION.value), pl.col(_ACTIONS).sum()
+    )
+    deepest_first = funnels.sort([*reversed(_ACTIONS), "request_id"], descending=[True] * len(_ACTIONS) + [False])
     return {
-        "database": store.url.render_as_string(hide_password=True),
-        "since": None if since is None else since.isoformat(),
-        "until": None if until is None else until.isoformat(),
+        "database": store.where,
+        "since": settings.begin.isoformat() if settings.begin else None,
+        "until": settings.end.isoformat() if settings.end else None,
         "level": LEVEL,
-        "left_out": left_out(store, since, until, include_page=include_page),
-        "n_requests": every["request_id"].n_unique(),
-        "n_users": every["user"].n_unique(),
+        "left_out": left_out(store, settings),
+        "n_requests": products["request_id"].n_unique(),
+        "n_users": products["user"].n_unique(),
         "overall": _measured(shown),
-        "without_impression": {name: int(unseen[name].sum()) for name in _ACTIONS},
-        "by_position": _by(shown, "position"),
-        "by_model_version": _by(shown, "model_version"),
-        "by_day": _by(by_day, "day"),
-        "by_arm": _by(shown, "arm"),
-        "arm_differences": _arm_differences(shown, seed),
-        "funnels": _funnels(every, n_funnels),
+        "without_impression": {name: int(not_shown[name].sum()) for name in _ACTIONS},
+        **{f"by_{name}": _by(shown, name) for name in ("position", "model_version", "day", "arm")},
+        "arm_differences": _arm_differences(shown, settings.seed),
+        "funnels": deepest_first.head(settings.show_funnel_sample).to_dicts(),
     }
 
 
 def _measured(shown: pl.DataFrame) -> Report:
-    n = len(shown)
     counts = {name: int(shown[name].sum()) for name in _ACTIONS}
-    rates = {rate: wilson(counts[action], n).as_json() for rate, action in RATES.items()}
-    return {EventType.IMPRESSION.value: n, **counts, "rates": rates}
+    rates = {rate: wilson(counts[action], len(shown)).as_json() for rate, action in RATES.items()}
+    return {EventType.IMPRESSION.value: len(shown), **counts, "rates": rates}
 
 
 def _by(shown: pl.DataFrame, name: str) -> list[Report]:
-    """One row a value, ascending; impressions of which it is not known are left out."""
-    known = shown.filter(pl.col(name).is_not_null())
-    groups = known.partition_by(name, as_dict=True)
+    """Counts and rates of each value, ascending; impressions of which it is not known are left out."""
+    groups = shown.drop_nulls(name).partition_by(name, as_dict=True)
     return [{name: key[0], **_measured(groups[key])} for key in sorted(groups)]
 
 
 def _arm_differences(shown: pl.DataFrame, seed: int) -> list[Report]:
-    arms = sorted(shown["arm"].drop_nulls().unique())
-    if len(arms) < 2:
+    users = shown.drop_nulls("arm").group_by("arm", "user", maintain_order=True)
+    of_users = users.agg(pl.len(), pl.col(_ACTIONS).sum())
+    counts = {str(arm): table for (arm,), table in of_users.partition_by("arm", as_dict=True).items()}
+    if len(counts) < 2:
         return []
-    baseline = _CONTROL if _CONTROL in arms else arms[0]
-    counts = {
-        arm: shown.filter(pl.col("arm") == arm)
-        .group_by("user", maintain_order=True)
-        .agg(pl.len(), pl.col(_ACTIONS).sum())
-        for arm in arms
-    }
-    return [
-        {
-            "arm": arm,
-            "baseline": baseline,
-            "rate": rate,
-            "n_users": [len(counts[each]) for each in (baseline, arm)],
-            **clustered_difference(*(_of_users(counts[each], action) for each in (baseline, arm)), seed=seed).as_json(),
-        }
-        for arm in arms
-        if arm != baseline
-        for rate, action in RATES.items()
-    ]
-
-
-def _of_users(counts: pl.DataFrame, action: str) -> Any:  # noqa: ANN401 - int64 (U, 2)
-    return counts.select("len", action).to_numpy().astype(np.int64)
-
-
-def _funnels(every: pl.DataFrame, n_funnels: int) -> list[Report]:
-    """Requests with the most purchases, then carts, then clicks, first."""
-    seen = pl.col("shown_at").is_not_null().sum().alias(EventType.IMPRESSION.value)
-    deepest: Sequence[str] = [*reversed(_ACTIONS), "request_id"]
-    funnels = every.group_by("request_id").agg(seen, pl.col(_ACTIONS).sum())
-    return funnels.sort(deepest, descending=[True] * len(_ACTIONS) + [False]).head(n_funnels).to_dicts()
+    baseline = _CONTROL if _CONTROL in counts else min(counts)
+    differences = []
+    for arm in sorted(counts.keys() - {baseline}):
+        for rate, action in RATES.items():
+            pair = [counts[each].select(pl.col("len", action).cast(pl.Int64)).to_numpy() for each in (baseline, arm)]
+            differences.append(
+                {
+                    "arm": arm,
+                    "baseline": baseline,
+                    "rate": rate,
+                    "n_users": [len(each) for each in pair],
+                    **clustered_difference(*pair, seed=seed).as_json(),
+                }
+            )
+    return differences

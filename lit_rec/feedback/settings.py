@@ -1,8 +1,12 @@
 """Settings of the feedback commands; light enough for ``--help``."""
 
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
+from annotated_types import Ge
+
+from lit_rec.core.bounds import CheckedSettings, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
 from lit_rec.core.errors import SettingError
 
 DEFAULT_DB = "data/feedback.db"
@@ -11,7 +15,7 @@ RequestMode = Literal["user_id", "context", "history"]
 
 
 @dataclass(frozen=True)
-class SimulateSettings:
+class SimulateSettings(CheckedSettings):
     """Who asks, and what they do with the answers.
 
     Args:
@@ -36,49 +40,91 @@ class SimulateSettings:
         seed: another seed gives other users who act otherwise.
     """
 
-    n_requests: int = 20
+    n_requests: PositiveInt = 20
     split: Literal["val", "test", "all"] = "all"
     request_mode: RequestMode = "user_id"
-    top_k: int = 10
+    top_k: PositiveInt = 10
     click_model: Literal["random", "position_based"] = "random"
-    click_rate: float = 0.15
-    atc_rate: float = 0.4
-    purchase_rate: float = 0.6
-    relevant_click_rate: float = 0.6
-    irrelevant_factor: float = 0.25
-    position_decay: float = 1.0
-    concurrency: int = 4
-    timeout: float = 60.0
+    click_rate: Share = 0.15
+    atc_rate: Share = 0.4
+    purchase_rate: Share = 0.6
+    relevant_click_rate: Share = 0.6
+    irrelevant_factor: Share = 0.25
+    position_decay: NonNegativeFloat = 1.0
+    concurrency: PositiveInt = 4
+    timeout: PositiveFloat = 60.0
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("click_rate", "atc_rate", "purchase_rate", "relevant_click_rate", "irrelevant_factor"):
-            if not 0 <= (value := getattr(self, name)) <= 1:
-                raise SettingError(f"{name} must be a chance between 0 and 1", f"got {value}")
-        for name in ("n_requests", "top_k", "concurrency"):
-            if (value := getattr(self, name)) < 1:
-                raise SettingError(f"{name} must be at least 1", f"got {value}")
-        if self.position_decay < 0 or self.timeout <= 0:
-            found = f"got {self.position_decay} and {self.timeout}"
-            raise SettingError("position_decay must be at least 0, and timeout above 0", found)
 
 
 @dataclass(frozen=True)
-class PairSettings:
-    """How feedback becomes training pairs.
+class Selection(CheckedSettings):
+    """Which feedback is read.
 
     Args:
-        since: only what was shown from this date or moment on, in UTC unless it names a time zone.
+        since: only what was shown from this date or moment on, in UTC unless it names a time zone, whatever came of it
+            later.
         until: only what was shown before this date or moment.
-        include_page: learn from what was done on the service's own page too, by whoever tried it.
-        max_weight: a pair's inverse propensity is cut here: rare clicks far down would else weigh more than all others.
+        include_page: with what was done on the service's own page, by whoever tried it.
+
+    Raises:
+        SettingError: a moment is none, or there is nothing between the two.
     """
 
     since: str | None = None
     until: str | None = None
     include_page: bool = False
-    max_weight: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.max_weight < 1:
-            raise SettingError("max_weight must be at least 1", f"got {self.max_weight}")
+        super().__post_init__()
+        if self.begin and self.end and self.begin >= self.end:
+            raise SettingError(
+                "--until must be later than --since",
+                f"got {self.since} and {self.until}",
+                "A day ends where the next begins",
+            )
+
+    @property
+    def begin(self) -> datetime | None:
+        """The moment of ``since``, in UTC."""
+        return _moment(self.since)
+
+    @property
+    def end(self) -> datetime | None:
+        """The moment of ``until``, in UTC."""
+        return _moment(self.until)
+
+
+@dataclass(frozen=True)
+class ReportSettings(Selection):
+    """What a report is about.
+
+    Args:
+        show_funnel_sample: requests whose funnel is shown, deepest first.
+        seed: of the bootstrap of differences between arms.
+    """
+
+    show_funnel_sample: NonNegativeInt = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PairSettings(Selection):
+    """How feedback becomes training pairs.
+
+    Args:
+        max_weight: a pair's inverse propensity is cut here: rare clicks far down would else weigh more than all others.
+    """
+
+    max_weight: Annotated[float, Ge(1)] = 10.0
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise SettingError(
+            "A moment must be a date or a time in ISO 8601", f"got {text!r}", "Write 2026-01-31 or 2026-01-31T10:00Z"
+        ) from error

@@ -1,6 +1,5 @@
 """Simulated users: they ask a running service over HTTP and tell it what they did with the answers."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,8 +15,6 @@ from lit_rec.core.errors import ServiceError
 from lit_rec.feedback.clicks import act
 from lit_rec.feedback.settings import SimulateSettings
 from lit_rec.feedback.users import User
-
-logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
 _LONGEST_WAIT = 60.0  # seconds
@@ -36,19 +33,14 @@ class Simulation:
         bought_shown: products shown that the user really bought, over all requests.
     """
 
-    n_answered: int
-    failures: dict[str, int]
-    events: dict[str, int]
-    bought_shown: int
-
-
-@dataclass
-class _Session:
-    """One request and what came of it."""
-
-    failure: str = ""
-    events: Counter[str] = field(default_factory=Counter)
+    n_answered: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
     bought_shown: int = 0
+
+
+class _RequestFailedError(Exception):
+    """One request came to nothing; others may still."""
 
 
 def simulate(
@@ -83,41 +75,49 @@ def simulate(
         ThreadPoolExecutor(settings.concurrency) as threads,
     ):
         _check(client, url, api_key)
-        one = lambda turn: _session(client, users[turn[1]], settings, turn[0])  # noqa: E731
-        done = list(
-            track(
-                threads.map(one, numbered),
-                description="Shopping",
-                total=len(numbered),
-                disable=not show_progress,
-            )
-        )
-    failures = Counter(session.failure for session in done if session.failure)
-    if len(done) == failures.total():
+
+        def ask(turn: tuple[int, int]) -> Simulation:
+            number, user = turn
+            try:
+                return _session(client, users[user], settings, number)
+            except _RequestFailedError as error:
+                return Simulation(failures={str(error): 1})
+
+        done = threads.map(ask, numbered)
+        sessions = list(track(done, "Shopping", total=len(numbered), disable=not show_progress))
+    failures, events = Counter[str](), Counter[str]()
+    for session in sessions:
+        failures.update(session.failures)
+        events.update(session.events)
+    if failures.total() == len(sessions):
         raise ServiceError(
-            f"None of {len(done):,} requests to {url} came through",
+            f"None of {len(sessions):,} requests to {url} came through",
             "; ".join(f"{count:,} times {failure}" for failure, count in failures.most_common(3)),
             "See the service's log; --request_mode context asks a service that does not know these users",
         )
-    events: Counter[str] = sum((session.events for session in done), Counter())
     return Simulation(
-        len(done) - failures.total(), dict(failures), dict(events), sum(session.bought_shown for session in done)
+        len(sessions) - failures.total(),
+        dict(failures),
+        dict(events),
+        sum(session.bought_shown for session in sessions),
     )
 
 
-def _session(client: httpx.Client, user: User, settings: SimulateSettings, number: int) -> _Session:
+def _session(client: httpx.Client, user: User, settings: SimulateSettings, number: int) -> Simulation:
+    """One request and the feedback on its answer.
+
+    Raises:
+        _RequestFailedError: one of the two was not accepted.
+    """
     answer = _post(client, "/recommend", user.asks | {"top_k": settings.top_k})
-    if isinstance(answer, str):
-        return _Session(failure=f"/recommend {answer}")
     try:
         request_id = answer["request_id"]
         products = [item["product_id"] for item in answer["recommendations"]]
     except (KeyError, TypeError) as error:
-        return _Session(failure=f"/recommend answered in another form: {error!r}")
+        raise _RequestFailedError(f"/recommend answered in another form: {error!r}") from error
     if not products:
-        return _Session()
-    rng = np.random.default_rng((settings.seed, number))
-    actions = act(products, user.bought, settings, rng)
+        return Simulation(1)
+    actions = act(products, user.bought, settings, np.random.default_rng((settings.seed, number)))
     events = [
         {
             "event_type": step.value,
@@ -128,54 +128,54 @@ def _session(client: httpx.Client, user: User, settings: SimulateSettings, numbe
         }
         for product, position, step in actions
     ]
-    accepted = _post(client, "/feedback", {"events": events})
-    if isinstance(accepted, str):
-        return _Session(failure=f"/feedback {accepted}")
-    shown = len(user.bought.intersection(products))
-    return _Session(events=Counter(step.value for _, _, step in actions), bought_shown=shown)
+    _post(client, "/feedback", {"events": events})
+    return Simulation(
+        1, events=Counter(step.value for _, _, step in actions), bought_shown=len(user.bought.intersection(products))
+    )
 
 
 def _post(client: httpx.Client, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever is answered
-    """The answer's content, or as a text what went wrong. A service that is busy is asked again, as it says when."""
+    """The answer's content. A service that is busy is asked again, as it says when.
+
+    Raises:
+        _RequestFailedError: it was not answered, or not with 200 or 202 and JSON.
+    """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             response = client.post(path, json=body)
         except httpx.HTTPError as error:
-            return f"failed: {type(error).__name__}"
+            raise _RequestFailedError(f"{path} failed: {type(error).__name__}") from error
         if response.status_code not in _COME_BACK_LATER or attempt == _ATTEMPTS:
             break
-        time.sleep(_wait(response, attempt))
-    if response.status_code not in {200, 202}:
-        return f"answered {response.status_code}: {_complaint(response)}"
+        try:
+            wait = float(response.headers.get("Retry-After", ""))
+        except ValueError:
+            wait = 0.5 * 2**attempt
+        time.sleep(min(max(wait, 0.0), _LONGEST_WAIT))
     try:
-        return response.json()
+        content = response.json()
     except ValueError:
-        return "answered no JSON"
-
-
-def _complaint(response: httpx.Response) -> str:
-    """What the service says is wrong, without the request's id: the same fault is the same text."""
-    try:
-        error = response.json()["error"]
-        return f"{error['code']}: {error['message']}"
-    except (ValueError, KeyError, TypeError):
-        return response.text[:_LONGEST_COMPLAINT]
-
-
-def _wait(response: httpx.Response, attempt: int) -> float:
-    try:
-        asked = float(response.headers.get("Retry-After", ""))
-    except ValueError:
-        asked = 0.5 * 2**attempt
-    return min(max(asked, 0.0), _LONGEST_WAIT)
+        content = None
+    if response.status_code in {200, 202} and content is not None:
+        return content
+    try:  # what the service says is wrong, without the request's id: the same fault is the same text
+        complaint = f"{content['error']['code']}: {content['error']['message']}"
+    except (KeyError, TypeError):
+        complaint = response.text[:_LONGEST_COMPLAINT]
+    what = "no JSON" if response.is_success else f"{response.status_code}: {complaint}"
+    raise _RequestFailedError(f"{path} answered {what}")
 
 
 def _check(client: httpx.Client, url: str, api_key: str | None) -> None:
-    """Say at once what would fail every request."""
+    """Say at once what would fail every request.
+
+    Raises:
+        ServiceError: there is no service, or it refuses the key.
+    """
     try:
         health = client.get("/health")
-        # What a key is refused for is refused before the body is looked at.
-        refused = client.post("/recommend", json={}).status_code in {401, 403}
+        # A wrong key is refused before the body is read.
+        is_refused = client.post("/recommend", json={}).status_code in {401, 403}
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServiceError(
             f"No service answers at {url}",
@@ -188,7 +188,7 @@ def _check(client: httpx.Client, url: str, api_key: str | None) -> None:
             f"GET /health answered {health.status_code}",
             "Name the right --url",
         )
-    if refused:
+    if is_refused:
         raise ServiceError(
             f"The service at {url} wants an API key",
             "it refused this one" if api_key else "none was sent",

@@ -1,8 +1,8 @@
 """Feedback to training pairs: what was bought are positives, what was shown and left alone are hard negatives."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lit_rec.data.contexts import ContextForm, context_string, product_name
 from lit_rec.data.orders import UserHistory
 from lit_rec.data.prepare import write_dataset
 from lit_rec.data.processed import ProcessedFolder, content_hashes
-from lit_rec.feedback.impressions import left_out, read_products, said, span
+from lit_rec.feedback.impressions import left_out, left_out_in_words, read_products
 from lit_rec.feedback.propensity import DEEPEST, Vector, examination_by_position, negative_weights, positive_weights
 from lit_rec.feedback.settings import PairSettings
 from lit_rec.store.database import FeedbackStore
@@ -29,18 +29,6 @@ logger = logging.getLogger(__name__)
 
 _MOST_ATTRACTIVE = 0.95
 _AT_A_TIME = 1_000  # requests asked for, and rows written
-
-
-@dataclass(frozen=True)
-class _Names:
-    """Columns and folder of one of the two datasets."""
-
-    dataset: str
-    text: str
-
-
-_POSITIVES = _Names(schema.TRAIN_DATASET, schema.POSITIVE)
-_NEGATIVES = _Names(schema.NEGATIVES_DATASET, schema.NEGATIVE)
 
 
 def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, settings: PairSettings) -> dict[str, Any]:
@@ -64,52 +52,53 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
         FeedbackStoreError: there is no pair to be made.
         FileError: the folder cannot be written, or holds something that is not ours.
     """
-    since, until = span(settings.since, settings.until)
     check_replaceable(output_dir, schema.FEEDBACK_PARAMS)
-    table = read_products(store, since=since, until=until, include_page=settings.include_page)
-    table = table.with_columns(pl.col("position").clip(upper_bound=DEEPEST))
-    shown = table.filter(pl.col("shown_at").is_not_null() & pl.col("position").is_not_null())
-    examination, attractiveness = _click_model(shown)
+    products = read_products(store, settings).with_columns(pl.col("position").clip(upper_bound=DEEPEST))
+    not_read = left_out(store, settings)
+    is_shown = pl.col("shown_at").is_not_null()
     is_positive = pl.col(EventType.PURCHASE.value) | pl.col(EventType.ADD_TO_CART.value)
     in_catalogue = pl.col("product_id").is_in(list(folder.corpus))
-    wanted = table.filter(is_positive & in_catalogue)
-    not_read = left_out(store, since, until, include_page=settings.include_page)
+    chosen = products.filter(is_positive)
+    wanted = chosen.filter(in_catalogue)
     anchors = _anchors(store, folder, wanted)
     positives = wanted.filter(pl.col("request_id").is_in(list(anchors)))
     if positives.is_empty():
         raise FeedbackStoreError(
             "No training pairs in the feedback",
-            f"{len(table):,} products in it, {len(table.filter(is_positive)):,} of them bought or put into a cart, "
+            f"{len(products):,} products in it, {len(chosen):,} of them bought or put into a cart, "
             f"{len(wanted):,} of those in the catalogue of {folder.path}, none with a context that is known"
-            + "".join(f"; left out: {what}" for what in said(not_read)),
+            + "".join(f"; left out: {what}" for what in left_out_in_words(not_read)),
             "Collect more, name the --processed_dir that the service's users are from, or widen --since and --until",
         )
-    left_alone = pl.col("shown_at").is_not_null() & ~(is_positive | pl.col(EventType.CLICK.value))
-    has_positive = pl.col("request_id").is_in(positives["request_id"].unique().to_list())
-    negatives = table.filter(left_alone & in_catalogue & has_positive)
+    orders = positives["request_id"].unique().to_list()
+    is_left_alone = is_shown & ~(is_positive | pl.col(EventType.CLICK.value))
+    negatives = products.filter(is_left_alone & in_catalogue & pl.col("request_id").is_in(orders))
+    examination, attractiveness = _click_model(products.filter(is_shown & pl.col("position").is_not_null()))
     weight = positive_weights(examination, settings.max_weight)[_positions(positives, examination)]
+    of_negatives = negative_weights(examination, attractiveness)[_positions(negatives, examination)]
+    n_requests = products["request_id"].n_unique()
     record: dict[str, Any] = {
         "lit_rec_version": __version__,
-        "database": store.url.render_as_string(hide_password=True),
+        "database": store.where,
         "processed_dir": str(folder.path),
         **asdict(settings),
         "left_out": not_read,
-        "n_requests": table["request_id"].n_unique(),
-        "n_requests_without_positive": table["request_id"].n_unique() - positives["request_id"].n_unique(),
-        "n_positives_outside_catalogue": len(table.filter(is_positive)) - len(wanted),
+        "n_requests": n_requests,
+        "n_requests_without_positive": n_requests - len(orders),
+        "n_positives_outside_catalogue": len(chosen) - len(wanted),
         "n_positives_without_context": len(wanted) - len(positives),
-        "n_orders": positives["request_id"].n_unique(),
+        "n_orders": len(orders),
         "n_pairs": len(positives),
         "n_negatives": len(negatives),
         "examination": examination[1:].round(4).tolist(),
         "attractiveness": round(attractiveness, 4),
     }
+    texts = anchors, folder.corpus
     with replaced_when_complete(output_dir, schema.FEEDBACK_PARAMS) as unfinished:
-        _write(unfinished, _POSITIVES, positives, weight / weight.mean(), anchors, folder.corpus)
-        of_negatives = negative_weights(examination, attractiveness)[_positions(negatives, examination)]
-        _write(unfinished, _NEGATIVES, negatives, of_negatives, anchors, folder.corpus)
+        _write(unfinished / schema.TRAIN_DATASET, schema.POSITIVE, positives, weight / weight.mean(), *texts)
+        _write(unfinished / schema.NEGATIVES_DATASET, schema.NEGATIVE, negatives, of_negatives, *texts)
         write_json(unfinished / schema.FEEDBACK_PARAMS, {**record, "sha256": content_hashes(unfinished)}, indent=2)
-    for what in said(not_read):
+    for what in left_out_in_words(not_read):
         logger.info("Left out: %s", what)
     logger.info(
         "%s pairs and %s hard negatives of %s requests in %s",
@@ -154,36 +143,42 @@ def _anchors(store: FeedbackStore, folder: ProcessedFolder, wanted: pl.DataFrame
 
 
 def _write(
-    folder: Path, names: _Names, rows: pl.DataFrame, weight: Vector, anchors: dict[str, str], corpus: dict[str, str]
+    dataset: Path, text: str, rows: pl.DataFrame, weight: Vector, anchors: dict[str, str], corpus: dict[str, str]
 ) -> None:
-    """One row a pair in the form of ``prepare``, with a weight; the rows of one request stand together.
+    """Write one row a pair in the form of ``prepare``, with a weight; the rows of one request stand together.
 
-    A request's number is the same in both datasets: requests are numbered by the anchors' order.
+    Args:
+        dataset: the folder to write.
+        text: name of the column of product texts.
+        rows: ``request_id`` and ``product_id`` of R pairs.
+        weight: float ``(R,)``.
+        anchors: request id to context. A request's number, its place in their order, is the same in every dataset.
+        corpus: product id to text.
     """
     number = {request_id: place for place, request_id in enumerate(sorted(anchors))}
     arrow_schema = pa.schema(
-        [
-            (schema.ANCHOR, pa.string()),
-            (names.text, pa.string()),
-            (schema.QUERY_ID, pa.int64()),
-            (schema.PRODUCT_ID, pa.int64()),
-            (schema.WEIGHT, pa.float32()),
-            (schema.REQUEST_ID, pa.string()),
-        ]
+        {
+            schema.ANCHOR: pa.string(),
+            text: pa.string(),
+            schema.QUERY_ID: pa.int64(),
+            schema.PRODUCT_ID: pa.int64(),
+            schema.WEIGHT: pa.float32(),
+            schema.REQUEST_ID: pa.string(),
+        }
     )
 
     def tables() -> Iterator[pa.Table]:
         chosen = rows.select("request_id", "product_id", weight=pl.Series(weight, dtype=pl.Float32))
         for some in chosen.iter_slices(_AT_A_TIME):
             requests, products, weights = some.to_dict(as_series=False).values()
-            columns: Iterable[Any] = (
-                [anchors[each] for each in requests],
-                [corpus[each] for each in products],
-                [number[each] for each in requests],
-                [int(each) for each in products],
-                weights,
-                requests,
-            )
-            yield pa.table(dict(zip(arrow_schema.names, columns, strict=True)), schema=arrow_schema)
+            columns = {
+                schema.ANCHOR: [anchors[each] for each in requests],
+                text: [corpus[each] for each in products],
+                schema.QUERY_ID: [number[each] for each in requests],
+                schema.PRODUCT_ID: [int(each) for each in products],
+                schema.WEIGHT: weights,
+                schema.REQUEST_ID: requests,
+            }
+            yield pa.table(columns, schema=arrow_schema)
 
-    write_dataset(tables(), arrow_schema, folder / names.dataset)
+    write_dataset(tables(), arrow_schema, dataset)

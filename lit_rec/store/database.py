@@ -360,7 +360,7 @@ def _sqlite(url: URL, timeout_seconds: float | None, *, read_only: bool) -> Engi
 
 
 def _read_only(file: Path) -> URL:
-    """URL of a file that cannot be written; while others write it, SQLite must see the files that they put beside it."""
+    """URL of a file that cannot be written; while others write it, SQLite must see the files they put beside it."""
     wal, index = (file.with_name(f"{file.name}{end}") for end in ("-wal", "-shm"))
     is_still = not index.exists() and not (wal.exists() and wal.stat().st_size)
     query = {"uri": "true", "mode": "ro"} | ({"immutable": "1"} if is_still else {})

@@ -8,6 +8,7 @@ import pytest
 
 from lit_rec.feedback.html import write_page
 from lit_rec.feedback.report import make_report
+from lit_rec.feedback.settings import ReportSettings
 from lit_rec.store.database import Exposure
 from lit_rec.store.events import PAGE, FeedbackEvent
 
@@ -42,7 +43,7 @@ def page_of(sqlite_store, tmp_path):
             kinds = ["impression", "click", "add_to_cart", "purchase"][: 1 + n % 4]
             sqlite_store.record([FeedbackEvent(event_type=k, request_id=f"r{n}", product_id="1") for k in kinds])
         file = tmp_path / "new" / "report.html"
-        write_page(file, make_report(sqlite_store, **span))
+        write_page(file, make_report(sqlite_store, ReportSettings(**span)))
         return file.read_text(encoding="utf-8")
 
     return write
@@ -111,8 +112,6 @@ def test_what_is_left_out_is_said(page_of, sqlite_store):
 
 
 def test_an_empty_span_says_so(page_of):
-    from datetime import UTC, datetime
-
-    page = Page(page_of(until=datetime(2020, 1, 1, tzinfo=UTC)))
+    page = Page(page_of(until="2020-01-01"))
     assert "No feedback events found" in page.text
     assert "before 2020-01-01" in page.text

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lit_rec.feedback.report import make_report
+from lit_rec.feedback.settings import ReportSettings
 from lit_rec.metrics.intervals import wilson
 from lit_rec.store.database import Exposure
 from lit_rec.store.events import FeedbackEvent
@@ -44,7 +45,7 @@ def counts(row):
 
 def test_rates_are_of_unique_impressions_with_wilsons_interval(filled):
     filled.record(sent("r1", "1", "impression", hours=5))
-    report = make_report(filled)
+    report = make_report(filled, ReportSettings())
     assert counts(report["overall"]) == [4, 2, 1, 1]
     for rate, successes in (("ctr", 2), ("add_to_cart_rate", 1), ("purchase_rate", 1)):
         expected = wilson(successes, 4)
@@ -52,13 +53,13 @@ def test_rates_are_of_unique_impressions_with_wilsons_interval(filled):
 
 
 def test_what_was_not_shown_is_in_no_rate(filled):
-    report = make_report(filled)
+    report = make_report(filled, ReportSettings())
     assert report["without_impression"] == {"click": 0, "add_to_cart": 0, "purchase": 1}
     assert report["n_requests"] == 2
 
 
 def test_by_position_model_and_day(filled):
-    report = make_report(filled)
+    report = make_report(filled, ReportSettings())
     assert [(row["position"], counts(row)) for row in report["by_position"]] == [(1, [2, 2, 1, 1]), (2, [2, 0, 0, 0])]
     models = [(row["model_version"], counts(row)) for row in report["by_model_version"]]
     assert models == [("m-1", [2, 1, 1, 1]), ("m-2", [2, 1, 0, 0])]
@@ -68,11 +69,11 @@ def test_by_position_model_and_day(filled):
 
 def test_spans(filled):
     later = FIRST_DAY + timedelta(hours=1)
-    assert counts(make_report(filled, since=later)["overall"]) == [2, 1, 0, 0]
-    report = make_report(filled, until=later)
+    assert counts(make_report(filled, ReportSettings(since=later.isoformat()))["overall"]) == [2, 1, 0, 0]
+    report = make_report(filled, ReportSettings(until=later.isoformat()))
     assert counts(report["overall"]) == [2, 1, 1, 1]
     assert (report["since"], report["until"]) == (None, "2026-05-02T00:30:00+00:00")
-    nothing = make_report(filled, since=later + timedelta(days=1))
+    nothing = make_report(filled, ReportSettings(since=(later + timedelta(days=1)).isoformat()))
     assert nothing["n_requests"] == 0
     assert nothing["overall"]["rates"]["ctr"] == {"value": None, "low": None, "high": None}
 
@@ -88,11 +89,11 @@ def test_the_deepest_funnels_come_first(sqlite_store):
             *sent("d", "2", "impression", "click"),
         ]
     )
-    funnels = make_report(sqlite_store, n_funnels=5)["funnels"]
+    funnels = make_report(sqlite_store, ReportSettings(show_funnel_sample=5))["funnels"]
     assert [funnel["request_id"] for funnel in funnels] == ["e", "b", "d", "c", "a"]
     assert counts(funnels[0]) == [0, 1, 1, 1]
     assert counts(funnels[2]) == [2, 2, 0, 0]
-    assert len(make_report(sqlite_store, n_funnels=0)["funnels"]) == 0
+    assert len(make_report(sqlite_store, ReportSettings(show_funnel_sample=0))["funnels"]) == 0
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def experiment(sqlite_store):
 
 
 def test_arms_are_compared_by_users(experiment):
-    report = make_report(experiment)
+    report = make_report(experiment, ReportSettings())
     assert [(row["arm"], row["impression"], row["click"]) for row in report["by_arm"]] == [("a", 80, 4), ("b", 80, 40)]
     ctr, cart, purchase = report["arm_differences"]
     assert (ctr["arm"], ctr["baseline"], ctr["rate"], ctr["n_users"]) == ("b", "a", "ctr", [40, 40])
@@ -124,10 +125,10 @@ def test_control_is_what_the_others_are_compared_with(experiment):
     served = [Exposure("x", ["1"], [0.5], "m", arm="control", user_id="x")]
     experiment.record_exposures(served)
     experiment.record(sent("x", "1", "impression"))
-    differences = make_report(experiment)["arm_differences"]
+    differences = make_report(experiment, ReportSettings())["arm_differences"]
     assert {(row["arm"], row["baseline"]) for row in differences} == {("a", "control"), ("b", "control")}
 
 
 def test_the_same_seed_gives_the_same_report(experiment):
-    assert make_report(experiment, seed=1) == make_report(experiment, seed=1)
-    assert make_report(experiment, seed=1) != make_report(experiment, seed=2)
+    assert make_report(experiment, ReportSettings(seed=1)) == make_report(experiment, ReportSettings(seed=1))
+    assert make_report(experiment, ReportSettings(seed=1)) != make_report(experiment, ReportSettings(seed=2))
