@@ -14,7 +14,7 @@ from lit_rec.data.rolling_targets import rolling_targets
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.history_features import history_features
 from lit_rec.ranking.order_matrix import OrderMatrix
-from lit_rec.ranking.statistics import ProductStatistics, aisles_of
+from lit_rec.ranking.product_statistics import ProductStatistics, aisles_of
 
 _GROUPS = 5
 

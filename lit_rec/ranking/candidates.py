@@ -5,7 +5,7 @@ that the user has bought), N products.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,21 +33,21 @@ class Candidates:
 
     @classmethod
     def of(cls, histories: PurchaseHistories, n_products: int) -> Self:
-        """Group lines by user and product."""
+        """Lines grouped by user and product."""
+        # One number for each user and product. A stable sort by it puts the lines of a candidate side by side and
+        # leaves them oldest first, so that a candidate begins wherever the number is another than that before it.
         key = histories.query * n_products + histories.product
-        order = np.argsort(key, kind="stable")
-        key, ago = key[order], histories.orders_ago[order]
-        is_again = np.zeros(len(key), dtype=bool)
-        is_again[1:] = (key[1:] == key[:-1]) & (ago[1:] == ago[:-1])
-        order, key = order[~is_again], key[~is_again]
-        is_first = np.ones(len(key), dtype=bool)
-        is_first[1:] = key[1:] != key[:-1]
-        first = np.flatnonzero(is_first)
+        line = np.argsort(key, kind="stable")
+        key, ago = key[line], histories.orders_ago[line]
+        is_new_product, is_new_order = (np.append(True, values[1:] != values[:-1])[: len(key)] for values in (key, ago))
+        is_kept = is_new_product | is_new_order
+        line, key, is_new_product = line[is_kept], key[is_kept], is_new_product[is_kept]
+        first = np.flatnonzero(is_new_product)
         return cls(
             query=key[first] // n_products,
             product=(key[first] % n_products).astype(np.int32),
             start=np.append(first, len(key)),
-            line=order,
+            line=line,
         )
 
     def __len__(self) -> int:
@@ -58,23 +58,22 @@ class Candidates:
         """int64 ``(M,)``: orders that hold the product."""
         return np.diff(self.start)
 
+    def total(self, values: NDArray[Any]) -> Floats:
+        """float32 ``(M,)``: sums of values over the lines of each candidate.
+
+        Args:
+            values: one for each of :attr:`line`.
+        """
+        if not len(values):  # reduceat needs a place to begin at
+            return values.astype(np.float32)
+        return np.add.reduceat(values, self.start[:-1]).astype(np.float32)
+
 
 def relative_cart_positions(histories: PurchaseHistories) -> Floats:
-    """float32 ``(L,)``: place in the cart from 0 (first) towards 1."""
-    size = basket_sizes(histories)
+    """float32 ``(L,)``: place in the cart from 0 (first) towards 1 (last)."""
+    query, ago = histories.query, histories.orders_ago
+    begins = np.append(True, (query[1:] != query[:-1]) | (ago[1:] != ago[:-1]))[: len(query)]
+    order = np.cumsum(begins) - 1  # orders of all users, numbered as their lines stand
+    size = np.bincount(order)[order] if len(order) else order
     position: Floats = ((histories.cart_position - 0.5) / size).clip(0, 1).astype(np.float32)
     return position
-
-
-def basket_sizes(histories: PurchaseHistories) -> NDArray[np.int64]:
-    """int64 ``(L,)``: lines of each line's order."""
-    order = _order_of_line(histories)
-    return np.bincount(order)[order] if len(order) else np.empty(0, np.int64)
-
-
-def _order_of_line(histories: PurchaseHistories) -> NDArray[np.int64]:
-    """int64 ``(L,)``: the orders of all users, numbered as their lines stand."""
-    query, ago = histories.query, histories.orders_ago
-    is_new = np.ones(len(query), dtype=np.int64)
-    is_new[1:] = (query[1:] != query[:-1]) | (ago[1:] != ago[:-1])
-    return is_new.cumsum() - 1

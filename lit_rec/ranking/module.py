@@ -1,9 +1,7 @@
 """The ranker as a LightningModule: listwise losses and optimizer only.
 
-Shapes: T targets of a batch, M candidates of their histories, C candidates that were not bought before.
+Shapes: T targets of a batch, M candidates of their histories, C candidates that were not bought before, E networks.
 """
-
-from typing import NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,39 +9,12 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 
+from lit_rec.ranking.dataset import GroupedCandidates, RankerBatch
 from lit_rec.ranking.network import RankerNetwork
 
 
-class GroupedCandidates(NamedTuple):
-    """Candidates of T targets, flat.
-
-    Args:
-        features: float32 ``(M, F)``.
-        target: int64 ``(M,)``, ascending.
-        labels: float32 ``(M,)``, 1 where the target order holds the product.
-    """
-
-    features: Tensor
-    target: Tensor
-    labels: Tensor
-
-
-class RankerBatch(NamedTuple):
-    """What a step is trained on.
-
-    Args:
-        repeat: candidates of the histories.
-        explore: candidates that were not bought before.
-        users: float32 ``(T, 4)``.
-    """
-
-    repeat: GroupedCandidates
-    explore: GroupedCandidates
-    users: Tensor
-
-
 class RankerModule(LightningModule):
-    """Trains a :class:`~lit_rec.ranking.ranker.RankerNetwork`.
+    """Trains a :class:`~lit_rec.ranking.network.RankerNetwork`.
 
     Args:
         network: to be trained.
@@ -56,29 +27,27 @@ class RankerModule(LightningModule):
         self.network, self.learning_rate, self.weight_decay = network, learning_rate, weight_decay
 
     def training_step(self, batch: RankerBatch, batch_idx: int) -> Tensor:
-        """Each member ranks bought and new products by itself; then the two are put on one scale."""
-        repeat, explore = batch.repeat, batch.explore
-        n_targets = len(batch.users)
+        """Sum of three losses: each network ranks bought and new products apart, the calibration ranks them together.
+
+        The calibration's loss leaves the two rankings as they are: their scores are detached.
+        """
+        repeat, explore, n_targets = batch.repeat, batch.explore, len(batch.users)
         repeat_scores, explore_scores = self.network.repeat(repeat.features), self.network.explore(explore.features)
-        repeat_loss = torch.stack([listwise_loss(s, repeat.target, repeat.labels, n_targets) for s in repeat_scores])
-        explore_loss = torch.stack(
-            [listwise_loss(s, explore.target, explore.labels, n_targets) for s in explore_scores]
-        )
-        comparable = self.network.calibrate(
-            explore_scores.mean(dim=0).detach(), explore.target, batch.users
-        )  # ranking within the two parts is left alone
-        merged_loss = listwise_loss(
-            torch.cat([repeat_scores.mean(dim=0).detach(), comparable]),
+        calibrated = self.network.calibrate(explore_scores.mean(dim=0).detach(), explore.target, batch.users)
+        merged = listwise_loss(
+            torch.cat([repeat_scores.mean(dim=0).detach(), calibrated]),
             torch.cat([repeat.target, explore.target]),
             torch.cat([repeat.labels, explore.labels]),
             n_targets,
         )
-        losses = {"repeat": repeat_loss.sum(), "explore": explore_loss.sum(), "merged": merged_loss}
-        ensemble_size = len(repeat_scores)
-        for name, value in losses.items():
-            shown = value.detach() / (1 if name == "merged" else ensemble_size)
-            self.log(f"train/{name}_loss", shown, prog_bar=True, on_epoch=True, batch_size=n_targets)
-        return torch.stack(list(losses.values())).sum()
+        by_network = {
+            "repeat": _losses(repeat_scores, repeat, n_targets),
+            "explore": _losses(explore_scores, explore, n_targets),
+        }
+        shown = {name: losses.detach().sum() / len(losses) for name, losses in by_network.items()}
+        for name, value in {**shown, "merged": merged.detach()}.items():
+            self.log(f"train/{name}_loss", value, prog_bar=True, on_epoch=True, batch_size=n_targets)
+        return torch.stack([*(losses.sum() for losses in by_network.values()), merged]).sum()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW under one cycle."""
@@ -88,13 +57,18 @@ class RankerModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
+def _losses(scores: Tensor, candidates: GroupedCandidates, n_targets: int) -> Tensor:
+    """Listwise loss of each network, ``(E,)``; ``scores`` are ``(E, M)``."""
+    return torch.stack([listwise_loss(one, candidates.target, candidates.labels, n_targets) for one in scores])
+
+
 def listwise_loss(scores: Tensor, target: Tensor, labels: Tensor, n_targets: int) -> Tensor:
     """Softmax cross-entropy over each target's candidates, its bought ones sharing the probability alike.
 
     Args:
         scores: ``(M,)``.
         target: int64 ``(M,)``.
-        labels: float32 ``(M,)``, 0 or 1.
+        labels: float32 ``(M,)``, 1 where the target order holds the product, else 0.
         n_targets: T.
 
     Returns:
@@ -106,6 +80,7 @@ def listwise_loss(scores: Tensor, target: Tensor, labels: Tensor, n_targets: int
     >>> listwise_loss(torch.zeros(4), torch.tensor([0, 0, 0, 0]), torch.tensor([1.0, 0, 0, 1]), 1).exp()
     tensor(4.)
     """
+    # log-sum-exp of each target's scores; the highest is taken out first so that exp does not overflow.
     highest = scores.new_full((n_targets,), -torch.inf).scatter_reduce(0, target, scores.detach(), "amax")
     mass = scores.new_zeros(n_targets).index_add(0, target, (scores - highest[target]).exp())
     log_mass = mass.clamp_min(torch.finfo(scores.dtype).tiny).log() + highest.nan_to_num(neginf=0.0)

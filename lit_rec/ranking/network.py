@@ -1,7 +1,7 @@
 """The repeat-explore ranker as torch modules: what is trained.
 
-Once trained, :class:`~lit_rec.ranking.ranker.NumpyRankerNetwork` computes the same with numpy. Shapes: Q users, M
-candidates of their histories, C candidates that they have not bought, E members, F features.
+Once trained, :class:`~lit_rec.ranking.numpy_network.NumpyRankerNetwork` computes the same with numpy. Shapes: Q users,
+M candidates of their histories, C candidates that they have not bought, E networks of an ensemble, F features.
 """
 
 from collections.abc import Sequence
@@ -11,25 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lit_rec.ranking.explore_features import EXPLORE_FEATURES, USER_FEATURES
-from lit_rec.ranking.ranker import LIMIT, NumpyRankerNetwork
-from lit_rec.ranking.repeat_features import REPEAT_FEATURES
-
-_LOG_SCALED = {  # counts, gaps and other numbers with a long tail
-    "n_bought", "orders_since_first", "orders_since_last", "days_since_first", "days_since_last", "in_last_1",
-    "in_last_2", "in_last_3", "in_last_5", "in_last_10", "decayed_0.6", "decayed_0.8", "decayed_0.9", "decayed_0.95",
-    "decayed_14_days", "decayed_45_days", "decayed_150_days", "share_since_first", "streak", "mean_order_gap",
-    "order_gap_std", "order_gap_ratio", "mean_day_gap", "day_gap_std", "day_gap_ratio", "last_order_gap", "n_orders",
-    "basket_size", "last_basket_size", "n_distinct", "days_since_prior", "user_day_gap", "rank_by_decayed",
-    "repurchase_rate", "user_basket_size",
-}  # fmt: skip
+from lit_rec.ranking.feature_columns import Feature
+from lit_rec.ranking.features import EXPLORE_FEATURES, REPEAT_FEATURES, USER_FEATURES
+from lit_rec.ranking.numpy_network import LIMIT, NumpyRankerNetwork
 
 
 class Ensemble(nn.Module):
-    """Several small networks over the same features, whose scores are averaged.
+    """Several small networks over the same features.
 
     Args:
-        names: F features.
+        features: F of them.
         hidden_size: width of both layers.
         ensemble_size: E.
         dropout: in training.
@@ -39,10 +30,10 @@ class Ensemble(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, names: Sequence[str], hidden_size: int, ensemble_size: int, dropout: float) -> None:
+    def __init__(self, features: Sequence[Feature], hidden_size: int, ensemble_size: int, dropout: float) -> None:
         super().__init__()
-        size = len(names)
-        self.register_buffer("is_log_scaled", torch.tensor([name in _LOG_SCALED for name in names]))
+        size = len(features)
+        self.register_buffer("is_log_scaled", torch.tensor([feature.is_log_scaled for feature in features]))
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
         self.members = nn.ModuleList(
@@ -59,13 +50,13 @@ class Ensemble(nn.Module):
         )
 
     def fit_scale(self, features: NDArray[np.float32]) -> None:
-        """Take mean and standard deviation from training candidates.
+        """Set mean and standard deviation to those of training candidates.
 
         Args:
             features: ``(M, F)``; NaN where not known.
         """
         if len(features):
-            values = self._on_scale(torch.from_numpy(features)).numpy()
+            values = self._scaled(torch.from_numpy(features)).numpy()
             known = ~np.isnan(values)
             count = known.sum(axis=0).clip(1)
             mean = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / count
@@ -74,20 +65,17 @@ class Ensemble(nn.Module):
             self.std.copy_(torch.from_numpy(np.sqrt(square.sum(axis=0, dtype=np.float64) / count) + 1e-6))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Score candidates.
+        """Scores by each network, ``(E, M)``.
 
         Args:
-            features: float32 ``(M, F)``; NaN where not known.
-
-        Returns:
-            ``(E, M)``.
+            features: float32 ``(M, F)``; NaN where not known, which the networks are told in F further inputs.
         """
-        values = (self._on_scale(features) - self.mean) / self.std
+        values = (self._scaled(features) - self.mean) / self.std
         missing = values.isnan()
         inputs = torch.cat([values.nan_to_num(0.0).clamp(-LIMIT, LIMIT), missing.to(values.dtype)], dim=1)
         return torch.stack([member(inputs)[:, 0] for member in self.members])
 
-    def _on_scale(self, features: Tensor) -> Tensor:
+    def _scaled(self, features: Tensor) -> Tensor:
         return torch.where(self.is_log_scaled, features.sign() * features.abs().log1p(), features)
 
 
@@ -108,12 +96,12 @@ class RankerNetwork(nn.Module):
         self.calibration_offset = nn.Sequential(nn.Linear(len(USER_FEATURES), 16), nn.SiLU(), nn.Linear(16, 1))
 
     def calibrate(self, explore: Tensor, query: Tensor, users: Tensor) -> Tensor:
-        """Explore scores on the scale of repeat scores.
+        """Explore scores on the scale of repeat scores, ``(C,)``.
 
         Args:
             explore: ``(C,)``.
             query: int64 ``(C,)``.
-            users: ``(Q, 4)``, :data:`~lit_rec.ranking.explore_features.USER_FEATURES`.
+            users: ``(Q, 4)``, :data:`~lit_rec.ranking.features.USER_FEATURES`.
         """
         offset: Tensor = self.calibration_offset(users)[query, 0]
         return explore * self.calibration_scale.exp() + offset
@@ -121,5 +109,5 @@ class RankerNetwork(nn.Module):
     def to_numpy(self) -> NumpyRankerNetwork:
         """A copy that scores with numpy."""
         return NumpyRankerNetwork(
-            {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+            {name: value.detach().cpu().numpy().copy() for name, value in self.state_dict().items()}
         )

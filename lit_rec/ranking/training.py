@@ -1,15 +1,9 @@
-"""Trains the repeat-explore ranker of a model folder on the histories of a processed folder.
-
-Several of each training user's past orders are targets, each with only the orders before it as its history. What
-is known of products is counted over other users than the target's own, group by group, so that nothing of a target
-is in its features.
-"""
+"""Trains the repeat-explore ranker of a model folder on the histories of a processed folder."""
 
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,16 +12,14 @@ import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from numpy.typing import NDArray
-from rich.progress import track
 from scipy.stats import spearmanr
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from lit_rec import __version__
-from lit_rec.artifacts.model_folder import check_catalogue
+from lit_rec.artifacts.model_folder import check_catalogue, model_record
 from lit_rec.core import schema
 from lit_rec.core.devices import one_thread
-from lit_rec.core.errors import ModelFolderError, ProcessedFolderError, SettingError
+from lit_rec.core.errors import ProcessedFolderError, SettingError
 from lit_rec.core.files import check_writable
 from lit_rec.core.quiet import quiet_lightning
 from lit_rec.core.schema import Split
@@ -36,29 +28,23 @@ from lit_rec.data.dataset import EvaluationQueries, padded
 from lit_rec.data.histories import PurchaseHistories
 from lit_rec.data.history_files import read_eval_histories, read_training_histories
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.ragged import concatenated_ranges, starts
 from lit_rec.data.rolling_targets import RollingTargets, rolling_targets
 from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
-from lit_rec.ranking.auxiliary_orders import read_auxiliary_orders
-from lit_rec.ranking.candidates import Candidates
-from lit_rec.ranking.explore_features import Affinity, ItemItemModel, explore_candidates, user_features
-from lit_rec.ranking.module import GroupedCandidates, RankerBatch, RankerModule
+from lit_rec.ranking.auxiliary_orders import INSTEAD, AuxiliaryOrders, read_auxiliary_orders
+from lit_rec.ranking.dataset import RankingDataset
+from lit_rec.ranking.item_item import ItemItemModel
+from lit_rec.ranking.module import RankerModule
 from lit_rec.ranking.network import RankerNetwork
-from lit_rec.ranking.ranker import Floats, Ranker
-from lit_rec.ranking.repeat_features import repeat_features
+from lit_rec.ranking.product_statistics import ProductStatistics, aisles_of
+from lit_rec.ranking.ranker import Ranker
 from lit_rec.ranking.settings import RankerSettings
-from lit_rec.ranking.statistics import AuxiliaryOrders, ProductStatistics, aisles_of
 
 logger = logging.getLogger(__name__)
 
-_GROUPS = 4  # of training users: what is known of products is counted over the others
-_TARGETS_AT_A_TIME = 256
 _QUERIES_AT_A_TIME = 64
 _PRODUCTS_TO_COMPARE = 100  # sold both in the histories and in the auxiliary orders; the correlation of fewer is chance
 _LEAST_CORRELATION = 0.2  # of their ranks by sales: 0.4 to 0.7 within Instacart, from 500 order lines; 0 by chance
-
-# T targets, M candidates of their histories, C candidates that were not bought before, N products
 
 
 @one_thread()
@@ -68,7 +54,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     Args:
         folder: a processed folder with training users.
         model_dir: a model folder; the ranker goes in.
-        settings: how.
+        settings: how to train it.
 
     Returns:
         Metrics of the validation queries; empty where there are none.
@@ -79,10 +65,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
         SettingError: no training user has two orders.
         ModelFolderError: there is no such model folder, or it is of another catalogue.
     """
-    if not (model_dir / schema.MODEL_RECORD).is_file():
-        raise ModelFolderError(
-            f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the command export"
-        )
+    model_record(model_dir)
     check_catalogue(model_dir, folder.corpus, str(folder.path))
     check_writable(model_dir / schema.RANKER, model_dir / schema.RANKER_WEIGHTS)
     begin = time.monotonic()
@@ -90,16 +73,16 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
     seed_everything(settings.seed_used, verbose=False)
     training, targets, auxiliary_orders = inputs(folder, settings)
     aisle = aisles_of(list(folder.corpus.values()))
-    examples = assemble(training, targets, aisle, auxiliary_orders, settings.seed_used)
+    dataset = RankingDataset.of(training, targets, aisle, auxiliary_orders, settings.seed_used)
     logger.info(
         "%s targets, %s products of their histories and %s new ones; %.0f s so far",
-        *(f"{n:,}" for n in (len(targets), len(examples.repeat_features), len(examples.explore_features))),
+        *(f"{n:,}" for n in (len(targets), len(dataset.repeat.labels), len(dataset.explore.labels))),
         time.monotonic() - begin,
     )
     network = RankerNetwork(settings.hidden_size, settings.ensemble_size, settings.dropout)
-    network.repeat.fit_scale(examples.repeat_features)
-    network.explore.fit_scale(examples.explore_features)
-    train(RankerModule(network, settings.learning_rate, settings.weight_decay), examples, settings)
+    network.repeat.fit_scale(dataset.repeat.features.numpy())
+    network.explore.fit_scale(dataset.explore.features.numpy())
+    train(RankerModule(network, settings.learning_rate, settings.weight_decay), dataset, settings)
     ranker = Ranker(
         network.to_numpy(),
         ProductStatistics.fit(training, aisle, auxiliary_orders),
@@ -129,7 +112,7 @@ def fit_ranker(folder: ProcessedFolder, model_dir: Path, settings: RankerSetting
 def inputs(
     folder: ProcessedFolder, settings: RankerSettings
 ) -> tuple[PurchaseHistories, RollingTargets, AuxiliaryOrders | None]:
-    """All that a ranker is trained on, read and checked; fit asks for it too, before the hours of its own training.
+    """All that a ranker is trained on, read and checked. ``fit`` reads it too, before the hours of its own training.
 
     Args:
         folder: a processed folder with training users.
@@ -154,7 +137,7 @@ def inputs(
         raise ProcessedFolderError(
             f"The auxiliary orders of {settings.auxiliary_orders} must be of the shop of {folder.path}",
             "their product ids are the same, but what sells well there does not sell well here",
-            "Name a file with this shop's ids, or do without: auxiliary_orders null",
+            INSTEAD,
         )
     return training, targets, auxiliary_orders
 
@@ -182,133 +165,6 @@ def chosen_targets(training: PurchaseHistories, settings: RankerSettings) -> Rol
     return targets
 
 
-@dataclass
-class RankingDataset(Dataset[RankerBatch]):
-    """All candidates of all targets; answers an array of targets with a batch.
-
-    Args:
-        n_targets: T.
-        repeat_features: float32 ``(M, F)``.
-        repeat_start: int64 ``(T + 1,)``.
-        repeat_labels: float32 ``(M,)``.
-        explore_features: float32 ``(C, F)``.
-        explore_start: int64 ``(T + 1,)``.
-        explore_labels: float32 ``(C,)``.
-        users: float32 ``(T, 4)``.
-    """
-
-    n_targets: int
-    repeat_features: Floats
-    repeat_start: NDArray[np.int64]
-    repeat_labels: Floats
-    explore_features: Floats
-    explore_start: NDArray[np.int64]
-    explore_labels: Floats
-    users: Floats
-
-    def __len__(self) -> int:
-        return self.n_targets
-
-    def __getitem__(self, targets: NDArray[np.int64]) -> RankerBatch:
-        return RankerBatch(
-            _grouped(self.repeat_features, self.repeat_start, self.repeat_labels, targets),
-            _grouped(self.explore_features, self.explore_start, self.explore_labels, targets),
-            torch.from_numpy(self.users[targets]),
-        )
-
-
-def _grouped(
-    features: Floats, start: NDArray[np.int64], bought: Floats, targets: NDArray[np.int64]
-) -> GroupedCandidates:
-    rows = concatenated_ranges(start[targets], start[targets + 1])
-    target = np.repeat(np.arange(len(targets)), start[targets + 1] - start[targets])
-    return GroupedCandidates(torch.from_numpy(features[rows]), torch.from_numpy(target), torch.from_numpy(bought[rows]))
-
-
-@dataclass
-class _Part:
-    """Candidates of some targets, as they are made."""
-
-    features: list[Floats] = field(default_factory=list)
-    counts: list[NDArray[np.int64]] = field(default_factory=list)
-    bought: list[Floats] = field(default_factory=list)
-
-    def add(self, features: Floats, query: NDArray[np.int64], bought: NDArray[np.bool_], n_queries: int) -> None:
-        self.features.append(features)
-        self.counts.append(np.bincount(query, minlength=n_queries))
-        self.bought.append(bought.astype(np.float32))
-
-
-def target_chunks(
-    training: PurchaseHistories, targets: RollingTargets, seed: int
-) -> Iterator[tuple[PurchaseHistories, RollingTargets]]:
-    """Targets a few hundred at a time, each time with the users that something may be counted over.
-
-    Args:
-        training: whole histories of the users whose targets they are.
-        targets: what is to be predicted.
-        seed: of the groups of users.
-
-    Yields:
-        Users of the other groups, the same object for all chunks of a group, and some targets of one group.
-    """
-    group = np.random.default_rng(seed).integers(0, min(_GROUPS, max(len(training), 1)), len(training))
-    chunks: list[tuple[int, NDArray[np.int64]]] = []
-    for number in np.unique(group).tolist():
-        rows = np.flatnonzero(group[targets.user] == number)
-        chunks += [(number, part) for part in np.split(rows, range(_TARGETS_AT_A_TIME, len(rows), _TARGETS_AT_A_TIME))]
-    last, others = -1, training
-    for number, rows in track(chunks, description="Features of the ranker", disable=len(chunks) < 3):
-        if number != last:
-            last, others = number, training.select(np.flatnonzero(group != number))
-        yield others, targets.select(rows)
-
-
-def assemble(
-    training: PurchaseHistories,
-    targets: RollingTargets,
-    aisle: NDArray[np.int32],
-    auxiliary_orders: AuxiliaryOrders | None,
-    seed: int,
-) -> RankingDataset:
-    """Candidates and features of all targets, in the order of :func:`target_chunks`.
-
-    Args:
-        training: whole histories of the users whose targets they are.
-        targets: what is to be predicted.
-        aisle: int32 ``(N,)``.
-        auxiliary_orders: of other users; None for none.
-        seed: of the groups of users.
-    """
-    repeat, explore, users = _Part(), _Part(), []
-    known: tuple[PurchaseHistories, ProductStatistics, ItemItemModel] | None = None
-    for others, some in target_chunks(training, targets, seed):
-        if known is None or known[0] is not others:
-            known = (
-                others,
-                ProductStatistics.fit(others, aisle, auxiliary_orders),
-                ItemItemModel.fit(others, aisle, auxiliary_orders),
-            )
-        _, statistics, item_item = known
-        candidates = Candidates.of(some.histories, len(aisle))
-        affinity = Affinity.of(some.histories, item_item)
-        features = repeat_features(some.histories, candidates, affinity, statistics, item_item)
-        repeat.add(features, candidates.query, some.is_in_target(candidates.query, candidates.product), len(some))
-        new = explore_candidates(some.histories, affinity, item_item, statistics)
-        explore.add(new.features, new.query, some.is_in_target(new.query, new.product), len(some))
-        users.append(user_features(some.histories))
-    return RankingDataset(
-        n_targets=len(targets),
-        repeat_features=np.concatenate(repeat.features),
-        repeat_start=starts(np.concatenate(repeat.counts)),
-        repeat_labels=np.concatenate(repeat.bought),
-        explore_features=np.concatenate(explore.features),
-        explore_start=starts(np.concatenate(explore.counts)),
-        explore_labels=np.concatenate(explore.bought),
-        users=np.concatenate(users),
-    )
-
-
 class _Passes(Callback):
     """A line a pass, where there is no progress bar."""
 
@@ -321,18 +177,18 @@ class _Passes(Callback):
         logger.info("pass %s of %s: loss %s", trainer.current_epoch + 1, trainer.max_epochs, ", ".join(losses))
 
 
-def train(module: RankerModule, examples: RankingDataset, settings: RankerSettings) -> None:
+def train(module: RankerModule, dataset: RankingDataset, settings: RankerSettings) -> None:
     """Train a module on all candidates of all targets.
 
     Args:
         module: its network is changed.
-        examples: what it learns from.
+        dataset: what it learns from.
         settings: how.
     """
     sampler = BatchSampler(
-        np.zeros(len(examples), dtype=np.int64), settings.batch_size, seed=settings.seed_used, by_length=False
+        np.zeros(len(dataset), dtype=np.int64), settings.batch_size, seed=settings.seed_used, by_length=False
     )
-    loader: DataLoader[Any] = DataLoader(examples, sampler=sampler, batch_size=None, num_workers=0)
+    loader: DataLoader[Any] = DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=0)
     has_bar = sys.stderr.isatty()
     trainer = Trainer(
         accelerator="cpu",  # networks this small are no work for a GPU

@@ -45,16 +45,19 @@ from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.metrics.functional import membership, ndcg
 from lit_rec.metrics.intervals import paired_difference
-from lit_rec.ranking.auxiliary_orders import read_auxiliary_orders
+from lit_rec.ranking.affinity import AFFINITY_FEATURES, Affinity
+from lit_rec.ranking.auxiliary_orders import AuxiliaryOrders, read_auxiliary_orders
 from lit_rec.ranking.candidates import Candidates
-from lit_rec.ranking.explore_features import AFFINITY_FEATURES, Affinity, ItemItemModel
-from lit_rec.ranking.module import RankerBatch, RankerModule, listwise_loss
+from lit_rec.ranking.dataset import RankerBatch, RankingDataset, target_chunks
+from lit_rec.ranking.feature_columns import Feature
+from lit_rec.ranking.features import REPEAT_FEATURES, repeat_candidates
+from lit_rec.ranking.item_item import ItemItemModel
+from lit_rec.ranking.module import RankerModule, listwise_loss
 from lit_rec.ranking.network import Ensemble, RankerNetwork
 from lit_rec.ranking.order_matrix import OrderMatrix
-from lit_rec.ranking.repeat_features import REPEAT_FEATURES, repeat_features
+from lit_rec.ranking.product_statistics import ProductStatistics, aisles_of
 from lit_rec.ranking.settings import RankerSettings
-from lit_rec.ranking.statistics import AuxiliaryOrders, ProductStatistics, aisles_of
-from lit_rec.ranking.training import RankingDataset, assemble, chosen_targets, target_chunks, train
+from lit_rec.ranking.training import chosen_targets, train
 
 Floats = NDArray[np.float32]
 
@@ -260,7 +263,10 @@ _AS_SHIPPED = (
 TRIALS = {
     SHIPPED: Trial(_AS_SHIPPED.format(**asdict(RankerSettings()))),
     "seed": Trial("another seed of weights and order", {"seed": 7}),
-    "no_affinity": Trial("without how well a product goes with the user's others", without=AFFINITY_FEATURES),
+    "no_affinity": Trial(
+        "without how well a product goes with the user's others",
+        without=tuple(feature.name for feature in AFFINITY_FEATURES),
+    ),
     "no_request_time": Trial("without weekday, hour and gap of the order to come as columns", without=_REQUEST_TIME),
     "one_member": Trial("one member", {"ensemble_size": 1}),
     "eight_members": Trial("eight members", {"ensemble_size": 8}),
@@ -295,8 +301,9 @@ class Bench:
     def run(self, trial: Trial) -> Floats:
         """``(Q,)``: NDCG@10."""
         settings = replace(RankerSettings(), **trial.settings)
-        examples, held_out = self._features(trial, settings)
-        names = list(REPEAT_FEATURES)
+        dataset, held_out = self._features(trial, settings)
+        features = list(REPEAT_FEATURES)
+        columns = dataset.repeat.features.numpy()
         if trial.extra:
             targets = chosen_targets(self.fold.training, settings)
             more = [
@@ -305,19 +312,17 @@ class Bench:
             ]
             of_held_out = trial.extra(self.fold, self.fold.training, self.fold.held_out, self.fold.candidates)
             held_out = np.concatenate([held_out, of_held_out], axis=1)
-            examples = replace(
-                examples, repeat_features=np.concatenate([examples.repeat_features, np.concatenate(more)], axis=1)
-            )
-            names += [f"n_extra_{number}" for number in range(of_held_out.shape[1])]  # n_: on a log scale
-        kept = [column for column, name in enumerate(names) if name not in trial.without]
-        if len(kept) < len(names):
-            examples = replace(examples, repeat_features=examples.repeat_features[:, kept])
-            names, held_out = [names[column] for column in kept], held_out[:, kept]
+            columns = np.concatenate([columns, np.concatenate(more)], axis=1)
+            features += [Feature(f"extra_{number}", is_log_scaled=True) for number in range(of_held_out.shape[1])]
+        kept = [column for column, feature in enumerate(features) if feature.name not in trial.without]
+        if len(kept) < len(features):
+            columns, held_out, features = columns[:, kept], held_out[:, kept], [features[column] for column in kept]
+        dataset = replace(dataset, repeat=dataset.repeat._replace(features=torch.from_numpy(columns)))
         scores = np.zeros(len(held_out), dtype=np.float32)
         if trial.trees < 1:
-            scores += (1 - trial.trees) * self._network_scores(trial, settings, examples, held_out, names)
+            scores += (1 - trial.trees) * self._network_scores(trial, settings, dataset, held_out, features)
         if trial.trees > 0:
-            scores += trial.trees * tree_scores(examples, held_out)
+            scores += trial.trees * tree_scores(dataset, held_out)
         return self.fold.ndcg(scores)
 
     def _features(self, trial: Trial, settings: RankerSettings) -> tuple[RankingDataset, Floats]:
@@ -325,37 +330,35 @@ class Bench:
         if self._made is None or self._made[0] != key:
             fold, auxiliary_orders = self.fold, self.fold.auxiliary_orders if trial.auxiliary_orders else None
             self._made = None  # before the next ones are made, for memory
-            examples = assemble(
-                fold.training, chosen_targets(fold.training, settings), fold.aisle, auxiliary_orders, _SEED
-            )
+            targets = chosen_targets(fold.training, settings)
+            dataset = RankingDataset.of(fold.training, targets, fold.aisle, auxiliary_orders, _SEED)
             statistics = ProductStatistics.fit(fold.training, fold.aisle, auxiliary_orders)
             item_item = ItemItemModel.fit(fold.training, fold.aisle, auxiliary_orders)
             held_out = []
             for begin in range(0, len(fold.held_out), _AT_A_TIME):
                 some = fold.held_out.select(slice(begin, begin + _AT_A_TIME))
-                candidates, affinity = Candidates.of(some, len(fold.aisle)), Affinity.of(some, item_item)
-                held_out.append(repeat_features(some, candidates, affinity, statistics, item_item))
-            self._made = key, examples, np.concatenate(held_out)
+                held_out.append(repeat_candidates(some, Affinity.of(some, item_item), statistics).features)
+            self._made = key, dataset, np.concatenate(held_out)
         return self._made[1], self._made[2]
 
     @staticmethod
     def _network_scores(
-        trial: Trial, settings: RankerSettings, examples: RankingDataset, held_out: Floats, names: list[str]
+        trial: Trial, settings: RankerSettings, dataset: RankingDataset, held_out: Floats, features: list[Feature]
     ) -> Floats:
         seed_everything(settings.seed_used, verbose=False)
         network = RankerNetwork(settings.hidden_size, settings.ensemble_size, settings.dropout)
-        network.repeat = Ensemble(names, settings.hidden_size, settings.ensemble_size, settings.dropout)
-        network.repeat.fit_scale(examples.repeat_features)
-        train(BoughtOnly(network, settings, trial.pointwise), examples, settings)
+        network.repeat = Ensemble(features, settings.hidden_size, settings.ensemble_size, settings.dropout)
+        network.repeat.fit_scale(dataset.repeat.features.numpy())
+        train(BoughtOnly(network, settings, trial.pointwise), dataset, settings)
         network.eval()
         with torch.inference_mode():
             scores: Floats = network.repeat(torch.from_numpy(held_out)).mean(dim=0).numpy()
         return scores
 
 
-def tree_scores(examples: RankingDataset, held_out: Floats) -> Floats:
+def tree_scores(dataset: RankingDataset, held_out: Floats) -> Floats:
     """``(M,)``: log-odds by boosted trees, with the settings of the baseline."""
-    trees = BoostedTrees().grown(examples.repeat_features.copy(), examples.repeat_labels > 0)
+    trees = BoostedTrees().grown(dataset.repeat.features.numpy().copy(), dataset.repeat.labels.numpy() > 0)
     return np.asarray(trees.decision_function(held_out), dtype=np.float32)
 
 

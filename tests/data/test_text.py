@@ -16,7 +16,7 @@ from lit_rec.data.contexts import (
     without_next,
 )
 from lit_rec.data.orders import Order, UserHistory
-from lit_rec.ranking.statistics import aisles_of
+from lit_rec.ranking.product_statistics import aisles_of
 
 MOMENT = ("days_since_prior_order", "order_dow", "order_hour_of_day")
 names = st.text(min_size=1, max_size=12)

@@ -70,10 +70,10 @@ def add_ranker(build, model_dir: Path) -> None:
     """A network of chance weights, which always says the same."""
     import torch
 
-    from lit_rec.ranking.explore_features import ItemItemModel
+    from lit_rec.ranking.item_item import ItemItemModel
     from lit_rec.ranking.network import RankerNetwork
+    from lit_rec.ranking.product_statistics import ProductStatistics, aisles_of
     from lit_rec.ranking.ranker import Ranker
-    from lit_rec.ranking.statistics import ProductStatistics, aisles_of
 
     torch.manual_seed(0)
     training, aisle = build.histories(*build.users(40, len(CORPUS), 0)), aisles_of(list(CORPUS.values()))

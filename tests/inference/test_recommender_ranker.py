@@ -15,10 +15,10 @@ from lit_rec.data.contexts import product_text
 from lit_rec.data.histories import Queries, histories_of
 from lit_rec.data.orders import Order, UserHistory
 from lit_rec.inference.recommender import Recommender, load_recommender
-from lit_rec.ranking.explore_features import ItemItemModel
+from lit_rec.ranking.item_item import ItemItemModel
 from lit_rec.ranking.network import RankerNetwork
+from lit_rec.ranking.product_statistics import ProductStatistics, aisles_of
 from lit_rec.ranking.ranker import Ranker
-from lit_rec.ranking.statistics import ProductStatistics, aisles_of
 
 NAMES = ["Milk", "Bread, Rye, Sliced", "Soap", "Bread", *(f"Product {row}" for row in range(36))]
 CORPUS = {f"p{row}": product_text(name, f"aisle {row % 4}", "food") for row, name in enumerate(NAMES)}

@@ -11,10 +11,11 @@ from safetensors.numpy import load_file, save_file
 from lit_rec.core import former_names, schema
 from lit_rec.core.errors import ModelFolderError
 from lit_rec.data.contexts import product_text
-from lit_rec.ranking.explore_features import Affinity, ItemItemModel
+from lit_rec.ranking.affinity import Affinity
+from lit_rec.ranking.item_item import ItemItemModel
 from lit_rec.ranking.network import RankerNetwork
+from lit_rec.ranking.product_statistics import ProductStatistics, aisles_of
 from lit_rec.ranking.ranker import Ranker
-from lit_rec.ranking.statistics import ProductStatistics, aisles_of
 
 N = 40
 CORPUS = {str(100 + row): product_text(f"Product {row}", f"aisle {row % 4}", "food") for row in range(N)}
@@ -136,11 +137,13 @@ def test_a_new_product_is_taken_for_the_mean_of_the_most_similar_ones_of_its_ais
     popularity = np.expm1(np.log1p(ranker.item_item.popularity[similar]).mean())
     assert other.item_item.popularity[0] == pytest.approx(popularity, rel=1e-5)
     users = build.histories(*moved(build.users(20, N, seed=3)))
-    rules = Affinity.of(users, other.item_item).rules
+    by_name = Affinity.of(users, other.item_item).scores
     candidate_products = other.item_item.candidate_products
     for name in ("item_item_confidence", "item_item_cosine", "item_item_confidence_newest"):
-        of_similar = rules[name][:, np.flatnonzero(np.isin(candidate_products, similar + 1))].sum(axis=1) / len(similar)
-        np.testing.assert_allclose(rules[name][:, -1], of_similar, atol=1e-5)
+        of_similar = by_name[name][:, np.flatnonzero(np.isin(candidate_products, similar + 1))].sum(axis=1) / len(
+            similar
+        )
+        np.testing.assert_allclose(by_name[name][:, -1], of_similar, atol=1e-5)
     scores = other.scores(users)
     known = np.flatnonzero(ranker.item_item.popularity == 0) + 1
     assert (scores[:, 0] > scores[:, known].min(axis=1)).all(), "it is among those that are looked at closely"

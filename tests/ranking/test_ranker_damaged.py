@@ -11,10 +11,10 @@ from lit_rec.artifacts.model_folder import ranker_record
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError
 from lit_rec.data.contexts import product_text
-from lit_rec.ranking.explore_features import ItemItemModel
+from lit_rec.ranking.item_item import ItemItemModel
 from lit_rec.ranking.network import RankerNetwork
+from lit_rec.ranking.product_statistics import ProductStatistics, aisles_of
 from lit_rec.ranking.ranker import Ranker
-from lit_rec.ranking.statistics import ProductStatistics, aisles_of
 
 CORPUS = {str(row): product_text(f"Product {row}", "aisle", "food") for row in range(9)}
 ALIKE = np.ones((len(CORPUS), 1), dtype=np.float32)  # embeddings, which tell nothing apart

@@ -1,12 +1,14 @@
-"""The listwise loss against log_softmax, and a step that learns."""
+"""The listwise loss against log_softmax, a step that learns, and the schedule of the learning rate."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from lit_rec.ranking.explore_features import EXPLORE_FEATURES, USER_FEATURES
-from lit_rec.ranking.module import GroupedCandidates, RankerBatch, RankerModule, listwise_loss
+from lit_rec.ranking.dataset import GroupedCandidates, RankerBatch
+from lit_rec.ranking.features import EXPLORE_FEATURES, REPEAT_FEATURES, USER_FEATURES
+from lit_rec.ranking.module import RankerModule, listwise_loss
 from lit_rec.ranking.network import RankerNetwork
-from lit_rec.ranking.repeat_features import REPEAT_FEATURES
 
 
 def test_the_loss_is_cross_entropy_with_equal_shares_for_what_was_bought():
@@ -36,12 +38,13 @@ def test_nothing_bought_and_nothing_to_rank_cost_nothing():
     assert listwise_loss(torch.empty(0), torch.empty(0, dtype=torch.int64), torch.empty(0), 3) == 0
 
 
-def candidates(names, n_targets, informative):
+def candidates(features, n_targets, informative):
     """Ten candidates a target; the one with the highest value of the informative feature was bought."""
-    features = torch.randn(10 * n_targets, len(names))
-    value = features[:, names.index(informative)].view(n_targets, 10)
+    names = [feature.name for feature in features]
+    values = torch.randn(10 * n_targets, len(names))
+    value = values[:, names.index(informative)].view(n_targets, 10)
     bought = torch.zeros(n_targets, 10).scatter(1, value.argmax(dim=1, keepdim=True), 1.0)
-    return GroupedCandidates(features, torch.repeat_interleave(torch.arange(n_targets), 10), bought.flatten())
+    return GroupedCandidates(values, torch.repeat_interleave(torch.arange(n_targets), 10), bought.flatten())
 
 
 def test_steps_teach_both_parts_and_their_common_scale():
@@ -49,8 +52,8 @@ def test_steps_teach_both_parts_and_their_common_scale():
     module = RankerModule(RankerNetwork(hidden_size=32, ensemble_size=2, dropout=0.0))
     module.log = lambda *args, **kwargs: None
     batch = RankerBatch(
-        candidates(list(REPEAT_FEATURES), 32, "order_share"),
-        candidates(list(EXPLORE_FEATURES), 32, "item_item_confidence"),
+        candidates(REPEAT_FEATURES, 32, "order_share"),
+        candidates(EXPLORE_FEATURES, 32, "item_item_confidence"),
         torch.randn(32, len(USER_FEATURES)),
     )
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
@@ -63,3 +66,21 @@ def test_steps_teach_both_parts_and_their_common_scale():
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
     assert module.network.calibration_scale.grad.abs() > 0
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 9, 10, 11, 19, 20, 21, 100])
+def test_runs_of_any_number_of_steps_learn_at_no_more_than_the_peak(n_steps, monkeypatch):
+    module = RankerModule(RankerNetwork(4, 1, 0.0), learning_rate=0.5)
+    monkeypatch.setattr(RankerModule, "trainer", SimpleNamespace(estimated_stepping_batches=n_steps))
+    configured = module.configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(n_steps):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step() if len(rates) < n_steps else None
+    assert 0 < max(rates) <= 0.5
+    assert rates[0] > 0
+    if n_steps > 20:
+        assert max(rates) > 0.4
+        assert rates[-1] < 0.01

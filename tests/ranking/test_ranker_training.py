@@ -19,14 +19,15 @@ from lit_rec.data.orders import Order, UserHistory
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.rolling_targets import RollingTargets, rolling_targets
 from lit_rec.inference.recommender import Recommender
-from lit_rec.ranking import training as ranker_training
+from lit_rec.ranking import dataset as ranking_dataset
 from lit_rec.ranking.candidates import Candidates
+from lit_rec.ranking.dataset import RankingDataset, target_chunks
 from lit_rec.ranking.history_features import HISTORY_FEATURES
 from lit_rec.ranking.module import RankerModule
+from lit_rec.ranking.product_statistics import STATISTICS
 from lit_rec.ranking.ranker import Ranker
 from lit_rec.ranking.settings import RankerSettings
-from lit_rec.ranking.statistics import STATISTICS
-from lit_rec.ranking.training import assemble, chosen_targets, fit_ranker, inputs, target_chunks, train
+from lit_rec.ranking.training import chosen_targets, fit_ranker, inputs, train
 
 QUICK = RankerSettings(hidden_size=16, ensemble_size=1, max_epochs=4, batch_size=16, learning_rate=5e-3)
 
@@ -57,16 +58,18 @@ def test_nothing_of_a_target_order_is_in_the_features(build):
     training = build.histories(*users)
     others = [[*orders[:-1], [(p + 7) % 30 for p in orders[-1]]] if len(orders) > 1 else orders for orders in users]
     targets = rolling_targets(training, per_user=1)
-    once = assemble(training, targets, aisle, None, seed=0)
-    again = assemble(training, with_other_products(targets), aisle, None, seed=0)
-    np.testing.assert_array_equal(once.repeat_features, again.repeat_features)
-    np.testing.assert_array_equal(once.explore_features, again.explore_features)
-    assert (once.repeat_labels != again.repeat_labels).any()
+    once = RankingDataset.of(training, targets, aisle, None, seed=0)
+    again = RankingDataset.of(training, with_other_products(targets), aisle, None, seed=0)
+    np.testing.assert_array_equal(once.repeat.features, again.repeat.features)
+    np.testing.assert_array_equal(once.explore.features, again.explore.features)
+    assert (once.repeat.labels != again.repeat.labels).any()
     # With the targets changed in the users' own histories too, only what is counted over the others may differ: a
     # user whose group is alone in changing keeps every feature.
-    changed = assemble(build.histories(*others), rolling_targets(build.histories(*others), 1), aisle, None, seed=0)
+    changed = RankingDataset.of(
+        build.histories(*others), rolling_targets(build.histories(*others), 1), aisle, None, seed=0
+    )
     n_own = len(HISTORY_FEATURES) - len(STATISTICS)
-    np.testing.assert_array_equal(once.repeat_features[:, :n_own], changed.repeat_features[:, :n_own])
+    np.testing.assert_array_equal(once.repeat.features[:, :n_own], changed.repeat.features[:, :n_own])
 
 
 def test_a_users_own_target_is_not_counted_in_what_is_known_of_products(build):
@@ -81,8 +84,8 @@ def test_a_users_own_target_is_not_counted_in_what_is_known_of_products(build):
         training = build.histories(*some)
         targets = rolling_targets(training, per_user=1)
         rows = np.flatnonzero(targets.user == 0)
-        examples = assemble(training, targets.select(rows), aisle, None, seed=0)
-        features.append((examples.repeat_features, examples.explore_features))
+        examples = RankingDataset.of(training, targets.select(rows), aisle, None, seed=0)
+        features.append((examples.repeat.features, examples.explore.features))
     np.testing.assert_array_equal(features[0][0], features[1][0])
     np.testing.assert_array_equal(features[0][1], features[1][1])
 
@@ -90,9 +93,9 @@ def test_a_users_own_target_is_not_counted_in_what_is_known_of_products(build):
 def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, monkeypatch):
     import torch
 
-    from lit_rec.ranking.explore_features import ItemItemModel
+    from lit_rec.ranking.item_item import ItemItemModel
     from lit_rec.ranking.network import RankerNetwork
-    from lit_rec.ranking.statistics import ProductStatistics
+    from lit_rec.ranking.product_statistics import ProductStatistics
 
     def staples(n_users, seed):
         """Three products of 40 in most orders, and three others in each."""
@@ -118,9 +121,9 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
     def trained(on):
         torch.manual_seed(0)
         network = RankerNetwork(16, 1, 0.0)
-        examples = assemble(training, on, aisle, None, seed=0)
-        network.repeat.fit_scale(examples.repeat_features)
-        network.explore.fit_scale(examples.explore_features)
+        examples = RankingDataset.of(training, on, aisle, None, seed=0)
+        network.repeat.fit_scale(examples.repeat.features.numpy())
+        network.explore.fit_scale(examples.explore.features.numpy())
         train(RankerModule(network), examples, QUICK)
         known = ProductStatistics.fit(training, aisle), ItemItemModel.fit(training, aisle)
         return Ranker(network.to_numpy(), *known, [str(p) for p in range(40)], {}).scores(test.histories)
@@ -133,18 +136,18 @@ def test_it_beats_popularity_and_with_shuffled_targets_the_gain_is_gone(build, m
 
 
 def test_chunks_of_targets_come_in_the_order_of_the_examples(build, monkeypatch):
-    monkeypatch.setattr(ranker_training, "_TARGETS_AT_A_TIME", 7)
+    monkeypatch.setattr(ranking_dataset, "_TARGETS_AT_A_TIME", 7)
     training = build.histories(*build.users(40, 30, seed=6))
     targets, aisle = rolling_targets(training, 3), np.zeros(30, dtype=np.int32)
-    examples = assemble(training, targets, aisle, None, seed=5)
+    examples = RankingDataset.of(training, targets, aisle, None, seed=5)
     counts, bought, before = [], [], []
     for others, some in target_chunks(training, targets, seed=5):
         candidates = Candidates.of(some.histories, 30)
         counts.append(np.bincount(candidates.query, minlength=len(some)))
         bought.append(some.is_in_target(candidates.query, candidates.product))
         before += [others] if not before or before[-1] is not others else []
-    np.testing.assert_array_equal(np.concatenate(counts), np.diff(examples.repeat_start))
-    np.testing.assert_array_equal(np.concatenate(bought), examples.repeat_labels)
+    np.testing.assert_array_equal(np.concatenate(counts), np.bincount(examples.repeat.target))
+    np.testing.assert_array_equal(np.concatenate(bought), examples.repeat.labels)
     assert len(counts) > 4 == len(before)  # one object of other users for all chunks of a group
     assert sum(len(others) for others in before) == 3 * len(training)
 

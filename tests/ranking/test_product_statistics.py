@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lit_rec.ranking.statistics import STATISTICS, AuxiliaryOrders, ProductStatistics
+from lit_rec.ranking.auxiliary_orders import AuxiliaryOrders
+from lit_rec.ranking.product_statistics import STATISTICS, ProductStatistics
 
 AISLE = np.array([0, 0, 1, 1], dtype=np.int32)
 
@@ -12,7 +13,7 @@ def columns_of(histories, auxiliary_orders=None, smoothing=0.0):
     values = ProductStatistics.fit(histories, AISLE, auxiliary_orders, smoothing).columns
     assert values.shape == (len(AISLE), len(STATISTICS))
     assert values.dtype == np.float32
-    return {name: values[:, column] for column, name in enumerate(STATISTICS)}
+    return {feature.name: values[:, column] for column, feature in enumerate(STATISTICS)}
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in divide")  # products without a purchase, unsmoothed

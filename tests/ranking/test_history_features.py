@@ -1,4 +1,4 @@
-"""Every column of the history features against a slow reading of the orders, on random users with random days."""
+"""History features by hand, and every column against a slow reading of the orders, on random users with random days."""
 
 import math
 from fractions import Fraction
@@ -14,12 +14,58 @@ from lit_rec.data.histories import histories_of
 from lit_rec.data.orders import Order, UserHistory
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.history_features import HISTORY_FEATURES, history_features
-from lit_rec.ranking.statistics import STATISTICS, ProductStatistics
+from lit_rec.ranking.product_statistics import STATISTICS, ProductStatistics
 
 N = 6
 NAN = math.nan
-OWN = HISTORY_FEATURES[: -len(STATISTICS)]
+NAMES = [feature.name for feature in HISTORY_FEATURES]
+OWN = NAMES[: -len(STATISTICS)]
 KNOWN = ProductStatistics(np.arange(N * len(STATISTICS), dtype=np.float32).reshape(N, -1))
+
+
+def features_of(histories):
+    statistics = ProductStatistics(np.zeros((15, len(STATISTICS)), np.float32))
+    candidates = Candidates.of(histories, 15)
+    values = history_features(histories, candidates, statistics)
+    assert values.shape == (len(candidates), len(HISTORY_FEATURES))
+    return candidates, {name: values[:, column] for column, name in enumerate(NAMES)}
+
+
+def test_a_history_computed_by_hand(build):
+    _, of = features_of(build.histories([[0, 1], [0], [2], [0, 2]]))
+    assert of["n_bought"].tolist() == [3, 1, 2]
+    assert of["orders_since_first"].tolist() == [4, 4, 2]
+    assert of["orders_since_last"].tolist() == [1, 4, 1]
+    assert of["days_since_last"].tolist() == [7, 28, 7]
+    assert of["in_last_2"].tolist() == [1, 0, 2]
+    assert of["decayed_0.8"] == pytest.approx([1 + 0.8**2 + 0.8**3, 0.8**3, 1 + 0.8])
+    assert of["order_share"].tolist() == [0.75, 0.25, 0.5]
+    assert of["share_since_first"].tolist() == [0.75, 0.25, 1]
+    assert of["streak"].tolist() == [1, 0, 2]
+    assert of["mean_order_gap"][[0, 2]].tolist() == [1.5, 1]
+    assert np.isnan(of["mean_order_gap"][1])
+    assert of["last_order_gap"][[0, 2]].tolist() == [2, 1]
+    assert of["rank_by_decayed"].tolist() == [0, 2, 1]
+    assert of["n_orders"].tolist() == [4, 4, 4]
+    assert of["basket_size"].tolist() == [1.5] * 3
+    assert of["last_basket_size"].tolist() == [2] * 3
+    assert of["n_distinct"].tolist() == [3] * 3
+    assert of["user_reorder_share"].tolist() == [0.75] * 3
+    assert of["user_day_gap"].tolist() == [7] * 3
+    assert np.isnan(of["dow"]).all()
+
+
+def test_only_what_may_be_unknown_is_nan(build):
+    _, of = features_of(build.histories(*build.users(30, 15, seed=9)))
+    unknown = {name for name, values in of.items() if np.isnan(values).any()}
+    may_be = {name for name in NAMES if "gap" in name or "ratio" in name}
+    assert unknown <= may_be | {"dow", "hour", "same_dow_share", "hour_distance", "user_reorder_share"}
+
+
+def test_no_history_has_no_rows(build):
+    candidates, of = features_of(build.histories([], []))
+    assert len(candidates) == len(of["n_bought"]) == 0
+
 
 gaps, weekdays, hours = st.integers(0, 30), st.none() | st.integers(0, 6), st.none() | st.integers(0, 23)
 orders = st.builds(
@@ -115,7 +161,7 @@ def test_every_column_is_what_a_slow_reading_of_the_orders_gives(some):
     assert list(zip(candidates.query.tolist(), map(str, candidates.product.tolist()), strict=True)) == asked
     for values, (row, product) in zip(found, asked, strict=True):
         own = expected(some[row], product)
-        assert list(own) == list(OWN)
+        assert list(own) == OWN
         tolerances = {"order_gap_std": 1e-2, "day_gap_std": 0.1}  # float32 mean of squares less square of mean
         for name, value in zip(OWN, values.tolist(), strict=False):
             assert value == pytest.approx(own[name], rel=1e-4, abs=tolerances.get(name, 1e-5), nan_ok=True), name
