@@ -28,27 +28,16 @@ def act(
     Source: Richardson et al., Predicting clicks (WWW 2007); Craswell et al., An experimental comparison of click
     position-bias models (WSDM 2008).
     """
+    steps = (EventType.CLICK, EventType.ADD_TO_CART, EventType.PURCHASE)
     actions: list[Action] = []
     for position, product in enumerate(products, 1):
         actions.append((product, position, EventType.IMPRESSION))
         chances = step_chances(position, product in relevant, settings)
-        for step, chance, draw in zip(_STEPS, chances, rng.random(len(_STEPS)), strict=True):
+        for step, chance, draw in zip(steps, chances, rng.random(len(steps)), strict=True):
             if draw >= chance:
                 break
             actions.append((product, position, step))
     return actions
-
-
-_STEPS = (EventType.CLICK, EventType.ADD_TO_CART, EventType.PURCHASE)
-
-
-def examination(position: int, decay: float) -> float:
-    """Chance that the product at a position, from 1, is examined.
-
-    >>> examination(1, 1.0), examination(4, 0.5)
-    (1.0, 0.5)
-    """
-    return float(position**-decay)
 
 
 def step_chances(position: int, is_relevant: bool, settings: SimulateSettings) -> tuple[float, float, float]:
@@ -62,7 +51,7 @@ def step_chances(position: int, is_relevant: bool, settings: SimulateSettings) -
     click, cart, purchase = settings.click_rate, settings.atc_rate, settings.purchase_rate
     if settings.click_model == "random":
         return click, cart, purchase
-    examined = examination(position, settings.position_decay)
+    examined = float(position**-settings.position_decay)
     if is_relevant:
         return examined * settings.relevant_click_rate, cart, purchase
     return examined * click, settings.irrelevant_factor * cart, settings.irrelevant_factor * purchase

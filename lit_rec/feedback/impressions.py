@@ -1,8 +1,9 @@
-"""What was shown and what came of it, one row for each product of a request: what reports and pairs are made from."""
+"""What was shown and what came of it: the table, a row for each product of a request, behind reports and pairs."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, literal, not_, or_, select
@@ -25,28 +26,22 @@ EVERYTHING = Selection()
 
 ACTIONS = (EventType.CLICK, EventType.ADD_TO_CART, EventType.PURCHASE)
 
-_BETWEEN = "\x1f"  # of positions
-_UTC = pl.Datetime("us", "UTC")
-_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "request_id": pl.String,
-    "product_id": pl.String,
-    "shown_at": _UTC,
-    "acted_at": _UTC,
+_BETWEEN = "\x1f"  # positions
+_OF_EXPOSURE = ("user_id", "user_context_hash", "model_version", "arm")
+_COLUMNS: dict[str, Any] = {
+    **dict.fromkeys(("request_id", "product_id"), pl.String),
+    **dict.fromkeys(("shown_at", "acted_at"), pl.Datetime("us", "UTC")),
     **{action.value: pl.Boolean for action in ACTIONS},
-    "event_user": pl.String,
-    "event_hash": pl.String,
-    "event_positions": pl.String,
+    **dict.fromkeys(("event_user", "event_hash", "event_positions"), pl.String),
     "rank": pl.Int64,
     "score": pl.Float64,
-    "user_id": pl.String,
-    "user_context_hash": pl.String,
-    "model_version": pl.String,
-    "arm": pl.String,
+    **dict.fromkeys(_OF_EXPOSURE, pl.String),
 }
+"""Columns of the query below, in its order."""
 
 
 def open_for_reading(db_path: str | Path) -> FeedbackStore:
-    """Open a database that is there already; a file of SQLite may be one that cannot be written.
+    """A store on a database that is there already; an SQLite file may be one that cannot be written.
 
     Args:
         db_path: a file of SQLite, or a URL.
@@ -78,9 +73,10 @@ def open_for_reading(db_path: str | Path) -> FeedbackStore:
 
 
 def read_products(store: FeedbackStore, selection: Selection = EVERYTHING) -> pl.DataFrame:
-    """Every product of a request that an event is about and that was first shown in a span of time.
+    """The products of each request that events are about, with what was done with them.
 
-    Without an impression it counts when it was last acted on. Events of impossible times are left out.
+    Those first shown in the span of the selection are read; without an impression the last action counts. Events with
+    an impossible time are left out.
 
     Args:
         store: the database.
@@ -94,10 +90,9 @@ def read_products(store: FeedbackStore, selection: Selection = EVERYTHING) -> pl
     """
     events = _by_product(selection)
     recommended = exposed_products.c
-    of_exposure = (exposures.c[name] for name in ("user_id", "user_context_hash", "model_version", "arm"))
     is_recommended = and_(recommended.request_id == events.c.request_id, recommended.product_id == events.c.product_id)
     query = (
-        select(events, recommended.rank, recommended.score, *of_exposure)
+        select(events, recommended.rank, recommended.score, *(exposures.c[name] for name in _OF_EXPOSURE))
         .outerjoin(exposed_products, is_recommended)
         .outerjoin(exposures, exposures.c.request_id == events.c.request_id)
         .order_by(events.c.request_id, events.c.product_id)
@@ -133,12 +128,12 @@ def left_out(store: FeedbackStore, selection: Selection) -> dict[str, int]:
 
 
 def left_out_in_words(counts: Mapping[str, int]) -> list[str]:
-    """What :func:`left_out` has counted, a sentence's end for each reason."""
+    """The counts of :func:`left_out`, as the end of a sentence for each reason that has any."""
     return [f"{count:,} events {LEFT_OUT[reason]}" for reason, count in counts.items() if count]
 
 
 def _in(selection: Selection) -> ColumnElement[bool]:
-    """Whether an event is of the selection's span and its time is possible."""
+    """Condition that an event lies in the selection's span and has a possible time."""
     when, end = feedback_events.c.created_at, selection.end
     return and_(when >= (selection.begin or EARLIEST), when < end if end else when <= latest())
 
@@ -148,9 +143,9 @@ def _is_of_page() -> ColumnElement[bool]:
 
 
 def _by_product(selection: Selection) -> Subquery:
-    """Events of one product of one request in one row; those without a request stand each for itself.
+    """Query of one row for each product of a request, from its events; an event without a request is its own.
 
-    Of requests without an event in the span there is none.
+    Requests without any event in the span are not read.
     """
     events = feedback_events.c
     chosen = [events.event_type.in_([kind.value for kind in EventType]), _in(EVERYTHING)]
@@ -161,7 +156,7 @@ def _by_product(selection: Selection) -> Subquery:
         chosen.append(or_(_in(selection), events.request_id.in_(in_span)))
     is_impression = events.event_type == EventType.IMPRESSION.value
     request_id = func.coalesce(events.request_id, literal("unknown-") + events.event_id).label("request_id")
-    of_impression = case((is_impression, events.metadata["position"].as_string()))
+    position = case((is_impression, events.metadata["position"].as_string()))
     return (
         select(
             request_id,
@@ -171,7 +166,7 @@ def _by_product(selection: Selection) -> Subquery:
             *(func.max(case((events.event_type == each.value, 1), else_=0)).label(each.value) for each in ACTIONS),
             func.max(events.user_id).label("event_user"),
             func.max(events.user_context_hash).label("event_hash"),
-            func.aggregate_strings(of_impression, _BETWEEN).label("event_positions"),
+            func.aggregate_strings(position, _BETWEEN).label("event_positions"),
         )
         .where(*chosen)
         .group_by(request_id, events.product_id)

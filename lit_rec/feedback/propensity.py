@@ -23,7 +23,7 @@ def examination_by_position(position: NDArray[np.int64], clicked: NDArray[np.boo
     A click needs a product that is examined, which depends on its position, and found attractive, which depends on what
     the model thinks of it: clicks at (k, s) = impressions at (k, s) x examination of k x attractiveness of s. Products
     of like score that stood at several positions tell the two apart. Without scores it is the click rate of each
-    position, which blames a model that ranks well on users who do not look far. Lower positions are examined no more
+    position, which mistakes a good ranking for users who do not look far. Lower positions are examined no more
     than higher ones.
 
     Args:
@@ -42,9 +42,9 @@ def examination_by_position(position: NDArray[np.int64], clicked: NDArray[np.boo
         return np.ones(n_positions + 1)
     stratum = np.zeros(len(position), dtype=np.int64) if score is None else _strata(score)
     shape = (n_positions, int(stratum.max()) + 1)
-    cell = np.ravel_multi_index((position - 1, stratum), shape)
-    shown = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
-    clicks = np.bincount(cell[clicked], minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+    shown, clicks = np.zeros(shape), np.zeros(shape)
+    np.add.at(shown, (position - 1, stratum), 1)
+    np.add.at(clicks, (position - 1, stratum), clicked)
     examined = _fitted(shown, clicks)
     seen = shown.sum(axis=1)
     falling = IsotonicRegression(increasing=False).fit_transform(np.arange(n_positions), examined, sample_weight=seen)
@@ -52,13 +52,17 @@ def examination_by_position(position: NDArray[np.int64], clicked: NDArray[np.boo
 
 
 def _strata(score: Vector) -> NDArray[np.int64]:
-    """int64 ``(I,)``: tenths of the impressions, by score; equal scores in one."""
+    """Tenth of the impressions, by score, that each is in: int64 ``(I,)``. Equal scores are in the same."""
     cuts = np.unique(np.quantile(score, np.arange(1, _STRATA) / _STRATA))
     return np.searchsorted(cuts, score).astype(np.int64)
 
 
 def _fitted(shown: Vector, clicks: Vector) -> Vector:
-    """Examination ``(K,)`` of the multiplicative model, by alternating maximum likelihood of a Poisson count."""
+    """Examination ``(K,)`` that makes the clicks likeliest, of counts ``(K, S)``.
+
+    Clicks are Poisson counts with the mean shown x examination x attractiveness. With one of the two factors fixed the
+    likeliest other one is clicks over expected clicks; the two take turns until nothing changes.
+    """
     examined = np.ones(len(shown))
     for _ in range(_ROUNDS):
         attractiveness = _ratio(clicks.sum(axis=0), examined @ shown)

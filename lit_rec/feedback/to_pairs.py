@@ -36,10 +36,10 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
 
     A request with a purchase or an add-to-cart is one order: its context is the anchor, what was bought are the
     positives, weighted by inverse propensity (mean 1), and what was shown and not clicked are its hard negatives.
-    Of a request without a positive nothing can be learned by comparison: it is counted and left out.
+    A request without a positive teaches nothing by comparison: it is counted and left out.
 
     Args:
-        store: what was served and what came of it.
+        store: exposures and events.
         folder: the processed folder whose catalogue the products are in; its queries are the contexts of users who
             asked by user id.
         output_dir: where the pairs go; a folder of pairs that is there is replaced, anything else is refused.
@@ -74,7 +74,7 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
     is_left_alone = is_shown & ~(is_positive | pl.col(EventType.CLICK.value))
     negatives = products.filter(is_left_alone & in_catalogue & pl.col("request_id").is_in(orders))
     examination, attractiveness = _click_model(products.filter(is_shown & pl.col("position").is_not_null()))
-    weight = positive_weights(examination, settings.max_weight)[_positions(positives, examination)]
+    of_positives = positive_weights(examination, settings.max_weight)[_positions(positives, examination)]
     of_negatives = negative_weights(examination, attractiveness)[_positions(negatives, examination)]
     n_requests = products["request_id"].n_unique()
     record: dict[str, Any] = {
@@ -95,7 +95,9 @@ def to_pairs(store: FeedbackStore, folder: ProcessedFolder, output_dir: Path, se
     }
     texts = anchors, folder.corpus
     with replaced_when_complete(output_dir, schema.FEEDBACK_PARAMS) as unfinished:
-        _write(unfinished / schema.TRAIN_DATASET, schema.POSITIVE, positives, weight / weight.mean(), *texts)
+        _write(
+            unfinished / schema.TRAIN_DATASET, schema.POSITIVE, positives, of_positives / of_positives.mean(), *texts
+        )
         _write(unfinished / schema.NEGATIVES_DATASET, schema.NEGATIVE, negatives, of_negatives, *texts)
         write_json(unfinished / schema.FEEDBACK_PARAMS, {**record, "sha256": content_hashes(unfinished)}, indent=2)
     for what in left_out_in_words(not_read):
@@ -119,12 +121,12 @@ def _click_model(shown: pl.DataFrame) -> tuple[Vector, float]:
 
 
 def _positions(table: pl.DataFrame, examination: Vector) -> Any:  # noqa: ANN401 - int64 (rows,)
-    """0 where not known, which counts as examined; the deepest one shown for what was chosen below it."""
+    """Positions of the rows: 0, which counts as examined, where not known; at most the deepest that was shown."""
     return table["position"].fill_null(0).clip(upper_bound=len(examination) - 1).to_numpy()
 
 
 def _anchors(store: FeedbackStore, folder: ProcessedFolder, wanted: pl.DataFrame) -> dict[str, str]:
-    """The context of each request: as it was served, else written from the history served, else by the user's id."""
+    """The context of each request: that of its exposure, else written from its history, else that of the user's id."""
     query = select(exposures.c.request_id, exposures.c.context, exposures.c.history)
     form = ContextForm.from_record(folder.params)
     names = {product_id: product_name(text) for product_id, text in folder.corpus.items()}

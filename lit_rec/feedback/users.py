@@ -17,7 +17,7 @@ class User:
     """A held-out user.
 
     Args:
-        user_id: the id of the held-out order, which the reference's service knows a user by.
+        user_id: the id of the held-out order.
         asks: what the body of a request says of them.
         bought: ids of the products of the held-out order.
     """

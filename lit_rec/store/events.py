@@ -76,7 +76,7 @@ _Id = Annotated[str, Field(min_length=1, max_length=256), STORABLE]
 
 
 class FeedbackEvent(BaseModel):
-    """One event; the reference's form is accepted as it is.
+    """One event; what instacart_seed's service accepts is accepted as it is.
 
     Args:
         event_type: impression, click, add_to_cart or purchase.

@@ -49,7 +49,7 @@ feedback_events = Table(
     metadata,
     Column("id", _row_number, primary_key=True, autoincrement=True),
     Column("event_id", Text, nullable=False),
-    Column("request_id", Text),  # the reference stored events without one
+    Column("request_id", Text),  # instacart_seed stored events without one
     Column("event_type", Text, nullable=False),
     Column("user_id", Text),
     Column("product_id", Text, nullable=False),
