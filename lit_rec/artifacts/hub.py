@@ -1,15 +1,14 @@
 """Push a model folder to the Hugging Face Hub, in one commit, with a card written from what was measured."""
 
 import logging
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_rec import __version__
-from lit_rec.artifacts.model_folder import check_files, model_record, recorded_metrics
+from lit_rec.artifacts.model_record import check_files, metrics_to_publish, model_record, recorded_metrics
 from lit_rec.artifacts.pretrained import HUB_ID, MODEL_FILES, hub_token
 from lit_rec.core import schema
 from lit_rec.core.errors import HubError, LitRecError, ModelFolderError, NotPreparedError, SettingError, first_line
@@ -20,59 +19,36 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CARD = "README.md"
+_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 _TAGS = ["sentence-transformers", "recommendation", "next-basket-recommendation", "lit_rec"]
 _TOKEN = "Put HF_TOKEN, one with write access, into the environment or into .env"
 _AGAIN = "Check the connection, and HF_ENDPOINT where it is set, and try again: nothing is uploaded twice"
-_COUNTS = re.compile("n_.*")
-_CARD = """\
----
-{{ card_data }}
----
 
-# {{ name }}
 
-From a user's past orders, ranks a product catalogue so that what they will buy next comes first.
-{%- if has_ranker %}
-Two parts: a repeat-explore ranker of purchase histories (`ranker.safetensors`), and a text encoder for free words and
-for users without a history.
-{%- else %}
-A text encoder; it has no ranker of purchase histories.
-{%- endif %}
+@dataclass(frozen=True)
+class PushSettings:
+    """What is pushed, and where it goes.
 
-## Use
+    Args:
+        model_dir: a model folder that export wrote, with or without a ranker.
+        repo_id: where it goes, owner/name; made where there is none.
+        corpus: push this corpus file too.
+        branch: push to this branch instead of main; made where there is none.
+        private: make the repository private; one that is there already must be.
+        allow_unmeasured: push a folder that records no metrics too.
+    """
 
-```python
-from lit_rec.inference.recommender import load_recommender
+    model_dir: Path
+    repo_id: str
+    corpus: Path | None = None
+    branch: str | None = None
+    private: bool = False
+    allow_unmeasured: bool = False
 
-recommender = load_recommender("{{ repo_id }}", "eval_corpus.json")  # pinned: "{{ repo_id }}@COMMIT"
-for item in recommender.recommend("[+7d w4h14] Organic Milk, Whole Wheat Bread.", top_k=5):
-    print(item.product_id, item.score, item.product_text)
-```
-
-`eval_corpus.json` maps product ids to texts.
-{%- if has_corpus %} That of the training is here: `hf download {{ repo_id }} eval_corpus.json --local-dir .`
-{%- else %} It is not part of this repository.
-{%- endif %} The text encoder alone loads with plain `SentenceTransformer("{{ repo_id }}")`.
-
-## Measured
-{% if metrics %}
-Held-out users of {{ processed }}, whole catalogue. These validation users also chose the checkpoint, so expect a
-little less on others.
-
-| metric |{% for part in metrics %} {{ part }} |{% endfor %}
-|---|{% for part in metrics %}---:|{% endfor %}
-{%- for metric in rows %}
-| {{ metric }} |{% for values in metrics.values() %} {{ cell(values.get(metric)) }} |{% endfor %}
-{%- endfor %}
-{% else %}
-Nothing was measured when this model was trained.
-{% endif %}
-## Made with
-
-lit_rec {{ version }}
-{%- for package, of in packages.items() %}, {{ package }} {{ of }}{% endfor %}.
-Settings, data hashes and all evaluations stand in `lit_rec.json`{% if has_ranker %} and `ranker.json`{% endif %}.
-"""
+    def __post_init__(self) -> None:
+        named = HUB_ID.fullmatch(self.repo_id)
+        if named is None or named["revision"]:
+            raise SettingError("repo_id must be owner/name", f"got {self.repo_id!r}")
 
 
 @dataclass(frozen=True)
@@ -95,56 +71,42 @@ class Pushed:
         return f"{self.repo_id}@{self.commit}"
 
 
-def push(
-    model_dir: Path,
-    repo_id: str,
-    *,
-    corpus: Path | None = None,
-    branch: str | None = None,
-    private: bool = False,
-    allow_unmeasured: bool = False,
-) -> Pushed:
+def push(settings: PushSettings) -> Pushed:
     """Make the repository where there is none, and put a model folder into it as one commit.
 
-    Files of an earlier push that this folder does not have, such as an old ranker, are taken away in that commit, so
-    that a revision is one model.
+    Files of an earlier push that this folder does not have, such as an old ranker, are deleted in that commit, so that
+    a revision is one model.
 
     Args:
-        model_dir: a model folder that export wrote, with or without a ranker.
-        repo_id: ``owner/name``.
-        corpus: JSON file, product id to text, to push beside the model.
-        branch: push to this branch instead of main; made where there is none.
-        private: a repository made here is private; one that is there already must be.
-        allow_unmeasured: push a folder that records no metrics too.
+        settings: what, and where to.
 
     Raises:
-        ModelFolderError: there is no such folder, it holds no weights, or it records no metrics.
+        ModelFolderError: there is no such folder, it holds no weights, or it is damaged.
+        NotMeasuredError: it records no metrics.
         NotPreparedError: there is no such corpus.
-        SettingError: the id is none, or the repository is public where a private one was asked for.
+        SettingError: the repository is public where a private one was asked for.
         HubError: the Hub cannot be reached, or refuses.
     """
-    named = HUB_ID.fullmatch(repo_id)
-    if named is None or named["revision"]:
-        raise SettingError("repo_id must be owner/name", f"got {repo_id!r}")
-    files = _files(model_dir, corpus)
+    model_dir, repo_id = settings.model_dir, settings.repo_id
+    files = _files(model_dir, settings.corpus)
     check_files(model_dir)
-    card = model_card(model_dir, repo_id, has_corpus=corpus is not None)
-    if not recorded_metrics(model_dir) and not allow_unmeasured:
-        raise ModelFolderError(
-            f"{model_dir} cannot be pushed as it is",
-            f"{schema.MODEL_RECORD} and {schema.RANKER} record no metrics",
-            "Train with validation, or pass --allow_unmeasured true",
-        )
+    card = model_card(model_dir, repo_id, has_corpus=settings.corpus is not None)
+    metrics_to_publish(model_dir, allow_unmeasured=settings.allow_unmeasured)
     from huggingface_hub import HfApi
 
     api = HfApi(token=hub_token(), library_name="lit_rec", library_version=__version__)
-    with _refusals(repo_id):
-        _make_repository(api, repo_id, branch, private=private)
+    with _hub_errors(repo_id):
+        api.create_repo(repo_id, private=settings.private, exist_ok=True)
+        if settings.private and not api.model_info(repo_id).private:
+            found, do = "it is there already, and public", "Make it private on the Hub first"
+            raise SettingError(f"{repo_id} must be private", found, do)
+        if settings.branch is not None:
+            api.create_branch(repo_id, branch=settings.branch, exist_ok=True)
         commit = api.create_commit(
             repo_id,
-            [*_additions(files, card), *_removals(api, repo_id, branch, files)],
+            list(_operations(api, settings, files, card)),
             commit_message=f"{model_dir.name} of lit_rec {__version__}",
-            revision=branch,
+            revision=settings.branch,
         )
     return Pushed(repo_id, str(commit.oid), str(commit.commit_url))
 
@@ -175,7 +137,7 @@ def model_card(model_dir: Path, repo_id: str, *, has_corpus: bool = False) -> "M
         )
         for part, values in metrics.items()
         for metric, value in values.items()
-        if not _COUNTS.fullmatch(metric)
+        if not metric.startswith("n_")
     ]
     base = HUB_ID.fullmatch(record.get("model", {}).get("base_model") or "")
     name = repo_id.partition("/")[2]
@@ -184,18 +146,17 @@ def model_card(model_dir: Path, repo_id: str, *, has_corpus: bool = False) -> "M
         pipeline_tag="sentence-similarity",
         base_model=base["repo_id"] if base is not None else None,
         tags=_TAGS,
-        metrics=[metric for metric in rows if not _COUNTS.fullmatch(metric)] or None,
+        metrics=[metric for metric in rows if not metric.startswith("n_")] or None,
         model_name=name,
         eval_results=results or None,
     )
     card: ModelCard = ModelCard.from_template(
         data,
-        template_str=_CARD,
+        template_path=str(_TEMPLATE),
         name=name,
         repo_id=repo_id,
         metrics=metrics,
         rows=rows,
-        cell=_cell,
         processed=f"`{processed}`",
         has_corpus=has_corpus,
         has_ranker=(model_dir / schema.RANKER).is_file(),
@@ -205,26 +166,15 @@ def model_card(model_dir: Path, repo_id: str, *, has_corpus: bool = False) -> "M
     return card
 
 
-def _cell(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
-
-
 def _files(model_dir: Path, corpus: Path | None) -> dict[str, Path]:
-    """Path in the repository to local file."""
-    everything = [file for file in sorted(model_dir.rglob("*")) if file.is_file()]
-    files = {
-        file.relative_to(model_dir).as_posix(): file
-        for file in everything
-        if any(file.match(pattern) for pattern in MODEL_FILES)
-    }
+    """Path in the repository to local file, of all that is pushed."""
+    every = {file.relative_to(model_dir).as_posix(): file for file in sorted(model_dir.rglob("*")) if file.is_file()}
+    files = {name: file for name, file in every.items() if _is_pushed(name)}
     if not any(name.endswith(".safetensors") for name in files):
-        found = "it holds no weights in safetensors" if everything else "there is no such folder"
+        found = "it holds no weights in safetensors" if every else "there is no such folder"
         raise ModelFolderError(f"No model folder at {model_dir}", found, "Make one with the command export")
-    left = [file.relative_to(model_dir).as_posix() for file in everything if file not in files.values()]
-    if left := [name for name in left if name != CARD]:
-        logger.info("Not pushed, since loading never reads it: %s", ", ".join(left))
+    if left_out := [name for name in every if name not in files and name != CARD]:
+        logger.info("Not pushed, since loading never reads it: %s", ", ".join(left_out))
     if corpus is not None:
         if not corpus.is_file():
             raise NotPreparedError(f"No corpus at {corpus}", "there is no such file", "Name an eval_corpus.json")
@@ -232,35 +182,26 @@ def _files(model_dir: Path, corpus: Path | None) -> dict[str, Path]:
     return files
 
 
-def _make_repository(api: "HfApi", repo_id: str, branch: str | None, *, private: bool) -> None:
-    api.create_repo(repo_id, private=private, exist_ok=True)
-    if private and not api.model_info(repo_id).private:
-        raise SettingError(
-            f"{repo_id} must be private", "it is there already, and public", "Make it private on the Hub first"
-        )
-    if branch is not None:
-        api.create_branch(repo_id, branch=branch, exist_ok=True)
+def _is_pushed(name: str) -> bool:
+    return any(Path(name).match(pattern) for pattern in MODEL_FILES)
 
 
-def _additions(files: Mapping[str, Path], card: "ModelCard") -> "list[CommitOperationAdd]":
-    from huggingface_hub import CommitOperationAdd
+def _operations(
+    api: "HfApi", settings: PushSettings, files: dict[str, Path], card: "ModelCard"
+) -> "Iterator[CommitOperationAdd | CommitOperationDelete]":
+    """What the commit adds, and which files of an earlier push it deletes."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    written = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
-    return [*written, CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=str(card).encode())]
-
-
-def _removals(
-    api: "HfApi", repo_id: str, branch: str | None, files: Mapping[str, Path]
-) -> "Iterator[CommitOperationDelete]":
-    from huggingface_hub import CommitOperationDelete
-
-    for name in api.list_repo_files(repo_id, revision=branch):
-        if name not in files and any(Path(name).match(pattern) for pattern in MODEL_FILES):
+    for name, file in files.items():
+        yield CommitOperationAdd(path_in_repo=name, path_or_fileobj=file)
+    yield CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=str(card).encode())
+    for name in api.list_repo_files(settings.repo_id, revision=settings.branch):
+        if name not in files and _is_pushed(name):
             yield CommitOperationDelete(path_in_repo=name)
 
 
 @contextmanager
-def _refusals(repo_id: str) -> Iterator[None]:
+def _hub_errors(repo_id: str) -> Iterator[None]:
     """What the Hub's client raises, as an error of ours. Its messages hold addresses, never the token."""
     from httpx2 import HTTPError
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled

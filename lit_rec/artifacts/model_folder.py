@@ -1,70 +1,23 @@
-"""What a model folder says of itself: metrics, and the processed folder and catalogue that it belongs to."""
+"""What a model folder belongs to: the processed folder that it was trained on, its catalogue, its form of contexts."""
 
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from lit_rec.artifacts.model_record import record_if_any
 from lit_rec.artifacts.pretrained import local_model
 from lit_rec.core import schema
-from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
-from lit_rec.core.files import is_as_written, read_json, sha256_of_file
-from lit_rec.core.former_names import present_record
+from lit_rec.core.errors import CatalogueError, ModelFolderError, NotPreparedError, SettingError
+from lit_rec.core.files import read_json
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder, find_processed_folder
 
 logger = logging.getLogger(__name__)
 
-ENCODER, RANKER = "text encoder", "ranker"
-
 _DIGEST = 12  # hexadecimal digits
-_SHARED = 0.5  # of the smaller of two catalogues, for them to be one at two times
-
-
-def recorded_metrics(model_dir: Path) -> dict[str, dict[str, float]]:
-    """Metrics of the validation queries that export and fit_ranker wrote into a model folder.
-
-    Args:
-        model_dir: a model folder.
-
-    Returns:
-        ``text encoder`` and ``ranker``, to metric name, to value; whichever of the two has any. Values that do not
-        apply (NaN) are left out.
-
-    Raises:
-        ModelFolderError: there is no such folder, export did not write it, or its ranker is damaged.
-    """
-    record = model_record(model_dir)
-    results: dict[str, dict[str, float]] = record.get("metrics", {})
-    # An evaluation an epoch; the weights are those of the step that the checkpoint was written at.
-    of_weights = [values for values in results.values() if values.get("step") == record.get("global_step")]
-    found = {ENCODER: of_weights[-1] if of_weights else {}}
-    if (model_dir / schema.RANKER).is_file():
-        found[RANKER] = ranker_record(model_dir).get("metrics", {})
-    finite = {
-        part: {name: value for name, value in values.items() if isfinite(value) and name != "step"}
-        for part, values in found.items()
-    }
-    return {part: values for part, values in finite.items() if values}
-
-
-def model_record(model_dir: Path) -> dict[str, Any]:
-    """The content of ``lit_rec.json``.
-
-    Raises:
-        ModelFolderError: there is no such folder, or export did not write it.
-    """
-    file = model_dir / schema.MODEL_RECORD
-    if not file.is_file():
-        raise ModelFolderError(
-            f"No model folder at {model_dir}", f"it holds no {schema.MODEL_RECORD}", "Make one with the command export"
-        )
-    try:
-        return present_record(read_json(file))
-    except (ValueError, AttributeError) as error:
-        raise ModelFolderError(f"{file} cannot be read", str(error), "Export the model again") from error
+_SHARED = 0.5  # of the smaller of two catalogues: so much makes them one catalogue at two times
 
 
 def newest_model() -> str | None:
@@ -111,7 +64,7 @@ def own_processed_folder(model: str | Path) -> ProcessedFolder | None:
         ModelFolderError: the model cannot be loaded.
         NotPreparedError: the folder is gone, or was prepared anew.
     """
-    return recorded_processed_folder(str(model), _record_of_training(local_model(model)).get("data", {}))
+    return recorded_processed_folder(str(model), record_if_any(local_model(model)).get("data", {}))
 
 
 def recorded_processed_folder(model: str, data: Mapping[str, Any]) -> ProcessedFolder | None:
@@ -132,12 +85,12 @@ def recorded_processed_folder(model: str, data: Mapping[str, Any]) -> ProcessedF
 def context_form(model_dir: Path) -> ContextForm:
     """How the contexts of a model are written.
 
-    A model folder of an earlier version does not record it: it is then that of its processed folder, if that is there.
+    An older model folder does not record it: its processed folder says it, else the defaults are taken.
 
     Args:
         model_dir: a model folder.
     """
-    record = _record_of_training(model_dir)
+    record = record_if_any(model_dir)
     if record.get("context"):
         return ContextForm.from_record(record["context"])
     try:
@@ -148,33 +101,33 @@ def context_form(model_dir: Path) -> ContextForm:
     return ContextForm() if folder is None else ContextForm.from_record(folder.params)
 
 
-def digests(corpus: Mapping[str, str]) -> dict[str, str]:
-    """What :func:`check_catalogue` knows a product by: its id and a hash of its text."""
+def product_digests(corpus: Mapping[str, str]) -> dict[str, str]:
+    """Each product's id, and a hash of its text, by which :func:`check_catalogue` knows it."""
     return {product_id: hashlib.sha256(text.encode()).hexdigest()[:_DIGEST] for product_id, text in corpus.items()}
 
 
 def check_catalogue(model_dir: Path, corpus: Mapping[str, str], name: str) -> None:
-    """Refuse a catalogue that is not the model's; say what has changed in one that is.
+    """Refuse a catalogue that is not the model's; log what has changed in one that is.
 
     Products are the same by id and text. A model that records no catalogue, such as a base model, takes any.
 
     Args:
         model_dir: a model folder.
         corpus: product id to text.
-        name: of the catalogue.
+        name: of the catalogue, for messages.
 
     Raises:
-        ModelFolderError: too few products are shared.
+        CatalogueError: fewer than half of the products are shared.
     """
     trained_on = _catalogue_of(model_dir)
     if trained_on is None:
         return
-    here = digests(corpus)
+    here = product_digests(corpus)
     known = here.keys() & trained_on.keys()
     changed = sum(trained_on[product_id] not in (None, here[product_id]) for product_id in known)
     if len(known) - changed < _SHARED * min(len(here), len(trained_on)):
-        folder = _record_of_training(model_dir).get("data", {}).get("processed_dir")
-        raise ModelFolderError(
+        folder = record_if_any(model_dir).get("data", {}).get("processed_dir")
+        raise CatalogueError(
             f"{name} is not the catalogue of this model",
             f"of its {len(here):,} products {len(known) - changed:,} are among the model's {len(trained_on):,}, "
             f"{changed:,} more have the id of one and another text",
@@ -190,7 +143,7 @@ def check_catalogue(model_dir: Path, corpus: Mapping[str, str], name: str) -> No
 
 
 def _catalogue_of(model_dir: Path) -> dict[str, str | None] | None:
-    """Product id to digest; a model folder of an earlier version may know the ids alone, or nothing."""
+    """Product id to digest; an older model folder may know the ids alone, or nothing."""
     file, ranker = model_dir / schema.MODEL_CATALOGUE, model_dir / schema.RANKER
     try:
         if file.is_file():
@@ -200,52 +153,9 @@ def _catalogue_of(model_dir: Path) -> dict[str, str | None] | None:
         except NotPreparedError:
             folder = None
         if folder is not None:
-            return dict(digests(folder.corpus))
+            return dict(product_digests(folder.corpus))
         return dict.fromkeys(read_json(ranker)["product_ids"]) if ranker.is_file() else None
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFolderError(
             f"The catalogue of {model_dir} cannot be read", f"{type(error).__name__}: {error}", "Export it again"
         ) from error
-
-
-def _record_of_training(model_dir: Path) -> dict[str, Any]:
-    """``lit_rec.json``; empty of a base model."""
-    return model_record(model_dir) if (model_dir / schema.MODEL_RECORD).is_file() else {}
-
-
-def check_files(model_dir: Path) -> None:
-    """Make sure that the files of a model folder are those that export wrote; older folders do not say.
-
-    Raises:
-        ModelFolderError: one is missing or changed.
-    """
-    file = model_dir / schema.MODEL_RECORD
-    written: dict[str, str] = read_json(file).get("sha256", {}) if file.is_file() else {}
-    if changed := [name for name, sha256 in written.items() if not is_as_written(model_dir / name, sha256)]:
-        raise ModelFolderError(
-            f"The model folder {model_dir} is damaged",
-            f"missing or changed since export: {', '.join(changed[:5])}",
-            "Export the checkpoint again",
-        )
-
-
-def ranker_record(model_dir: Path) -> dict[str, Any]:
-    """The content of ``ranker.json``, whose weights are those that it was written with.
-
-    Raises:
-        ModelFolderError: one of the two files is missing or damaged, or they are of two trainings.
-    """
-    try:
-        record: dict[str, Any] = read_json(model_dir / schema.RANKER)
-        written = record.get("weights_sha256")  # an older version wrote none
-        if written is not None and sha256_of_file(model_dir / schema.RANKER_WEIGHTS) != written:
-            raise ValueError(f"{schema.RANKER_WEIGHTS} is not what {schema.RANKER} was written with")
-    except (OSError, ValueError, AttributeError) as error:
-        raise damaged_ranker(model_dir, error) from error
-    return record
-
-
-def damaged_ranker(model_dir: Path, error: Exception) -> ModelFolderError:
-    """What is raised for a ranker that cannot be loaded."""
-    why = f"{type(error).__name__}: {error}".splitlines()[0]
-    return ModelFolderError(f"The ranker of {model_dir} cannot be loaded", why, "Run fit_ranker again")

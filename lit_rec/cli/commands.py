@@ -8,8 +8,10 @@ import random
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from lit_rec.artifacts.hub import PushSettings
+from lit_rec.artifacts.hub import push as push_model
 from lit_rec.artifacts.model_folder import newest_model, processed_folder_of
 from lit_rec.core import schema
 from lit_rec.core.bounds import NonNegativeInt
@@ -20,6 +22,7 @@ from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings, SourceName
 from lit_rec.evaluation.settings import EvaluationSettings
+from lit_rec.packaging.settings import PackageSettings
 from lit_rec.ranking.settings import RankerSettings
 
 if TYPE_CHECKING:
@@ -132,7 +135,7 @@ def _recommended(
     from lit_rec.data.histories import Queries
     from lit_rec.data.history_files import read_eval_histories
 
-    return recommender.recommend_queries(Queries([context], read_eval_histories(folder, [query_id])), top_k)[0]
+    return recommender.rank(Queries([context], read_eval_histories(folder, [query_id])), top_k)[0]
 
 
 def fit_ranker(settings: RankerSettings, model_dir: Path, processed_dir: Path | None = None) -> dict[str, float]:
@@ -180,49 +183,22 @@ def export(ckpt_path: Path, output_dir: Path) -> Path:
     return folder
 
 
-def package(
-    model_dir: str,
-    corpus: Path | None = None,
-    backend: Literal["torch", "onnx", "onnx_int8"] = "torch",
-    name: str | None = None,
-    n_users: int = 200,
-    build: bool = True,
-    output_dir: Path | None = None,
-    allow_unmeasured: bool = False,
-) -> str:
+def package(settings: PackageSettings) -> str:
     """Turn a model folder and a catalogue into a BentoML model, and build the bento that serves it.
 
     Args:
-        model_dir: a model folder, with or without a ranker, or a hub id.
-        corpus: JSON file, product id to text; by default eval_corpus.json of the processed folder that the model was
-            trained on. One that shares less than half of its products with the model's is refused.
-        backend: 'torch'; 'onnx': ONNX Runtime, without torch; 'onnx_int8': smaller and faster, nearly as good.
-        name: first part of the model version; by default the model folder's name.
-        n_users: held-out users of the processed folder, which the service then knows as demo-1 and so on.
-        build: build a bento; false leaves it at the BentoML model.
-        output_dir: write a plain folder instead, for LIT_REC_BUNDLE or LIT_REC_ARMS of the service; no BentoML is then
-            needed. An older bundle there is replaced; a folder that holds anything else is left alone.
-        allow_unmeasured: package a model that records no metrics too.
+        settings: what is packaged, and what becomes of it.
 
     Returns:
         The tag of the bento, else of the BentoML model, else the folder.
     """
     from lit_rec.packaging.package import package as package_model
 
-    made = package_model(
-        model_dir,
-        corpus or processed_folder_of([model_dir]).path / schema.EVAL_CORPUS,
-        backend=backend,
-        name=name,
-        n_users=n_users,
-        build=build,
-        output_dir=output_dir,
-        allow_unmeasured=allow_unmeasured,
-    )
+    made = package_model(settings)
     logger.info("Packaged %s", made.model_version)
-    if output_dir is not None:
-        print_next_steps(f"LIT_REC_BUNDLE={shlex.quote(str(output_dir))} bentoml serve")
-        return str(output_dir)
+    if settings.output_dir is not None:
+        print_next_steps(f"LIT_REC_BUNDLE={shlex.quote(str(settings.output_dir))} bentoml serve")
+        return str(settings.output_dir)
     if made.bento_tag is None:
         print_next_steps(f"bentoml models get {made.model_tag}", "bentoml serve", "bentoml build")
         return str(made.model_tag)
@@ -230,34 +206,18 @@ def package(
     return made.bento_tag
 
 
-def push(
-    model_dir: Path,
-    repo_id: str,
-    corpus: Path | None = None,
-    branch: str | None = None,
-    private: bool = False,
-    allow_unmeasured: bool = False,
-) -> str:
+def push(settings: PushSettings) -> str:
     """Put a model folder on the Hugging Face Hub, with a card written from its recorded metrics.
 
     The token is HF_TOKEN, of the environment or of .env.
 
     Args:
-        model_dir: a model folder that export wrote, with or without a ranker.
-        repo_id: where it goes, owner/name; made where there is none.
-        corpus: push this corpus file too.
-        branch: push to this branch instead of main; made where there is none.
-        private: make the repository private; one that is there already must be.
-        allow_unmeasured: push a folder that records no metrics too.
+        settings: what is pushed, and where it goes.
 
     Returns:
         What loads exactly this: owner/name@commit.
     """
-    from lit_rec.artifacts.hub import push as push_model
-
-    pushed = push_model(
-        model_dir, repo_id, corpus=corpus, branch=branch, private=private, allow_unmeasured=allow_unmeasured
-    )
+    pushed = push_model(settings)
     logger.info("Pushed: %s", pushed.url)
     print_next_steps(command("recommend", "--model_dir", pushed.pinned))
     return pushed.pinned

@@ -7,6 +7,9 @@
     ├── ProcessedFolderError (ValueError)     a processed folder that cannot be used as asked
     │   └── NotPreparedError (FileNotFoundError)   there is none, or it is not finished
     ├── ModelFolderError (FileNotFoundError)  a model folder, hub id or checkpoint that cannot be loaded
+    ├── BundleError (FileNotFoundError)       what package wrote is missing, damaged or of another lit_rec
+    ├── CatalogueError (ValueError)           a catalogue that is not the model's
+    ├── NotMeasuredError (ValueError)         a model without recorded metrics, where they are needed
     ├── FeedbackStoreError (ConnectionError)  the feedback database cannot be opened, read or written
     ├── FileError (OSError)                   a file or folder cannot be read, written or replaced
     ├── HubError (ConnectionError)            the Hugging Face Hub cannot be reached, or refuses
@@ -97,6 +100,18 @@ class NotPreparedError(ProcessedFolderError, FileNotFoundError):
 
 class ModelFolderError(LitRecError, FileNotFoundError):
     """A model folder, hub id or checkpoint is missing or cannot be loaded."""
+
+
+class BundleError(LitRecError, FileNotFoundError):
+    """A bundle is missing or damaged, or was packaged with another lit_rec."""
+
+
+class CatalogueError(LitRecError, ValueError):
+    """A catalogue is not the one that the model was trained on."""
+
+
+class NotMeasuredError(LitRecError, ValueError):
+    """A model records no metrics, and would be packaged or pushed."""
 
 
 class FeedbackStoreError(LitRecError, ConnectionError):

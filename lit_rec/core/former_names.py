@@ -77,6 +77,9 @@ TENSORS = {
 }
 """Former to present name of a ranker's tensor, in ``ranker.safetensors``."""
 
+FILES = {"users.json": "shoppers.json"}
+"""Present to former name of a file."""
+
 
 _NEXT_ORDER = "next_order_in_context"
 _SWITCHES = {"next_segment": False, "eval_serve_time": True}

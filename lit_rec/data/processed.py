@@ -39,6 +39,29 @@ def find_processed_folder(path: Path) -> Path:
     return newest
 
 
+def read_corpus(file: Path) -> dict[str, str]:
+    """A corpus file, of a processed folder or by itself: product id to text.
+
+    Raises:
+        NotPreparedError: there is no such file.
+        ProcessedFolderError: it holds something else.
+    """
+    if not file.is_file():
+        raise NotPreparedError(
+            f"No corpus at {file}",
+            "there is no such file",
+            f"Run prepare, or name another folder's {schema.EVAL_CORPUS}",
+        )
+    try:
+        content = read_json(file)
+    except ValueError as error:
+        raise ProcessedFolderError(f"{file} is no JSON", str(error), "Run prepare again") from error
+    if not isinstance(content, dict) or not content or not all(isinstance(text, str) for text in content.values()):
+        found = type(content).__name__ if content else "nothing"
+        raise ProcessedFolderError(f"{file} must map product ids to texts", f"found {found}", "Run prepare again")
+    return content
+
+
 def content_hashes(folder: Path) -> dict[str, str]:
     """sha256 of every artefact of a processed folder, by its path within."""
     artefacts = [*folder.glob("*.json"), *folder.glob("*/*.arrow")]

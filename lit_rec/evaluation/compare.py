@@ -27,7 +27,7 @@ from lit_rec.data.dataset import EvaluationQueries, padded
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.evaluation.collapse import random_pair_cosines, spectrum, spread_of, verdict
 from lit_rec.evaluation.compare_pictures import metric_bars, pair_cosine_histograms, spectra
-from lit_rec.inference.encoders import TorchEncoder
+from lit_rec.inference.backends import TorchBackend
 from lit_rec.inference.recommender import Recommender
 from lit_rec.metrics.intervals import Estimate, paired_difference
 from lit_rec.metrics.ranking import top_k
@@ -131,7 +131,7 @@ def compare(
         check_folder(pictures)
     base = base_model or recorded_base_model(model_dir)
     sample = draw_sample(folder, split, sample_queries, seed)
-    untrained, trained = (TorchEncoder(local_model(name), device=device) for name in (base, model_dir))
+    untrained, trained = (TorchBackend(local_model(name), device=device) for name in (base, model_dir))
     untrained.copy_truncation(trained)
     measured = {}
     for label, encoder in ((UNTRAINED, untrained), (TRAINED, trained)):
@@ -197,7 +197,7 @@ def draw_sample(folder: ProcessedFolder, split: Split, sample_queries: int | Non
     )
 
 
-def measure(encoder: TorchEncoder, sample: Sample) -> Measured:
+def measure(encoder: TorchBackend, sample: Sample) -> Measured:
     """Embed catalogue and queries, rank the one for each of the other, and score the ranks.
 
     The catalogue's embeddings are kept beside the corpus, as :class:`~lit_rec.inference.recommender.Recommender` does.
@@ -209,7 +209,7 @@ def measure(encoder: TorchEncoder, sample: Sample) -> Measured:
     corpus = sample.folder.path / schema.EVAL_CORPUS
     recommender = Recommender(encoder.name, corpus, encoder=encoder, show_progress=True, use_ranker=False)
     products = np.asarray(recommender.index.embeddings, dtype=np.float32)
-    queries = recommender.encode(sample.texts, show_progress=True)
+    queries = recommender.encoder.encode(sample.texts, show_progress=True)
     return Measured(products, queries, _ranked_and_scored(products, queries, sample))
 
 

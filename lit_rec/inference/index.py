@@ -1,6 +1,6 @@
-"""Product embeddings on disk and exact search in them: numpy alone, for the serving path.
+"""The catalogue's embeddings, kept on disk, and the best of an array of scores: numpy alone, for the serving path.
 
-Shapes: N products, D embedding, Q queries, K ranks.
+Shapes: N products, D embedding.
 """
 
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_rec.core.errors import SettingError, ShapeError
+from lit_rec.core.errors import ShapeError
 from lit_rec.core.files import read_json, replaced_when_complete, sha256_of_file, sha256_of_texts, write_json
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ _CONTENT = (_EMBEDDINGS, _PRODUCT_IDS)
 
 
 @dataclass(frozen=True)
-class ProductIndex:
-    """A catalogue's embeddings.
+class EmbeddingIndex:
+    """The embeddings of a catalogue.
 
     Args:
         product_ids: N ids, in catalogue order.
@@ -41,42 +41,17 @@ class ProductIndex:
                 f"got {len(self.product_ids)} ids and embeddings of shape {self.embeddings.shape}",
             )
 
-    def search(self, queries: Vectors, top_k: int) -> tuple[Vectors, NDArray[np.int64]]:
-        """The best products of each query by cosine; of equal scores the product first in the catalogue wins.
-
-        Args:
-            queries: float32 ``(Q, D)``, of length 1.
-            top_k: K; cut to N.
-
-        Returns:
-            Scores ``(Q, K)`` and product indices ``(Q, K)``, best first.
-
-        Raises:
-            SettingError: ``top_k`` is below 1, or a score is NaN (it has no place in an order).
-            ShapeError: ``queries`` do not fit the embeddings.
-        """
-        if top_k < 1:
-            raise SettingError("top_k must be at least 1", f"got {top_k}")
-        if queries.ndim != 2 or queries.shape[1] != self.embeddings.shape[1]:
-            raise ShapeError(f"queries must be (Q, {self.embeddings.shape[1]})", f"got {queries.shape}")
-        k = min(top_k, len(self.embeddings))
-        scores = queries @ self.embeddings.T
-        if np.isnan(scores).any():
-            raise SettingError("scores must be numbers", "found NaN", "Look for NaN in the weights of the model")
-        ranked = np.stack([best_positions(row, k) for row in scores]) if len(scores) else np.empty((0, k), np.int64)
-        return np.take_along_axis(scores, ranked, axis=1), ranked
-
 
 def load_or_build(
     cache_dir: Path | None,
     corpus: dict[str, str],
     model_fingerprint: str,
     encode: Callable[[list[str]], Vectors],
-) -> ProductIndex:
+) -> EmbeddingIndex:
     """The index of a corpus under a model, from the cache where a sound one is there.
 
-    The cache is keyed by the content of weights and corpus, never by a path or a time, and a damaged entry is
-    built anew. A cache that cannot be written costs a warning, not the answer.
+    The cache is keyed by the content of weights and corpus, never by a path or a time. A damaged entry is built
+    again. A cache that cannot be written costs a warning, not the answer.
 
     Args:
         cache_dir: where indexes are kept; None for no cache.
@@ -89,7 +64,7 @@ def load_or_build(
     folder = cache_dir / key[:16] if cache_dir else None
     if folder is not None and (found := _load(folder, key)) is not None:
         return found
-    index = ProductIndex(ids, encode(texts))
+    index = EmbeddingIndex(ids, encode(texts))
     if folder is not None:
         try:
             _save(folder, key, index)
@@ -98,7 +73,7 @@ def load_or_build(
     return index
 
 
-def _save(folder: Path, key: str, index: ProductIndex) -> None:
+def _save(folder: Path, key: str, index: EmbeddingIndex) -> None:
     with replaced_when_complete(folder) as unfinished:
         np.save(unfinished / _EMBEDDINGS, index.embeddings)
         write_json(unfinished / _PRODUCT_IDS, index.product_ids)
@@ -106,7 +81,7 @@ def _save(folder: Path, key: str, index: ProductIndex) -> None:
         write_json(unfinished / _MANIFEST, {"key": key, "sha256": hashes}, indent=2)
 
 
-def _load(folder: Path, key: str) -> ProductIndex | None:
+def _load(folder: Path, key: str) -> EmbeddingIndex | None:
     """The kept index, or None where there is none that can be trusted."""
     if not folder.is_dir():
         return None
@@ -115,14 +90,26 @@ def _load(folder: Path, key: str) -> ProductIndex | None:
         written = [manifest["sha256"][name] for name in _CONTENT]
         if manifest["key"] != key or written != [sha256_of_file(folder / name) for name in _CONTENT]:
             raise ValueError("its content is not what was written")
-        return ProductIndex(read_json(folder / _PRODUCT_IDS), np.load(folder / _EMBEDDINGS, allow_pickle=False))
+        return EmbeddingIndex(read_json(folder / _PRODUCT_IDS), np.load(folder / _EMBEDDINGS, allow_pickle=False))
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("The product index in %s is damaged (%s); building it again", folder, error)
         return None
 
 
-def best_positions(scores: Vectors, k: int) -> NDArray[np.int64]:
-    """Positions of the k highest scores, best first, equal ones in catalogue order."""
-    threshold = np.partition(scores, -k)[-k]
-    candidates = np.flatnonzero(scores >= threshold)  # in catalogue order, with all that tie at the cut
+def top_k_indices(scores: Vectors, k: int) -> NDArray[np.int64]:
+    """Indices of the k highest scores, best first; of equal scores the product first in the catalogue wins.
+
+    The same rule as :func:`lit_rec.metrics.ranking.top_k`, without torch.
+
+    Args:
+        scores: float ``(N,)``, without NaN.
+        k: 0 to N.
+
+    >>> top_k_indices(np.array([0.5, 0.9, 0.5, 0.5], np.float32), 3)
+    array([1, 0, 2])
+    """
+    # Partition finds the k-th score without a sort of all. What ties with it stays in, in catalogue order; the stable
+    # sort keeps that order, and the cut takes the first ones.
+    kth_score = np.partition(scores, -k)[-k]
+    candidates = np.flatnonzero(scores >= kth_score)
     return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from lit_rec import __version__
 from lit_rec.core import schema
-from lit_rec.core.errors import ModelFolderError, SettingError
+from lit_rec.core.errors import BundleError
 from lit_rec.core.files import (
     is_as_written,
     read_json,
@@ -31,10 +31,13 @@ from lit_rec.core.files import (
     sha256_of_texts,
     write_json,
 )
+from lit_rec.core.former_names import FILES
 from lit_rec.core.schema import Backend
-from lit_rec.inference.encoders import is_static_folder, load_encoder
+from lit_rec.data.processed import read_corpus
+from lit_rec.inference.backends import is_static_folder, load_backend
 from lit_rec.inference.index import load_or_build
-from lit_rec.inference.recommender import Recommender, read_corpus
+from lit_rec.inference.recommender import Recommender
+from lit_rec.packaging.settings import check_name
 from lit_rec.packaging.source import source_sha256
 
 logger = logging.getLogger(__name__)
@@ -47,13 +50,13 @@ _PACKAGES_OF = {
     Backend.ONNX: ("onnxruntime",),
     Backend.ONNX_INT8: ("onnxruntime",),
 }
-_WEIGHTS = ("*.safetensors", "*.bin")  # of a transformer, which the ONNX graph holds again
+_WEIGHTS = ("*.safetensors", "*.bin")  # of a transformer; the ONNX graph holds them too
 _VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files are those that were written.
+    """A bundle, all of whose files are those that were written.
 
     Args:
         folder: where it is.
@@ -71,7 +74,7 @@ class Bundle:
             folder: a bundle.
 
         Raises:
-            ModelFolderError: it is none, or a file is missing or changed.
+            BundleError: it is none, or a file is missing or changed.
         """
         folder = Path(folder)
         try:
@@ -80,39 +83,39 @@ class Bundle:
             _ = manifest["model_version"], Backend(manifest["backend"]), manifest["lit_rec_source_sha256"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"{MANIFEST}: {type(error).__name__}: {error}"
-            raise ModelFolderError(f"No bundle at {folder}", why, "Write one with the command package") from error
+            raise BundleError(f"No bundle at {folder}", why, "Write one with the command package") from error
         changed = [name for name, written in hashes.items() if not is_as_written(folder / name, written)]
         if changed:
-            raise ModelFolderError(
+            raise BundleError(
                 f"The bundle {folder} is damaged", f"missing or changed: {', '.join(changed[:5])}", "Package it again"
             )
         return cls(folder, manifest)
 
     @property
     def model_dir(self) -> Path:
-        """The model folder."""
+        """The model folder in it."""
         return self.folder / MODEL
 
     @property
     def backend(self) -> Backend:
-        """What encodes."""
+        """The back end that encodes."""
         return Backend(self.manifest["backend"])
 
     @property
     def users_file(self) -> Path | None:
-        """Held-out users, where the bundle has some."""
-        file = self.folder / USERS
-        return file if file.is_file() else None
+        """Held-out users, where the bundle has some; a bundle of version 0.1 calls the file otherwise."""
+        files = [self.folder / USERS, self.folder / FILES[USERS]]
+        return next((file for file in files if file.is_file()), None)
 
     def check_source(self) -> None:
-        """Make sure that what serves is what packaged and tested the model.
+        """Make sure that the lit_rec which serves is the one that packaged and tested the model.
 
         Raises:
-            ModelFolderError: it was another lit_rec.
+            BundleError: it is another one.
         """
         written, found = self.manifest["lit_rec_source_sha256"], source_sha256()
         if found != written:
-            raise ModelFolderError(
+            raise BundleError(
                 f"{self.manifest['model_version']} was packaged with another lit_rec than the one that runs",
                 f"the sha256 over its source is {written}, here {found}",
                 "Package the model again",
@@ -129,7 +132,7 @@ class Bundle:
             self.model_dir,
             self.folder / CORPUS,
             index_dir=self.folder / INDEX,
-            encoder=load_encoder(self.model_dir, self.backend, device=device, batch_size=batch_size),
+            encoder=load_backend(self.model_dir, self.backend, device=device, batch_size=batch_size),
             batch_size=batch_size,
         )
 
@@ -159,22 +162,22 @@ def write_bundle(
         users: id to user; see :mod:`lit_rec.packaging.users`.
 
     Raises:
+        CatalogueError: the corpus is not the model's catalogue.
         ModelFolderError: the model cannot be loaded.
         NotPreparedError: there is no corpus.
         ProcessedFolderError: the corpus is something else.
         SettingError: the back end is not one for this model, or the name is none.
         FileError: the folder cannot be written, or holds something that is not ours.
     """
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise SettingError("name must be of letters, digits, dots, dashes and underscores", repr(name))
+    check_name(name)
     with replaced_when_complete(output_dir, MANIFEST) as unfinished:
         read_corpus(corpus)  # says what is wrong with it, before anything takes time
         _copy_model(model_dir, unfinished / MODEL, backend)
         shutil.copyfile(corpus, unfinished / CORPUS)
-        encoder = of_catalogue = load_encoder(unfinished / MODEL, backend)
+        encoder = of_catalogue = load_backend(unfinished / MODEL, backend)
         if backend == Backend.ONNX_INT8:  # the catalogue is encoded once, so it need not lose what int8 does
-            of_catalogue = load_encoder(unfinished / MODEL, Backend.ONNX)
-        # Shows that all can be loaded, and takes what is kept beside the corpus, where that was encoded before.
+            of_catalogue = load_backend(unfinished / MODEL, Backend.ONNX)
+        # This shows that all can be loaded, and takes the embeddings kept beside the corpus, where there are any.
         loaded = Recommender(unfinished / MODEL, corpus, encoder=of_catalogue, show_progress=True)
         load_or_build(unfinished / INDEX, loaded.corpus, encoder.fingerprint, lambda _: loaded.index.embeddings)
         if backend == Backend.ONNX_INT8:

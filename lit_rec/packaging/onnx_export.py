@@ -19,22 +19,22 @@ from lit_rec.artifacts.pretrained import default_prompt, load_sentence_transform
 from lit_rec.core import schema
 from lit_rec.core.errors import SettingError
 from lit_rec.core.files import replaced_when_complete
-from lit_rec.inference.encoders import is_static_folder
+from lit_rec.inference.backends import is_static_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of operators of packages that are not installed
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators of packages that are not installed
 
-# "embedding" makes an invalid model: the exporter names a table of weights so.
-_OUTPUT = "sentence_embedding"
-_OPSET = 20  # GELU in one node
+_OUTPUT = "sentence_embedding"  # with "embedding", the name of a table of weights, the exporter makes an invalid model
+_OPSET = 20  # the first whose GELU is one node
 
 
 def export_onnx(model_dir: Path, *, int8: bool = False) -> Path:
-    """Write ``onnx/`` into a model folder: the graph, and a tokenizer that cuts and fills up as the model does.
+    """Write ``onnx/`` into a model folder: the graph, and a tokenizer that truncates and pads as the model does.
 
-    Pooling and normalisation are in the graph; the numbers of texts and tokens are free.
+    Transformer, pooling and normalisation become one graph, for any number of texts and tokens. ONNX Runtime computes
+    it without torch or transformers, in a smaller image; measured in ``docs/performance.md``.
 
     Args:
         model_dir: a model folder with a transformer.
@@ -64,10 +64,13 @@ def export_onnx(model_dir: Path, *, int8: bool = False) -> Path:
 
 
 def quantize(graph: Path, to: Path) -> None:
-    """Matrices as int8, a scale a column; activations as uint8 by their range in each batch.
+    """Write a graph whose matrices are int8, with a scale for each column: a quarter of the size, and faster.
+
+    Activations are quantized to uint8 by their range in each batch as it comes ("dynamic" quantization), so nothing
+    has to be calibrated on data.
 
     Args:
-        graph: of float32.
+        graph: the float32 graph.
         to: the file to write.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -76,12 +79,12 @@ def quantize(graph: Path, to: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch) / graph.name
         quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
-        # Seven bits of weights: eight times eight would overflow 16-bit sums on processors without VNNI.
+        # reduce_range makes weights of seven bits: eight would overflow the 16-bit sums of CPUs without VNNI.
         quantize_dynamic(str(prepared), str(to), per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
 
 
 class _Graph(nn.Module):
-    """What is exported: everything behind the tokenizer."""
+    """What is exported: everything after the tokenizer, down to vectors of length 1."""
 
     def __init__(self, model: "SentenceTransformer") -> None:
         super().__init__()
@@ -96,14 +99,15 @@ class _Graph(nn.Module):
 
 
 def _write_graph(model: "SentenceTransformer", file: Path) -> None:
-    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in _features(model)]
-    example: tuple[Tensor, ...] = tuple(_features(model)[name] for name in names)
+    # Two texts of several tokens: the exporter would take a size of 1 for a constant.
+    features: dict[str, Any] = dict(model.preprocess(["[+7d w4h14] milk, bread.", "Product: milk."]))
+    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
     texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens", max=int(model.max_seq_length or 512))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own parts
         program = torch.onnx.export(
             _Graph(model).eval(),
-            example,
+            tuple(features[name] for name in names),
             input_names=names,
             output_names=[_OUTPUT],
             dynamic_shapes=tuple({0: texts, 1: tokens} for _ in names),
@@ -112,19 +116,13 @@ def _write_graph(model: "SentenceTransformer", file: Path) -> None:
             verbose=False,
         )
     assert program is not None, "dynamo exports a program"
-    ClearMetadataAndDocStringPass()(
-        program.model
-    )  # file names and lines of this machine: the same model, the same file
+    # It holds file names and lines of this machine; without them the same model gives the same file.
+    ClearMetadataAndDocStringPass()(program.model)
     program.save(str(file), external_data=False)
 
 
-def _features(model: "SentenceTransformer") -> dict[str, Any]:
-    """Two texts of several tokens: the exporter takes sizes of 1 for constants."""
-    features: dict[str, Any] = dict(model.preprocess(["[+7d w4h14] milk, bread.", "Product: milk."]))
-    return features
-
-
 def _tokenizer_of(model: "SentenceTransformer") -> Tokenizer:
+    """The model's own tokenizer, which truncates and pads as the model does, without transformers."""
     own: Any = model.tokenizer
     backend = getattr(own, "backend_tokenizer", None)
     if backend is None:

@@ -8,15 +8,18 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lit_rec.artifacts.model_folder import check_files, recorded_metrics
+from lit_rec.artifacts.model_folder import processed_folder_of
+from lit_rec.artifacts.model_record import check_files, metrics_to_publish
 from lit_rec.artifacts.pretrained import local_model
 from lit_rec.core import schema
-from lit_rec.core.errors import LitRecError, ModelFolderError, NotPreparedError, SettingError
+from lit_rec.core.errors import LitRecError, NotPreparedError, SettingError
 from lit_rec.core.files import check_replaceable
 from lit_rec.core.schema import Backend
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.packaging.bundle import MANIFEST, Bundle, write_bundle
+from lit_rec.packaging.settings import PackageSettings
 from lit_rec.packaging.users import held_out_users
 
 logger = logging.getLogger(__name__)
@@ -40,78 +43,58 @@ class Packaged:
     bento_tag: str | None = None
 
 
-def package(
-    model_dir: str | Path,
-    corpus: Path,
-    *,
-    backend: Backend | str = Backend.TORCH,
-    name: str | None = None,
-    n_users: int = 200,
-    build: bool = True,
-    output_dir: Path | None = None,
-    allow_unmeasured: bool = False,
-) -> Packaged:
+def package(settings: PackageSettings) -> Packaged:
     """Write a bundle into BentoML's model store and build the bento that serves it.
 
     A run that fails leaves neither model nor bento.
 
     Args:
-        model_dir: a model folder, or a hub id.
-        corpus: JSON file, product id to text.
-        backend: what encodes.
-        name: first part of the model version; by default the model folder's.
-        n_users: held-out users to try the service with, where the corpus lies in a processed folder.
-        build: build a bento too.
-        output_dir: write the bundle into this folder instead, without BentoML.
-        allow_unmeasured: package a model that records no metrics too.
+        settings: what is packaged, and what becomes of it.
 
     Raises:
         LitRecError: the bento could not be built.
+        CatalogueError: the catalogue is not the model's.
         FileError: the output folder cannot be written, or holds something that is not ours.
-        ModelFolderError: the model cannot be loaded, or records no metrics.
+        ModelFolderError: the model cannot be loaded.
+        NotMeasuredError: it records no metrics.
         NotPreparedError: there is no corpus.
-        SettingError: a setting is out of its range.
+        SettingError: a bento is asked for outside the repository, or the back end is not one for this model.
     """
-    if n_users < 0:
-        raise SettingError("n_users must be at least 0", f"got {n_users}")
-    if backend not in list(Backend):
-        raise SettingError("Unknown back end", repr(backend), f"Take one of {', '.join(Backend)}")
-    if build and output_dir is None and not (_REPOSITORY / schema.BENTO_FILE).is_file():
+    if settings.output_dir is not None:
+        check_replaceable(settings.output_dir, MANIFEST)
+    elif settings.build and not (_REPOSITORY / schema.BENTO_FILE).is_file():
         found = f"there is no {_REPOSITORY / schema.BENTO_FILE}"
         raise SettingError("A bento is built from a clone of the repository", found, "Run there, or pass --build false")
-    if output_dir is not None:
-        check_replaceable(output_dir, MANIFEST)
-    folder = local_model(model_dir)
+    folder = local_model(settings.model_dir)
     check_files(folder)
-    metrics = _metrics(folder, allow_unmeasured)
-    called = name or _name_of(Path(model_dir))
-    users = _users(corpus, n_users)
-
-    def write(to: Path) -> Bundle:
-        return write_bundle(folder, corpus, to, name=called, backend=Backend(backend), metrics=metrics, users=users)
-
-    if output_dir is not None:
-        return Packaged(write(output_dir).manifest["model_version"])
+    metrics = metrics_to_publish(folder, allow_unmeasured=settings.allow_unmeasured)
+    corpus = settings.corpus or processed_folder_of([settings.model_dir]).path / schema.EVAL_CORPUS
     with tempfile.TemporaryDirectory(prefix="lit_rec-") as scratch:
-        return _into_store(write(Path(scratch) / "bundle"), build)
+        bundle = write_bundle(
+            folder,
+            corpus,
+            settings.output_dir or Path(scratch) / "bundle",
+            name=settings.name or _name_of(settings.model_dir),
+            backend=Backend(settings.backend),
+            metrics=metrics,
+            users=_users(corpus, settings.n_users),
+        )
+        version = bundle.manifest["model_version"]
+        return Packaged(version) if settings.output_dir else _into_store(bundle, version, build=settings.build)
 
 
-def _into_store(bundle: Bundle, build: bool) -> Packaged:
+def _into_store(bundle: Bundle, version: str, *, build: bool) -> Packaged:
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # no message to its makers
     import bentoml
 
-    version = bundle.manifest["model_version"]
     labels = {"model_version": version, "backend": str(bundle.backend)}
-    with bentoml.models.create(
-        schema.BENTO_NAME, labels=labels
-    ) as stored:  # saved when the block ends without an error
+    # The model is in the store when the block ends without an error.
+    with bentoml.models.create(schema.BENTO_NAME, labels=labels) as stored:
         for item in bundle.folder.iterdir():
             shutil.move(item, stored.path)
     model_tag = str(stored.tag)
-    if not build:
-        return Packaged(version, model_tag)
     try:
-        return Packaged(version, model_tag, _build(model_tag))
+        return Packaged(version, model_tag, _build(model_tag) if build else None)
     except BaseException:
         bentoml.models.delete(model_tag)
         raise
@@ -133,32 +116,19 @@ def _build(model_tag: str) -> str:
     return tags[-1]
 
 
-def _metrics(folder: Path, allow_unmeasured: bool) -> dict[str, dict[str, float]]:
-    try:
-        metrics = recorded_metrics(folder)
-    except ModelFolderError:
-        if not allow_unmeasured:
-            raise
-        metrics = {}
-    if not metrics and not allow_unmeasured:
-        raise ModelFolderError(
-            f"{folder} records no metrics",
-            f"{schema.MODEL_RECORD} holds none of an evaluation at the step of its weights",
-            "Export a checkpoint that fit evaluated, or pass --allow_unmeasured true",
-        )
-    return metrics
-
-
-def _name_of(model_dir: Path) -> str:
-    folder = model_dir.resolve() if model_dir.is_dir() else Path(str(model_dir).partition("@")[0])
+def _name_of(model_dir: str) -> str:
+    """The name of a model folder; of a run's ``final`` that of the run, of a hub id its second half."""
+    folder = Path(model_dir).resolve() if Path(model_dir).is_dir() else Path(model_dir.partition("@")[0])
     return folder.parent.name if folder.name == "final" else folder.name
 
 
-def _users(corpus: Path, n_users: int) -> dict[str, dict[str, object]]:
+def _users(corpus: Path, n_users: int) -> dict[str, dict[str, Any]]:
+    """Held-out users of the processed folder that the corpus is of; none where it is of none."""
     folder = ProcessedFolder(corpus.parent)
-    if not n_users or not (folder.path / schema.EVAL_HISTORY).is_dir() or corpus.name != schema.EVAL_CORPUS:
-        if n_users:
-            logger.info("No users: %s is not the corpus of a processed folder with histories", corpus)
+    if n_users == 0:
+        return {}
+    if corpus.name != schema.EVAL_CORPUS or not (folder.path / schema.EVAL_HISTORY).is_dir():
+        logger.info("No users: %s is not the corpus of a processed folder with histories", corpus)
         return {}
     try:
         return held_out_users(folder, n_users)

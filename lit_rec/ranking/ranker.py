@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from lit_rec.artifacts.model_folder import damaged_ranker, ranker_record
+from lit_rec.artifacts.model_record import damaged_ranker, ranker_record
 from lit_rec.core import former_names, schema
 from lit_rec.core.errors import ModelFolderError
 from lit_rec.core.files import replaced_file, sha256_of_file, write_json

@@ -21,7 +21,7 @@ from lit_rec.core import schema
 from lit_rec.core.files import sha256_of_file, sha256_of_texts
 from lit_rec.data.histories import Queries, histories_of
 from lit_rec.data.orders import UserHistory
-from lit_rec.inference.encoders import TorchEncoder
+from lit_rec.inference.backends import TorchBackend
 from lit_rec.inference.index import Vectors
 from lit_rec.inference.recommender import DEMO_QUERY, Recommendation, Recommender
 from lit_rec.packaging.bundle import Bundle
@@ -186,7 +186,7 @@ class Arm:
     def _answer(self, question: RankRequest, ranked: _Ranked, mode: Mode, encode_ms: float) -> RankResult:
         orders = question.request.orders if question.request else ()
         bought = dict.fromkeys(product_id for order in orders for product_id in order.product_ids)
-        unknown = [product_id for product_id in bought if product_id not in self.recommender.position]
+        unknown = [product_id for product_id in bought if product_id not in self.recommender.product_index]
         return RankResult(
             ranked.recommendations, self.name, self.model_version, mode, encode_ms, ranked.rank_ms, unknown
         )
@@ -197,34 +197,30 @@ class Arm:
         recommender = self.recommender
         requests = [self._request(task.question) for task in tasks]
         contexts = [self._context(task.question) for task in tasks]
-        queries = Queries(contexts, histories_of(requests, recommender.position))
+        queries = Queries(contexts, histories_of(requests, recommender.product_index))
         needs_text = recommender.needs_text(queries).tolist()
         ready = [row for row, task in enumerate(tasks) if task.embedding is not None or not needs_text[row]]
-        # What is excluded differs from one to the next, so those are ranked alone.
-        together = [row for row in ready if not tasks[row].question.exclude_product_ids]
-        groups = [[row] for row in ready if row not in together] + ([together] if together else [])
         found: list[Sequence[Recommendation] | None] = [None] * len(tasks)
-        for rows in groups:
-            questions = [tasks[row].question for row in rows]
-            embeddings = [tasks[row].embedding for row in rows if needs_text[row]]
+        if ready:
+            queries = queries.select(np.array(ready))
+            embeddings = [tasks[row].embedding for row in ready if needs_text[row]]
             width = recommender.index.embeddings.shape[1]
             of_text = np.array(embeddings, dtype=np.float32).reshape(len(embeddings), width)
-            most, excluded = max(question.top_k for question in questions), questions[0].exclude_product_ids
-            answers = recommender.rank(queries.select(np.array(rows)), of_text, most, excluded)
-            for row, question, answer in zip(rows, questions, answers, strict=True):
-                found[row] = answer[: question.top_k]
+            for place, (row, scores) in enumerate(zip(ready, recommender.scores(queries, of_text), strict=True)):
+                question, query = tasks[row].question, queries.select(slice(place, place + 1))
+                found[row] = recommender.best(scores, query, question.top_k, question.exclude_product_ids)
         took = _ms_since(began)
         return [None if answer is None else _Ranked(answer, took) for answer in found]
 
     def _request(self, question: RankRequest) -> UserHistory:
-        request = question.request or self.recommender.request_of(question.context or "")
+        request = question.request or self.recommender.history_from_context(question.context or "")
         return replace(request, **question.to_come)
 
     def _context(self, question: RankRequest) -> str:
         """What is encoded for a user where text is needed."""
         if question.context is not None:
             return question.context
-        return self.recommender.context_of(question.request or UserHistory())
+        return self.recommender.context_from_history(question.request or UserHistory())
 
     def _make_rank(self) -> Callable[[Sequence[_Task]], list[_Ranked | None]]:
         # Of the process: as many as BLAS likes, for each of several ranking threads, wait for one another.
@@ -237,7 +233,7 @@ class Arm:
             is_first = self._recommender is None
             recommender = self._recommender or self._load()
             encoder = recommender.encoder
-            if isinstance(encoder, TorchEncoder) and not is_first:  # its tokenizer serves one thread at a time
+            if isinstance(encoder, TorchBackend) and not is_first:  # its tokenizer serves one thread at a time
                 weights = {id(weight): weight for weight in encoder.model.parameters()}
                 encoder = copy.deepcopy(encoder, weights)  # all but the weights
             if (torch := sys.modules.get("torch")) is not None:

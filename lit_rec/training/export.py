@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from lit_rec import __version__
-from lit_rec.artifacts.model_folder import digests, ranker_record, recorded_processed_folder
+from lit_rec.artifacts.model_folder import product_digests, recorded_processed_folder
+from lit_rec.artifacts.model_record import ranker_record
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, NotPreparedError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_files, write_json
@@ -69,7 +70,7 @@ def export_model(ckpt_path: Path, output_dir: Path, *, ranker_follows: bool = Fa
     with replaced_when_complete(output_dir, schema.MODEL_RECORD) as unfinished:
         model.encoder.save(unfinished)
         if trained_on is not None:
-            write_json(unfinished / schema.MODEL_CATALOGUE, digests(trained_on.corpus))
+            write_json(unfinished / schema.MODEL_CATALOGUE, product_digests(trained_on.corpus))
         record["sha256"] = sha256_of_files(unfinished)
         if has_ranker:
             for name in (schema.RANKER, schema.RANKER_WEIGHTS):

@@ -73,7 +73,7 @@ def main(
             "cosine_to_torch": {"mean": round(float(cosine.mean()), 5), "least": round(float(cosine.min()), 5)},
         }
         if backend == Backend.ONNX_INT8:
-            recommender.index.embeddings[:] = recommender.encode(list(recommender.corpus.values()))
+            recommender.index.embeddings[:] = recommender.encoder.encode(list(recommender.corpus.values()))
             with_int8_catalogue = measure(TextTower(recommender, "int8"), held_out).values["ndcg@10"]
             rows[backend]["ndcg@10_difference_with_int8_catalogue"] = rounded(of_torch[0], with_int8_catalogue)
         print(backend, rows[backend], flush=True)
@@ -94,10 +94,10 @@ def measured(
     result = measure(TextTower(recommender, "text"), held_out)
     contexts = held_out.queries.contexts
     milliseconds = []
-    recommender.encode(contexts[:2])  # warm
+    recommender.encoder.encode(contexts[:2])  # warm
     for context in contexts[:n_timed]:
         began = time.process_time()
-        recommender.encode([context])
+        recommender.encoder.encode([context])
         milliseconds.append(1e3 * (time.process_time() - began))
     model_bytes = sum(file.stat().st_size for file in bundle.model_dir.rglob("*") if file.is_file())
     row = {
@@ -109,7 +109,7 @@ def measured(
         },
         "model_mb": round(model_bytes / 1e6, 1),
     }
-    return row, result.values["ndcg@10"], recommender.encode(contexts)
+    return row, result.values["ndcg@10"], recommender.encoder.encode(contexts)
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def _history(recommender: Recommender, context: str) -> list[dict[str, Any]]:
             "order_dow": order.order_dow,
             "order_hour_of_day": order.order_hour_of_day,
         }
-        for order in recommender.request_of(context).orders
+        for order in recommender.history_from_context(context).orders
     ]
 
 

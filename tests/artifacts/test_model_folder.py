@@ -1,4 +1,4 @@
-"""What a model folder records: metrics of its weights, the processed folder and the catalogue that it belongs to."""
+"""The processed folder and the catalogue that a model belongs to, and how its contexts are written."""
 
 import json
 import os
@@ -7,16 +7,13 @@ from pathlib import Path
 import pytest
 
 from lit_rec.artifacts.model_folder import (
-    ENCODER,
-    RANKER,
     check_catalogue,
     context_form,
-    digests,
     processed_folder_of,
-    recorded_metrics,
+    product_digests,
 )
 from lit_rec.core import schema
-from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
+from lit_rec.core.errors import CatalogueError, ModelFolderError, NotPreparedError, SettingError
 from lit_rec.core.files import write_json
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import content_hashes
@@ -27,35 +24,6 @@ def folder_of(tmp_path: Path, record: object, ranker: object = None) -> Path:
     if ranker is not None:
         (tmp_path / schema.RANKER).write_text(json.dumps(ranker), encoding="utf-8")
     return tmp_path
-
-
-EVALUATIONS = {
-    "untrained": {"step": 0, "ndcg@10": 0.1},
-    "epoch 0": {"step": 10, "ndcg@10": 0.3, "explore_ndcg@10": float("nan")},
-    "epoch 1": {"step": 20, "ndcg@10": 0.2},
-    "test": {"ndcg@10": 0.9},
-}
-
-
-def test_they_are_those_of_the_step_that_the_weights_are_of(tmp_path):
-    folder = folder_of(tmp_path, {"global_step": 10, "metrics": EVALUATIONS})
-    assert recorded_metrics(folder) == {ENCODER: {"ndcg@10": 0.3}}
-
-
-def test_a_rankers_stand_beside_them(tmp_path):
-    folder = folder_of(tmp_path, {"global_step": 20, "metrics": EVALUATIONS}, {"metrics": {"ndcg@10": 0.4}})
-    assert recorded_metrics(folder) == {ENCODER: {"ndcg@10": 0.2}, RANKER: {"ndcg@10": 0.4}}
-
-
-@pytest.mark.parametrize("record", [{}, {"global_step": 5, "metrics": EVALUATIONS}, {"global_step": 5, "metrics": {}}])
-def test_where_nothing_was_measured_there_are_none(record, tmp_path):
-    assert recorded_metrics(folder_of(tmp_path, record)) == {}
-    assert recorded_metrics(folder_of(tmp_path, record, {"metrics": {}})) == {}
-
-
-def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(ModelFolderError, match=r"it holds no lit_rec.json. Make one with the command export"):
-        recorded_metrics(tmp_path)
 
 
 CORPUS = {str(row): f"Product: {row}." for row in range(20)}
@@ -122,7 +90,7 @@ def test_models_of_several_folders_have_none_in_common(shop, tmp_path):
 
 
 def with_catalogue(model: Path) -> Path:
-    write_json(model / schema.MODEL_CATALOGUE, digests(CORPUS))
+    write_json(model / schema.MODEL_CATALOGUE, product_digests(CORPUS))
     return model
 
 
@@ -137,14 +105,14 @@ OTHER_SHOPS = {
 @pytest.mark.parametrize("way", ["recorded", "of an earlier version"])
 def test_the_catalogue_of_another_shop_is_refused(kind, way, shop):
     model = Path(shop[2]) if way == "of an earlier version" else with_catalogue(folder_of(Path(shop[2]), {}))
-    with pytest.raises(ModelFolderError, match=r"mine.json is not the catalogue of this model: .*train on this one"):
+    with pytest.raises(CatalogueError, match=r"mine.json is not the catalogue of this model: .*train on this one"):
         check_catalogue(model, OTHER_SHOPS[kind], "mine.json")
 
 
 def test_where_only_the_rankers_ids_are_known_they_decide(tmp_path):
     folder = folder_of(tmp_path, {}, {"product_ids": list(CORPUS)})
     check_catalogue(folder, OTHER_SHOPS["the same ids by chance"], "mine.json")
-    with pytest.raises(ModelFolderError, match="is not the catalogue"):
+    with pytest.raises(CatalogueError, match="is not the catalogue"):
         check_catalogue(folder, OTHER_SHOPS["other ids"], "mine.json")
 
 

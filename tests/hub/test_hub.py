@@ -13,10 +13,11 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from lit_rec.artifacts.hub import model_card, push
+from lit_rec.artifacts.hub import Pushed, PushSettings, model_card
+from lit_rec.artifacts.hub import push as push_model
 from lit_rec.cli.main import main
 from lit_rec.core import schema
-from lit_rec.core.errors import HubError, ModelFolderError, NotPreparedError, SettingError
+from lit_rec.core.errors import HubError, ModelFolderError, NotMeasuredError, NotPreparedError, SettingError
 from lit_rec.data.orders import Order, UserHistory
 from lit_rec.inference.recommender import Recommender
 
@@ -26,6 +27,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 REPO = "someone/groceries"
 CONTEXT = "soap that smells of product 7"
 USER = UserHistory([Order(["p3", "p7"]), Order(["p3"], days_since_prior_order=7)])
+
+
+def push(model_dir: Path, repo_id: str, **settings: object) -> Pushed:
+    return push_model(PushSettings(model_dir, repo_id, **settings))
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +48,10 @@ def served(hub, repo=REPO, branch="main"):
 def rankings(model, corpus):
     recommender = Recommender(model, corpus, use_index=False)
     assert recommender.ranker is not None
-    answers = recommender.recommend(CONTEXT), recommender.recommend_for_orders(USER)
-    return recommender.encode([CONTEXT]), [[(item.product_id, item.score) for item in answer] for answer in answers]
+    answers = recommender.recommend(CONTEXT), recommender.recommend(USER)
+    return recommender.encoder.encode([CONTEXT]), [
+        [(item.product_id, item.score) for item in answer] for answer in answers
+    ]
 
 
 def test_what_is_pushed_answers_by_id_and_by_revision_as_the_folder_does(hub, model_dir, corpus):
@@ -238,7 +245,7 @@ def test_a_folder_without_metrics_is_refused_unless_told_otherwise(hub, model_di
         (model_dir / name).unlink()
     record = json.loads((model_dir / schema.MODEL_RECORD).read_text())
     (model_dir / schema.MODEL_RECORD).write_text(json.dumps({**record, "metrics": {}}))
-    with pytest.raises(ModelFolderError, match=r"record no metrics. Train with validation, or pass --allow_unmeasured"):
+    with pytest.raises(NotMeasuredError, match=r"records no metrics: .*--allow_unmeasured true"):
         push(model_dir, REPO)
     assert hub.requests == []
     push(model_dir, REPO, allow_unmeasured=True)

@@ -1,4 +1,4 @@
-"""The product index: exact search by one rule for ties, and a cache that is right or built again."""
+"""The best of some scores by one rule for ties, and an index that is right or built again."""
 
 import json
 import logging
@@ -13,8 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lit_rec.core.errors import SettingError, ShapeError
-from lit_rec.inference.index import ProductIndex, load_or_build
+from lit_rec.core.errors import ShapeError
+from lit_rec.inference.index import EmbeddingIndex, load_or_build, top_k_indices
 from lit_rec.metrics.ranking import top_k as tensor_top_k
 
 CORPUS = {"7": "milk", "3": "bread", "11": "oat milk", "5": "rye bread"}
@@ -37,74 +37,27 @@ class Encoder:
         )
 
 
-# --- search
+# --- the best of some scores
 
 
-def small_integers(n_rows, n_columns):
-    row = st.lists(st.integers(-1, 1), min_size=n_columns, max_size=n_columns)
-    return st.lists(row, min_size=n_rows, max_size=n_rows).map(vectors)
+@given(st.lists(st.integers(-2, 2), min_size=1, max_size=12), st.data())
+def test_top_k_is_a_stable_sort_and_the_rule_of_the_metrics(scores, data):
+    k = data.draw(st.integers(1, len(scores)))
+    ranked = top_k_indices(vectors(scores), k).tolist()
+    assert ranked == sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
+    assert ranked == tensor_top_k(torch.tensor([scores], dtype=torch.float32), k)[1][0].tolist()
 
 
-@given(st.data())
-def test_search_equals_brute_force_and_the_rule_of_the_metrics(data):
-    n, d, q = (data.draw(st.integers(1, high)) for high in (12, 3, 4))
-    products, queries = data.draw(small_integers(n, d)), data.draw(small_integers(q, d))  # sums are exact; ties abound
-    k = data.draw(st.integers(1, n))
-    scores, ranked = ProductIndex([str(i) for i in range(n)], products).search(queries, k)
-
-    for query, row_scores, row in zip(queries.tolist(), scores.tolist(), ranked.tolist(), strict=True):
-        cosines = [sum(a * b for a, b in zip(query, product, strict=True)) for product in products.tolist()]
-        expected = sorted(range(n), key=lambda i: (-cosines[i], i))[:k]
-        assert row == expected
-        assert row_scores == [cosines[i] for i in expected]
-    of_metrics = tensor_top_k(torch.from_numpy(queries) @ torch.from_numpy(products).T, k)[1]
-    assert ranked.tolist() == of_metrics.tolist()
-
-
-def test_search_of_many_products_with_ties_equals_a_stable_sort():
-    rng = np.random.default_rng(0)
-    products, queries = (rng.integers(-2, 3, size=(n, 4)).astype(np.float32) for n in (5_000, 8))
-    for k in (1, 10, 4_999, 5_000):
-        scores, ranked = ProductIndex([str(i) for i in range(5_000)], products).search(queries, k)
-        expected = np.argsort(-(queries @ products.T), axis=1, kind="stable")[:, :k]
-        np.testing.assert_array_equal(ranked, expected)
-        np.testing.assert_array_equal(scores, np.take_along_axis(queries @ products.T, expected, axis=1))
-
-
-def test_shapes_and_types_and_a_top_k_beyond_the_catalogue():
-    index = ProductIndex(["a", "b", "c"], vectors([[1, 0], [0, 1], [0.6, 0.8]]))
-    scores, ranked = index.search(vectors([[1, 0], [0, 1]]), 99)
-    assert ranked.tolist() == [[0, 2, 1], [1, 2, 0]]
-    assert (scores.shape, scores.dtype, ranked.dtype) == ((2, 3), np.float32, np.int64)
-    for k in (1, 3):
-        scores, ranked = index.search(np.empty((0, 2), np.float32), k)
-        assert scores.shape == ranked.shape == (0, k)
-
-
-@pytest.mark.parametrize("top_k", [0, -1])
-def test_top_k_below_one(top_k):
-    with pytest.raises(SettingError, match=f"at least 1: got {top_k}"):
-        ProductIndex(["a"], vectors([[1]])).search(vectors([[1]]), top_k)
-
-
-@pytest.mark.parametrize("queries", [np.ones(2, np.float32), np.ones((1, 3), np.float32)], ids=["flat", "wider"])
-def test_queries_that_do_not_fit(queries):
-    with pytest.raises(ShapeError, match=r"\(Q, 2\)"):
-        ProductIndex(["a"], vectors([[1, 0]])).search(queries, 1)
+def test_top_k_of_many_products_with_ties():
+    scores = np.random.default_rng(0).integers(-2, 3, size=5_000).astype(np.float32)
+    for k in (0, 1, 10, 4_999, 5_000):
+        np.testing.assert_array_equal(top_k_indices(scores, k), np.argsort(-scores, kind="stable")[:k])
 
 
 @pytest.mark.parametrize("embeddings", [np.ones(2, np.float32), np.ones((3, 2), np.float32)], ids=["flat", "more"])
 def test_embeddings_that_do_not_fit_the_ids(embeddings):
     with pytest.raises(ShapeError, match="2 ids"):
-        ProductIndex(["a", "b"], embeddings)
-
-
-@pytest.mark.parametrize("side", ["product", "query"])
-def test_nan_has_no_place_in_an_order(side):
-    products, queries = vectors([[1, 0], [0, 1]]), vectors([[1, 0]])
-    (products if side == "product" else queries)[0, 0] = np.nan
-    with pytest.raises(SettingError, match="NaN"):
-        ProductIndex(["a", "b"], products).search(queries, 1)
+        EmbeddingIndex(["a", "b"], embeddings)
 
 
 # --- cache

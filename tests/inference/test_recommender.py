@@ -12,9 +12,10 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from lit_rec.core.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError
-from lit_rec.inference.encoders import model_fingerprint
-from lit_rec.inference.index import ProductIndex
-from lit_rec.inference.recommender import Recommender, load_recommender, read_corpus, recommend
+from lit_rec.data.processed import read_corpus
+from lit_rec.inference.backends import model_fingerprint
+from lit_rec.inference.index import EmbeddingIndex
+from lit_rec.inference.recommender import Recommender, load_recommender
 
 CLOSE = 1e-5  # float32 cosines, encoded in other batches
 
@@ -243,8 +244,7 @@ def test_one_instance_for_a_model_and_corpus(own, tmp_path, monkeypatch, caplog)
         assert load_recommender(same, corpus.relative_to(tmp_path)) is first
     assert caplog.text.count("Reusing the recommender") == 4
     assert load_recommender(model, corpus, device="cpu") is first
-    assert recommend("milk", model_dir="model", corpus=corpus, top_k=2) == first.recommend("milk", 2)
-    assert caplog.text.count("Reusing the recommender") == 6
+    assert caplog.text.count("Reusing the recommender") == 5
 
     assert load_recommender(model, corpus, use_index=False) is not first
     assert load_recommender(shutil.copytree(model, tmp_path / "second"), corpus) is not first
@@ -264,13 +264,6 @@ def test_four_threads_share_one_instance(own, caplog):
         loaded = list(pool.map(load, range(4)))
     assert len({id(one) for one in loaded}) == 1
     assert caplog.text.count("Encoding 3 products") == 1
-
-
-def test_the_module_level_recommend(own):
-    model, corpus = own
-    answer = recommend("bread", model_dir=model, corpus=corpus, top_k=2, exclude_product_ids=["1"])
-    assert {item.product_id for item in answer} == {"2", "3"}
-    assert len(recommend("bread", model_dir=model, corpus=corpus)) == 3
 
 
 # --- errors
@@ -342,7 +335,9 @@ def test_an_unknown_device(own, load, monkeypatch):
 
 def test_weights_that_are_no_numbers_are_an_error_and_no_empty_answer(own):
     recommender = Recommender(*own)
-    recommender.index = ProductIndex(recommender.index.product_ids, np.full_like(recommender.index.embeddings, np.nan))
+    recommender.index = EmbeddingIndex(
+        recommender.index.product_ids, np.full_like(recommender.index.embeddings, np.nan)
+    )
     with pytest.raises(SettingError, match="NaN"):
         recommender.recommend("milk", 1)
 
@@ -350,9 +345,9 @@ def test_weights_that_are_no_numbers_are_an_error_and_no_empty_answer(own):
 # --- what serving needs
 
 SERVING = """
-from lit_rec.inference.recommender import recommend
+from lit_rec.inference.recommender import load_recommender
 
-print([item.product_id for item in recommend("milk", model_dir=sys.argv[1], corpus=sys.argv[2])])
+print([item.product_id for item in load_recommender(sys.argv[1], sys.argv[2]).recommend("milk")])
 own = sorted(name for name in sys.modules if name.startswith("lit_rec."))
 training = ("lit_rec.training", "lit_rec.ranking.training", "lit_rec.models", "lit_rec.metrics")
 never = (*training, "lit_rec.evaluation", "lit_rec.data.prepare", "lit_rec.data.dat")

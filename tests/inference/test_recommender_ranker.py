@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from lit_rec.artifacts.model_folder import digests
+from lit_rec.artifacts.model_folder import product_digests
 from lit_rec.core import schema
-from lit_rec.core.errors import ModelFolderError, SettingError, ShapeError
+from lit_rec.core.errors import CatalogueError, SettingError, ShapeError
 from lit_rec.data.contexts import product_text
-from lit_rec.data.histories import Queries, histories_of
 from lit_rec.data.orders import Order, UserHistory
+from lit_rec.inference.reasons import Explainer
 from lit_rec.inference.recommender import Recommender, load_recommender
 from lit_rec.ranking.item_item import ItemItemModel
 from lit_rec.ranking.network import RankerNetwork
@@ -63,16 +63,16 @@ def ids(answer):
 
 
 def test_a_context_names_purchases_and_moments(recommender):
-    assert recommender.request_of(CONTEXTS[0]) == UserHistory(
+    assert recommender.history_from_context(CONTEXTS[0]) == UserHistory(
         [Order(["p0", "p1"], None, 1, 8), Order(["p0"], 9, 2, 9)], 4, 0, 9
     )
-    assert recommender.request_of("[w1h8] Bread, Rye, Soap.").orders[0].product_ids == ["p3", "p2"]
-    assert recommender.request_of(CONTEXTS[2]) == UserHistory([])
+    assert recommender.history_from_context("[w1h8] Bread, Rye, Soap.").orders[0].product_ids == ["p3", "p2"]
+    assert recommender.history_from_context(CONTEXTS[2]) == UserHistory([])
 
 
 def test_of_equal_names_the_first_of_the_catalogue_is_meant(own):
     own[1].write_text(json.dumps({"a": "Product: Tea. Aisle: x. Department: y.", **CORPUS, "b": "Tea"}))
-    assert Recommender(*own).request_of("[w1h2] Tea.").orders[0].product_ids == ["a"]
+    assert Recommender(*own).history_from_context("[w1h2] Tea.").orders[0].product_ids == ["a"]
 
 
 def test_many_at_a_time_are_answered_as_one_by_one(recommender):
@@ -87,20 +87,20 @@ def test_many_at_a_time_are_answered_as_one_by_one(recommender):
 
 
 def test_the_answer_is_the_ranking_of_the_scores(recommender):
-    queries = Queries(CONTEXTS, histories_of([recommender.request_of(one) for one in CONTEXTS], recommender.position))
+    queries = recommender.queries_of(CONTEXTS)
     scores = recommender.scores(queries)
     assert scores.shape == (len(CONTEXTS), len(CORPUS))
-    for row, answer in zip(scores, recommender.recommend_queries(queries, 1000), strict=True):
+    for row, answer in zip(scores, recommender.rank(queries, 1000), strict=True):
         assert ids(answer) == [f"p{place}" for place in np.argsort(-row, kind="stable")]
 
 
 def test_encoding_apart_from_ranking_gives_the_same_answer(recommender):
-    recommender.batch_size = 2
-    queries = recommender.queries_of_contexts(CONTEXTS)
+    queries = recommender.queries_of(CONTEXTS)
     assert recommender.needs_text(queries).tolist() == [False, True, True, False, True]
-    embeddings = recommender.encode([CONTEXTS[row] for row in (1, 2, 4)])
-    apart = recommender.rank(queries, embeddings, 7, ["p0"])
-    for answer, alone in zip(apart, (recommender.recommend(context, 7, ["p0"]) for context in CONTEXTS), strict=True):
+    embeddings = recommender.encoder.encode([CONTEXTS[row] for row in (1, 2, 4)])
+    for row, scores in enumerate(recommender.scores(queries, embeddings)):
+        answer = recommender.best(scores, queries.select(slice(row, row + 1)), 7, ["p0"])
+        alone = recommender.recommend(CONTEXTS[row], 7, ["p0"])
         assert ids(answer) == ids(alone)
         assert [item.score for item in answer] == pytest.approx([item.score for item in alone], abs=1e-4)
 
@@ -110,7 +110,7 @@ def test_where_a_history_is_known_nothing_is_encoded(recommender, monkeypatch):
     encode = recommender.encoder.encode
     monkeypatch.setattr(recommender.encoder, "encode", lambda some, **how: texts.extend(some) or encode(some, **how))
     recommender.recommend(CONTEXTS[0])
-    recommender.recommend_for_orders(UserHistory([Order(["p5"])]))
+    recommender.recommend(UserHistory([Order(["p5"])]))
     assert texts == []
     recommender.recommend(CONTEXTS[2])
     assert texts == [CONTEXTS[2]]
@@ -118,14 +118,14 @@ def test_where_a_history_is_known_nothing_is_encoded(recommender, monkeypatch):
 
 @pytest.mark.parametrize("n_embeddings", [0, 2, 4])
 def test_one_embedding_a_text_is_needed(recommender, n_embeddings):
-    queries = recommender.queries_of_contexts(CONTEXTS)
+    queries = recommender.queries_of(CONTEXTS)
     with pytest.raises(ShapeError, match="One embedding a text is needed"):
-        recommender.rank(queries, np.zeros((n_embeddings, 16), np.float32))
+        recommender.scores(queries, np.zeros((n_embeddings, 16), np.float32))
 
 
 def test_a_history_is_ranked_by_the_ranker_and_words_by_the_text(recommender):
     text = Recommender.text_scores(recommender, CONTEXTS)
-    queries = Queries(CONTEXTS, histories_of([recommender.request_of(one) for one in CONTEXTS], recommender.position))
+    queries = recommender.queries_of(CONTEXTS)
     scores = recommender.scores(queries)
     alone = recommender.ranker.scores(queries.histories.select(np.array([0, 3])))
     np.testing.assert_allclose(scores[[0, 3]], alone, atol=1e-5)
@@ -137,8 +137,8 @@ def test_a_history_is_ranked_by_the_ranker_and_words_by_the_text(recommender):
 
 
 def test_without_any_purchase_the_most_popular_product_comes_first(recommender):
-    best = recommender.recommend_for_orders(UserHistory(), 3)
-    assert recommender.position[best[0].product_id] == recommender.ranker.item_item.popularity.argmax()
+    best = recommender.recommend(UserHistory(), 3)
+    assert recommender.product_index[best[0].product_id] == recommender.ranker.item_item.popularity.argmax()
     assert {item.reason for item in best} == {"bought by many"}
     assert {item.reason for item in recommender.recommend("no name of the catalogue", 3)} == {"fits the words"}
 
@@ -152,12 +152,8 @@ def test_excluded_products_are_never_recommended_and_the_list_is_full(recommende
 
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_top_k_below_one(recommender, top_k):
-    for call in (
-        lambda: recommender.recommend_for_orders(UserHistory(), top_k),
-        lambda: recommender.recommend_many([], top_k),
-    ):
-        with pytest.raises(SettingError, match=f"at least 1: got {top_k}"):
-            call()
+    with pytest.raises(SettingError, match=f"at least 1: got {top_k}"):
+        recommender.recommend(UserHistory(), top_k)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +173,7 @@ def test_top_k_below_one(recommender, top_k):
 )
 def test_reasons_tell_how_often(recommender, days_ago, expected):
     orders = [Order(["p5", "p5"], days_ago=days) for days in days_ago]
-    reasons = {item.product_id: item.reason for item in recommender.recommend_for_orders(UserHistory(orders), 100)}
+    reasons = {item.product_id: item.reason for item in recommender.recommend(UserHistory(orders), 100)}
     assert reasons["p5"] == expected
     assert sum(reason.startswith("bought once") or " times" in reason for reason in reasons.values()) == 1
 
@@ -211,14 +207,14 @@ def test_reasons_for_products_not_bought_yet_are_true(recommender):
     recommender.ranker.item_item = item_item = replace(item_item, cosine=cosine.tocsr())
     reasons = {
         item.product_id: item.reason
-        for item in recommender.recommend_for_orders(UserHistory([Order(["p5"], days_ago=3)]), len(CORPUS))
+        for item in recommender.recommend(UserHistory([Order(["p5"], days_ago=3)]), len(CORPUS))
     }
     assert reasons.pop("p6") == "similar to Product 1"
     assert reasons.pop("p5") == "bought once, 3 days ago"
     assert reasons.pop("p0") == "goes with what you buy"
     many = item_item.popularity > item_item.popularity.mean()
     for product_id, reason in reasons.items():
-        product = recommender.position[product_id]
+        product = recommender.product_index[product_id]
         of_others = "bought by many" if many[product] else "bought by few"
         assert reason == ("from an aisle that you buy from" if product % 4 == 5 % 4 else of_others)
     assert set(reasons.values()) == {"from an aisle that you buy from", "bought by many", "bought by few"}
@@ -233,23 +229,18 @@ def test_a_product_that_the_ranker_has_never_seen_is_scored_by_its_text_and_aisl
     encoded = []
     encode = recommender.encoder.encode
     monkeypatch.setattr(recommender.encoder, "encode", lambda some, **how: encoded.extend(some) or encode(some, **how))
-    monkeypatch.setattr(Recommender, "_similar_from", 2)
-    answer = recommender.recommend_for_orders(UserHistory([Order(["p4", "p8"], days_ago=3)]), len(CORPUS) + 2)
+    monkeypatch.setattr(Explainer, "_similar_from", 2)
+    answer = recommender.recommend(UserHistory([Order(["p4", "p8"], days_ago=3)]), len(CORPUS) + 2)
     found = {item.product_id: item for item in answer}
     nobody_bought = recommender.ranker.item_item.popularity == 0
     others = [item.score for item in answer if item.product_id not in texts]
     assert min(others) <= found["twin"].score <= max(others)
     assert min(others) <= found["elsewhere"].score <= max(others)
-    assert not nobody_bought[[recommender.position[each] for each in texts]].any()
+    assert not nobody_bought[[recommender.product_index[each] for each in texts]].any()
     assert found["twin"].reason == "from an aisle that you buy from"
     assert found["elsewhere"].reason == "new in the catalogue"
     assert encoded == []
-    new_user = {
-        item.product_id: item.reason
-        for item in recommender.rank(
-            recommender.queries_of_orders([UserHistory()]), np.zeros((1, 16), np.float32), len(CORPUS) + 2
-        )[0]
-    }
+    new_user = {item.product_id: item.reason for item in recommender.recommend(UserHistory(), len(CORPUS) + 2)}
     assert {new_user[each] for each in texts} == {"new in the catalogue"}
     assert new_user["p0"] == "bought by many"
 
@@ -257,30 +248,21 @@ def test_a_product_that_the_ranker_has_never_seen_is_scored_by_its_text_and_aisl
 def test_products_that_the_catalogue_does_not_hold_change_only_the_age_of_orders(recommender):
     known = UserHistory([Order(["p5"], days_ago=9), Order(["p6"], days_ago=2)])
     with_others = UserHistory([Order(["gone", "p5", "gone"], days_ago=9), Order(["p6"], days_ago=2)])
-    assert recommender.recommend_for_orders(with_others) == recommender.recommend_for_orders(known)
+    assert recommender.recommend(with_others) == recommender.recommend(known)
 
 
-def test_past_orders_need_a_ranker(own):
+def test_without_a_ranker_past_orders_are_put_into_words(own):
     for file in (schema.RANKER, schema.RANKER_WEIGHTS):
         (own[0] / file).unlink()
     recommender = Recommender(*own)
     assert recommender.ranker is None
     assert {item.reason for item in recommender.recommend("milk")} == {""}
-    with pytest.raises(ModelFolderError, match=r"Past orders need a ranker: .*fit_ranker"):
-        recommender.recommend_for_orders(UserHistory())
-
-
-def test_without_a_ranker_past_orders_are_put_into_words(own):
-    recommender = Recommender(*own, use_ranker=False)
-    orders = [Order(["p0", "gone", "p1"], None, 1, 8), Order(["p5"], 9)]
-    request = UserHistory(orders, 4, 2, 10)
+    user = UserHistory([Order(["p0", "gone", "p1"], None, 1, 8), Order(["p5"], 9)], 4, 2, 10)
     context = "[w1h8] Milk, Bread, Rye, Sliced; [+9d w0h0] Product 1."
-    assert recommender.context_of(request) == context
-    assert recommender.context_of(UserHistory()) == "(no prior orders)."
-    queries = recommender.queries_of_orders([request])
-    assert queries.contexts == [context]
-    assert recommender.needs_text(queries).all()
-    answer = recommender.rank(queries, recommender.encode([context]), len(CORPUS))[0]
+    assert recommender.context_from_history(user) == context
+    assert recommender.context_from_history(UserHistory()) == "(no prior orders)."
+    assert recommender.needs_text(recommender.queries_of([user])).all()
+    answer = recommender.recommend(user, len(CORPUS))
     assert ids(answer) == ids(recommender.recommend(context, len(CORPUS)))
     reasons = {item.product_id: item.reason for item in answer}
     assert reasons["p0"] == "bought once, 13 days ago"
@@ -299,16 +281,16 @@ def test_past_orders_are_put_into_words_as_in_training(own):
         Order(["p5", "p6", "p7"], None, 3, days_ago=12),
     ]
     context = "[+9d w1h8] Milk, Bread, Rye, Sliced; [+9d w3h0] Product 1."
-    assert recommender.context_of(UserHistory(orders)) == context
-    assert recommender.context_of(UserHistory(orders, 4, 2, 10)) == f"{context} Next: +4d w2h10"
-    assert recommender.context_of(UserHistory(orders, None, 2, 10)) == f"{context} Next: +12d w2h10"
+    assert recommender.context_from_history(UserHistory(orders)) == context
+    assert recommender.context_from_history(UserHistory(orders, 4, 2, 10)) == f"{context} Next: +4d w2h10"
+    assert recommender.context_from_history(UserHistory(orders, None, 2, 10)) == f"{context} Next: +12d w2h10"
 
 
 def test_the_catalogue_of_another_shop_is_refused_and_changes_are_said(own, caplog):
     model, corpus = own
-    (model / schema.MODEL_CATALOGUE).write_text(json.dumps(digests(CORPUS)), encoding="utf-8")
+    (model / schema.MODEL_CATALOGUE).write_text(json.dumps(product_digests(CORPUS)), encoding="utf-8")
     corpus.write_text(json.dumps({product_id: f"Product: other {product_id}." for product_id in CORPUS}))
-    with pytest.raises(ModelFolderError, match=r"eval_corpus.json is not the catalogue of this model"):
+    with pytest.raises(CatalogueError, match=r"eval_corpus.json is not the catalogue of this model"):
         Recommender(*own)
     corpus.write_text(json.dumps({**CORPUS, "new": "Product: Tea."}))
     assert len(Recommender(*own).recommend("tea", 100)) == len(CORPUS) + 1
@@ -334,7 +316,7 @@ from lit_rec.data.orders import Order, UserHistory
 from lit_rec.inference.recommender import load_recommender
 
 recommender = load_recommender(sys.argv[1], sys.argv[2])
-print([item.product_id for item in recommender.recommend_for_orders(UserHistory([Order(["p3", "p5"])]))])
+print([item.product_id for item in recommender.recommend(UserHistory([Order(["p3", "p5"])]))])
 training = ("lit_rec.data.prepare", "lit_rec.data.dat", "lit_rec.ranking.training", "lit_rec.training")
 assert not [name for name in sys.modules if name.startswith(training)]
 """
@@ -342,5 +324,5 @@ assert not [name for name in sys.modules if name.startswith(training)]
 
 def test_serving_with_a_ranker_works_where_nothing_that_only_training_needs_is_installed(own, run_without):
     served = run_without("lightning torchmetrics wandb datasets polars matplotlib pyarrow", SERVING, *own)
-    expected = ids(Recommender(*own).recommend_for_orders(UserHistory([Order(["p3", "p5"])])))
+    expected = ids(Recommender(*own).recommend(UserHistory([Order(["p3", "p5"])])))
     assert served == str(expected)

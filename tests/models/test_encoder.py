@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 from lit_rec.artifacts.pretrained import load_sentence_transformer
 from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
 from lit_rec.data.tokens import TokenTable, length_sorted_chunks
-from lit_rec.inference.encoders import model_fingerprint
+from lit_rec.inference.backends import model_fingerprint
 from lit_rec.models.added_tokens import frequent_names
 from lit_rec.models.encoder import TextEncoder, split_chunks
 

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from lit_rec.artifacts.model_folder import digests
-from lit_rec.core.errors import ModelFolderError, NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.artifacts.model_folder import product_digests
+from lit_rec.core.errors import BundleError, CatalogueError, NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.core.schema import Backend
 from lit_rec.inference.recommender import Recommender
 from lit_rec.packaging.bundle import Bundle, write_bundle
@@ -99,7 +99,7 @@ def test_the_version_is_of_the_content_and_the_catalogue_is_encoded_once(tiny_mo
 def test_a_damaged_bundle_is_refused(bundle, tmp_path, damage):
     folder = shutil.copytree(bundle.folder, tmp_path / "bundle")
     damage(folder)
-    with pytest.raises(ModelFolderError, match=r"is damaged: missing or changed: (corpus|model/modules)\.json"):
+    with pytest.raises(BundleError, match=r"is damaged: missing or changed: (corpus|model/modules)\.json"):
         Bundle.load(folder)
 
 
@@ -107,17 +107,17 @@ def test_a_damaged_bundle_is_refused(bundle, tmp_path, damage):
     "content", ["", "[]", "null", "{}", '{"sha256": {}, "model_version": "a", "backend": "abacus"}']
 )
 def test_what_is_no_bundle(tmp_path, content):
-    with pytest.raises(ModelFolderError, match="No bundle at"):
+    with pytest.raises(BundleError, match="No bundle at"):
         Bundle.load(tmp_path / "nothing")
     (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(ModelFolderError, match=r"No bundle at .*Write one with the command package"):
+    with pytest.raises(BundleError, match=r"No bundle at .*Write one with the command package"):
         Bundle.load(tmp_path)
 
 
 def test_another_source_than_the_one_that_packaged(bundle, monkeypatch):
     bundle.check_source()
     monkeypatch.setattr("lit_rec.packaging.bundle.source_sha256", lambda: "0" * 64)
-    with pytest.raises(ModelFolderError, match=r"packaged with another lit_rec .*here 0000"):
+    with pytest.raises(BundleError, match=r"packaged with another lit_rec .*here 0000"):
         bundle.check_source()
 
 
@@ -163,7 +163,9 @@ def test_an_onnx_bundle_is_served_where_torch_is_not_installed(bundle):
 
 def test_the_catalogue_of_another_shop_is_refused_and_nothing_is_left(tiny_model, corpus, tmp_path):
     model = shutil.copytree(tiny_model, tmp_path / "model")
-    (model / "catalogue.json").write_text(json.dumps(digests({"p0": "Product: a bolt.", "p1": "Product: a nut."})))
-    with pytest.raises(ModelFolderError, match=r"catalogue.json is not the catalogue of this model"):
+    (model / "catalogue.json").write_text(
+        json.dumps(product_digests({"p0": "Product: a bolt.", "p1": "Product: a nut."}))
+    )
+    with pytest.raises(CatalogueError, match=r"catalogue.json is not the catalogue of this model"):
         write_bundle(model, corpus, tmp_path / "bundle", name="tiny")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from lit_rec.core.errors import ModelFolderError, SettingError
-from lit_rec.inference.encoders import OnnxEncoder, TorchEncoder
+from lit_rec.inference.backends import OnnxBackend, TorchBackend
 from lit_rec.models.encoder import TextEncoder
 from lit_rec.packaging.onnx_export import export_onnx, quantize
 
@@ -22,7 +22,7 @@ def int8(onnx_model, tmp_path_factory):
 
 
 def test_int8_is_near(int8):
-    cosine = (OnnxEncoder(int8, int8=True).encode(TEXTS) * TorchEncoder(int8, device="cpu").encode(TEXTS)).sum(axis=1)
+    cosine = (OnnxBackend(int8, int8=True).encode(TEXTS) * TorchBackend(int8, device="cpu").encode(TEXTS)).sum(axis=1)
     assert cosine.min() > 0.995
     assert cosine.max() < 1 - 1e-7, "something was quantized"
     graph = onnx.load(int8 / "onnx" / "model_int8.onnx")
@@ -33,7 +33,7 @@ def test_int8_is_near(int8):
 def test_numbers_of_texts_and_tokens_are_free(int8):
     (inputs,) = {tuple(d.dim_param for d in i.type.tensor_type.shape.dim) for i in _graph(int8).input}
     assert all(inputs)
-    encoder = OnnxEncoder(int8, int8=True)
+    encoder = OnnxBackend(int8, int8=True)
     for n_texts, n_words in ((1, 0), (1, 90), (70, 3)):
         embeddings = encoder.encode(["milk " * n_words] * n_texts)
         assert embeddings.shape == (n_texts, 16)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from lit_rec.artifacts.model_folder import ranker_record
+from lit_rec.artifacts.model_record import ranker_record
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError
 from lit_rec.data.contexts import product_text

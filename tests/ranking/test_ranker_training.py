@@ -223,13 +223,13 @@ def recommender(model_dir, processed_dir, metrics):
 def test_past_orders_are_answered_with_reasons(recommender):
     ids = list(recommender.corpus)
     request = UserHistory([Order(ids[:2], order_dow=1), Order([ids[0], "unknown"], days_since_prior_order=9)], 4)
-    answer = recommender.recommend_for_orders(request, top_k=len(ids))
+    answer = recommender.recommend(request, top_k=len(ids))
     assert len({item.product_id for item in answer}) == len(ids)
     reasons = {item.product_id: item.reason for item in answer}
     assert reasons[ids[0]] == "bought 2 times, about every 9 days"
     assert reasons[ids[1]] == "bought once, 13 days ago"
     assert all(reasons.values())
-    left = recommender.recommend_for_orders(request, top_k=5, exclude_product_ids=[answer[0].product_id])
+    left = recommender.recommend(request, top_k=5, exclude_product_ids=[answer[0].product_id])
     assert [item.product_id for item in left] == [item.product_id for item in answer[1:6]]
 
 
@@ -237,20 +237,18 @@ def test_a_context_string_counts_as_the_purchases_that_it_names(recommender):
     ids = list(recommender.corpus)
     names = [text.removeprefix("Product: ").rpartition(". Aisle: ")[0] for text in recommender.corpus.values()]
     context = f"[w1h8] {names[3]}, Unheard of, {names[5]}; [+9d w2h9] {names[3]}."
-    request = recommender.request_of(context)
+    request = recommender.history_from_context(context)
     known = {product_id for product_id, name in zip(ids, names, strict=True) if name in (names[3], names[5])}
     assert [set(order.product_ids) <= known for order in request.orders] == [True, True]
-    by_orders = recommender.recommend_for_orders(request, top_k=5)
+    by_orders = recommender.recommend(request, top_k=5)
     assert recommender.recommend(context, top_k=5) == by_orders
 
 
 def test_without_a_history_the_popular_comes_first_and_words_are_heeded(recommender):
     popularity = recommender.ranker.item_item.popularity
-    first = [
-        recommender.position[item.product_id] for item in recommender.recommend_for_orders(UserHistory(), top_k=10)
-    ]
+    first = [recommender.product_index[item.product_id] for item in recommender.recommend(UserHistory(), top_k=10)]
     assert popularity[first].mean() > 2 * popularity.mean()
     words = ["chocolate cake", "(no prior orders)."]
-    scores = recommender.scores(Queries(words, histories_of([UserHistory(), UserHistory()], recommender.position)))
+    scores = recommender.scores(Queries(words, histories_of([UserHistory(), UserHistory()], recommender.product_index)))
     share = np.log1p(popularity) / np.log1p(popularity.max())
     np.testing.assert_allclose(scores - recommender.text_scores(words), [0.1 * share, 3 * share], atol=1e-5)

@@ -94,9 +94,9 @@ def test_what_was_served_need_not_be_stored(start):
 
 
 def test_others_are_answered_while_texts_are_encoded(serve, monkeypatch):
-    from lit_rec.inference.encoders import TorchEncoder
+    from lit_rec.inference.backends import TorchBackend
 
-    encode, is_busy, go = TorchEncoder.encode, threading.Event(), threading.Event()
+    encode, is_busy, go = TorchBackend.encode, threading.Event(), threading.Event()
 
     def held(self, texts, **options):
         if texts[0].startswith("milk"):
@@ -104,7 +104,7 @@ def test_others_are_answered_while_texts_are_encoded(serve, monkeypatch):
             assert go.wait(60)
         return encode(self, texts, **options)
 
-    monkeypatch.setattr(TorchEncoder, "encode", held)
+    monkeypatch.setattr(TorchBackend, "encode", held)
     event = {"event_type": "click", "request_id": "r", "product_id": "1"}
     with serve(encoder_threads=1, request_deadline_seconds=60) as (url, _), ThreadPoolExecutor(1) as pool:
         asked = pool.submit(httpx.post, f"{url}/recommend", json={"user_context": "milk"}, timeout=60)
@@ -120,16 +120,16 @@ def test_others_are_answered_while_texts_are_encoded(serve, monkeypatch):
 
 
 def test_more_than_it_can_do_is_refused_with_a_time_to_come_back(serve, monkeypatch):
-    from lit_rec.inference.encoders import TorchEncoder
+    from lit_rec.inference.backends import TorchBackend
 
-    encode, go = TorchEncoder.encode, threading.Event()
+    encode, go = TorchBackend.encode, threading.Event()
 
     def held(self, texts, **options):
         if texts[0].startswith("milk"):
             go.wait(30)
         return encode(self, texts, **options)
 
-    monkeypatch.setattr(TorchEncoder, "encode", held)
+    monkeypatch.setattr(TorchBackend, "encode", held)
     settings = {"encoder_threads": 1, "max_batch_size": 1, "max_waiting": 1, "request_deadline_seconds": 0.5}
     with serve(**settings) as (url, app), ThreadPoolExecutor(6) as pool:
         asked = list(
@@ -146,14 +146,14 @@ def test_more_than_it_can_do_is_refused_with_a_time_to_come_back(serve, monkeypa
 def test_on_sigterm_it_says_so_and_finishes_what_it_has(tiny_model, corpus_path, tmp_path, until):
     program = (
         "import sys, time, uvicorn\n"
-        "from lit_rec.inference.encoders import TorchEncoder\n"
+        "from lit_rec.inference.backends import TorchBackend\n"
         "from lit_rec.service.app import create_app\n"
         "from lit_rec.service.settings import load_settings\n"
-        "encode = TorchEncoder.encode\n"
+        "encode = TorchBackend.encode\n"
         "def slowly(self, texts, **options):\n"
         "    time.sleep(3 * (texts[0] == 'milk'))\n"
         "    return encode(self, texts, **options)\n"
-        "TorchEncoder.encode = slowly\n"
+        "TorchBackend.encode = slowly\n"
         "uvicorn.run(create_app(load_settings()), port=int(sys.argv[1]), log_config=None)\n"
     )
     import socket

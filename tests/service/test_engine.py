@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from lit_rec.artifacts.model_folder import digests
+from lit_rec.artifacts.model_folder import product_digests
 from lit_rec.core import schema
 from lit_rec.core.files import write_json
 from lit_rec.data.orders import UserHistory
-from lit_rec.inference.encoders import TorchEncoder
+from lit_rec.inference.backends import TorchBackend
 from lit_rec.inference.recommender import Recommender
 from lit_rec.service.engine import Engine, NotReadyError, RankRequest
 from lit_rec.service.monitoring import Monitoring
@@ -53,7 +53,7 @@ def two_arms(tiny_model, ranked_model, corpus_path, weight=1.0):
 
 def test_the_catalogue_of_another_shop_is_refused(engine, tiny_model, corpus_path, tmp_path, caplog):
     model = shutil.copytree(tiny_model, tmp_path / "model")
-    write_json(model / schema.MODEL_CATALOGUE, digests({"1": "Product: a bolt.", "2": "Product: a nut."}))
+    write_json(model / schema.MODEL_CATALOGUE, product_digests({"1": "Product: a bolt.", "2": "Product: a nut."}))
     one = engine(model_dir=str(model))
     one.start()
     assert one.wait(60) == "failed"
@@ -99,13 +99,13 @@ def test_a_model_that_cannot_be_loaded_leaves_it_failed(engine, tmp_path, caplog
 
 def test_each_encoding_thread_has_a_tokenizer_of_its_own_and_shares_the_weights(engine, monkeypatch):
     used = {}
-    encode = TorchEncoder.encode
+    encode = TorchBackend.encode
 
     def noted(self, texts, **options):
         used[threading.current_thread().name] = self
         return encode(self, texts, **options)
 
-    monkeypatch.setattr(TorchEncoder, "encode", noted)
+    monkeypatch.setattr(TorchBackend, "encode", noted)
     one = engine(encoder_threads=3)
     one.start()
     assert one.wait(60) == "ready"
@@ -136,7 +136,7 @@ def test_many_at_once_are_answered_as_one_by_one(engine, tiny_model, corpus_path
 
 def test_histories_ranked_together_are_answered_each_by_its_own_wishes(engine, ranked_model, corpus_path, queries):
     recommender = Recommender(ranked_model, corpus_path)
-    requests = [recommender.request_of(context) for context in queries.values()] + [UserHistory()]
+    requests = [recommender.history_from_context(context) for context in queries.values()] + [UserHistory()]
     excluded = [[], ["1", "2", "3"], [], list(recommender.corpus)[:50]]
     asked = [
         RankRequest(request=request, top_k=1 + number % 20, exclude_product_ids=excluded[number % 4])
@@ -150,7 +150,7 @@ def test_histories_ranked_together_are_answered_each_by_its_own_wishes(engine, r
         return await asyncio.gather(*(one.recommend(question, "u") for question in asked))
 
     for question, answer in zip(asked, asyncio.run(all_at_once()), strict=True):
-        expected = recommender.recommend_for_orders(question.request, question.top_k, question.exclude_product_ids)
+        expected = recommender.recommend(question.request, question.top_k, question.exclude_product_ids)
         assert [each.product_id for each in answer.recommendations] == [each.product_id for each in expected]
         assert [each.reason for each in answer.recommendations] == [each.reason for each in expected]
         assert answer.mode == ("history" if question.request.orders else "text")

@@ -36,7 +36,7 @@ def ranked_recommender(ranked_model, corpus_path):
 @pytest.fixture(scope="module")
 def bought(ranked_recommender, queries):
     """A user's orders, by id."""
-    request = ranked_recommender.request_of(max(queries.values(), key=len))
+    request = ranked_recommender.history_from_context(max(queries.values(), key=len))
     assert len(request.orders) > 1
     return request
 
@@ -228,7 +228,7 @@ def test_of_a_very_long_history_the_answer_says_what_did_not_count(ranked_client
 
 def test_a_history_is_ranked_without_the_text_encoder(ranked_client, ranked_recommender, bought):
     answer = recommend(ranked_client, history=history_of(bought))
-    assert ids(answer) == [each.product_id for each in ranked_recommender.recommend_for_orders(bought)]
+    assert ids(answer) == [each.product_id for each in ranked_recommender.recommend(bought)]
     assert answer.json()["stats"]["query_embedding_time_ms"] == 0
 
 
@@ -236,17 +236,17 @@ def test_when_the_order_to_come_is_counts(ranked_client, ranked_recommender, bou
     soon = UserHistory(bought.orders, 1.0, 3, 9)
     when = {"days_since_prior_order": 1, "order_dow": 3, "order_hour_of_day": 9}
     answer = recommend(ranked_client, history=history_of(bought), **when).json()
-    expected = ranked_recommender.recommend_for_orders(soon)
+    expected = ranked_recommender.recommend(soon)
     assert [each["score"] for each in answer["recommendations"]] == pytest.approx([each.score for each in expected])
 
 
 def test_without_a_ranker_a_history_becomes_the_context_of_training(client, text_recommender, bought):
-    context = text_recommender.context_of(bought)
+    context = text_recommender.context_from_history(bought)
     assert ids(recommend(client, history=history_of(bought))) == ids(recommend(client, user_context=context))
 
 
 def test_a_new_user_is_recommended_the_popular(ranked_client, ranked_recommender):
-    expected = [each.product_id for each in ranked_recommender.recommend_for_orders(UserHistory())]
+    expected = [each.product_id for each in ranked_recommender.recommend(UserHistory())]
     assert ids(recommend(ranked_client, history=[])) == expected
     unknown = [{"product_ids": ["never heard of"]}]
     assert ids(recommend(ranked_client, history=unknown)) == expected
@@ -258,7 +258,7 @@ def test_reasons_are_given_where_they_are_asked_for(ranked_client, ranked_recomm
     explained = recommend(ranked_client, history=history_of(bought), explain=True, exclude_product_ids=new).json()
     assert all("reason" not in each for each in plain)
     reasons = [each["reason"] for each in explained["recommendations"]]
-    assert reasons == [each.reason for each in ranked_recommender.recommend_for_orders(bought, 10, new)]
+    assert reasons == [each.reason for each in ranked_recommender.recommend(bought, 10, new)]
     assert all(reason.startswith("bought ") for reason in reasons)
 
 

@@ -8,7 +8,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import lit_rec
-from lit_rec.artifacts.model_folder import check_files, digests
+from lit_rec.artifacts.model_folder import product_digests
+from lit_rec.artifacts.model_record import check_files
 from lit_rec.cli.main import main
 from lit_rec.core.errors import FileError, ModelFolderError
 from lit_rec.data.contexts import ContextForm
@@ -78,7 +79,9 @@ def test_the_record_says_how_the_model_came_about(checkpoint: Path, model_dir: P
 def test_the_folder_knows_its_catalogue_and_how_its_contexts_are_written(model_dir: Path, processed_dir: Path) -> None:
     record = json.loads((model_dir / "lit_rec.json").read_text())
     assert record["context"] == asdict(ContextForm())
-    assert json.loads((model_dir / "catalogue.json").read_text()) == digests(ProcessedFolder(processed_dir).corpus)
+    assert json.loads((model_dir / "catalogue.json").read_text()) == product_digests(
+        ProcessedFolder(processed_dir).corpus
+    )
 
 
 def test_without_its_processed_folder_a_checkpoint_is_exported_and_what_is_lost_is_said(

@@ -172,8 +172,8 @@ def _add_people(app: FastAPI) -> None:
         known = _users(request).get(user_id)
         if known is None:
             raise ApiError(404, "unknown_user", "This service does not know the user_id.")
-        orders = known.request or recommender.request_of(known.context or "")
-        history = histories_of([orders], recommender.position)
+        orders = known.request or recommender.history_from_context(known.context or "")
+        history = histories_of([orders], recommender.product_index)
         return UserDetail(
             user_id=user_id,
             baskets=list(_baskets(history, recommender.index.product_ids, catalogue)),

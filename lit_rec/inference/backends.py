@@ -1,19 +1,19 @@
-"""Texts to unit vectors: one interface, and what stands behind it.
+"""Encoder back ends: texts to unit vectors by torch, by ONNX Runtime, or for a static encoder by numpy.
 
-Torch and sentence-transformers are imported by the torch encoder alone, ONNX Runtime by the ONNX encoder alone, so that
-a serving image holds only what it uses. Shapes: Q texts, D embedding, L tokens, V vocabulary.
+Torch and sentence-transformers are imported by the torch back end alone, ONNX Runtime by the ONNX one alone, so that a
+serving image holds only what it uses. Shapes: Q texts, D embedding.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from lit_rec.artifacts.model_record import check_files
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, SettingError
 from lit_rec.core.files import read_json, sha256_of_file, sha256_of_texts
@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _TOKENIZER = "tokenizer.json"
-_MODULES = "modules.json"
-_SETTINGS = "config_sentence_transformers.json"
 _STATIC_WEIGHTS = "model.safetensors"
 
 
-class TextEncoder(Protocol):
+class EncoderBackend(Protocol):
     """Texts to unit vectors."""
 
     @property
@@ -37,15 +35,15 @@ class TextEncoder(Protocol):
         """Changes when any embedding would; never with a path."""
 
     def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
-        """float32 ``(Q, D)``, of length 1."""
+        """Embeddings of texts, float32 ``(Q, D)``, of length 1."""
 
 
-def load_encoder(
+def load_backend(
     model_dir: str | Path, backend: Backend | str, *, device: str | None = None, batch_size: int = 64
-) -> TextEncoder:
-    """The encoder of a model folder by the back end that is asked for.
+) -> EncoderBackend:
+    """The encoder of a model folder, by the back end that is asked for.
 
-    A static encoder has no layers: with ``onnx`` it is read by :class:`StaticEncoder`, which needs numpy alone.
+    A static encoder has no layers: ``onnx`` reads it by :class:`StaticBackend`, which needs numpy alone.
 
     Args:
         model_dir: a model folder; with torch also a hub id.
@@ -60,17 +58,17 @@ def load_encoder(
     if backend not in list(Backend):
         raise SettingError("Unknown back end", repr(backend), f"Take one of {', '.join(Backend)}")
     if backend == Backend.TORCH:
-        return TorchEncoder(model_dir, device=device, batch_size=batch_size)
+        return TorchBackend(model_dir, device=device, batch_size=batch_size)
     if device not in {None, "", "cpu"}:
         raise SettingError(f"{backend} computes on the CPU", f"device is {device!r}", "Take --backend torch, or cpu")
     if is_static_folder(Path(model_dir)):
         if backend == Backend.ONNX_INT8:
             raise SettingError("A static encoder has no layers to compute in int8", f"{model_dir} is one", "Take onnx")
-        return StaticEncoder(Path(model_dir))
-    return OnnxEncoder(Path(model_dir), int8=backend == Backend.ONNX_INT8, batch_size=batch_size)
+        return StaticBackend(Path(model_dir))
+    return OnnxBackend(Path(model_dir), int8=backend == Backend.ONNX_INT8, batch_size=batch_size)
 
 
-class TorchEncoder:
+class TorchBackend:
     """A model folder or hub id as ``SentenceTransformer`` loads it.
 
     Args:
@@ -79,7 +77,7 @@ class TorchEncoder:
         batch_size: texts encoded at a time.
 
     Raises:
-        ModelFolderError: it cannot be loaded.
+        ModelFolderError: it cannot be loaded, or its weights are not those that were exported.
         SettingError: the device is not there.
     """
 
@@ -92,11 +90,11 @@ class TorchEncoder:
         self.model: SentenceTransformer = load_sentence_transformer(self.name, device=self.device)
         self.fingerprint = model_fingerprint(self.model)
 
-    def copy_truncation(self, other: "TorchEncoder") -> None:
+    def copy_truncation(self, other: "TorchBackend") -> None:
         """Cut long texts as another encoder does, so that a comparison is of the weights alone.
 
         Args:
-            other: which; where one of the two is static, and cuts nothing, nothing changes.
+            other: whose length and side are taken; where one of the two is static, and cuts nothing, nothing changes.
         """
         own, theirs = self.model.tokenizer, other.model.tokenizer
         if not (hasattr(own, "truncation_side") and hasattr(theirs, "truncation_side")):
@@ -106,8 +104,8 @@ class TorchEncoder:
         self.fingerprint = model_fingerprint(self.model)
 
     def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
-        """float32 ``(Q, D)``, of length 1."""
-        if not texts:  # of which sentence-transformers makes an array without a second dimension
+        """Embeddings of texts, float32 ``(Q, D)``, of length 1."""
+        if not texts:  # sentence-transformers makes an array without a second dimension of none
             return np.empty((0, self.model.get_embedding_dimension() or 0), dtype=np.float32)
         embeddings = self.model.encode(
             list(texts),
@@ -119,17 +117,44 @@ class TorchEncoder:
         return np.asarray(embeddings, dtype=np.float32)
 
 
-class OnnxEncoder:
+class _NumpyBackend:
+    """The default prompt before each text, and texts of like length together, so that little is padded."""
+
+    _prompt: str
+    batch_size: int
+
+    def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
+        """Embeddings of texts, float32 ``(Q, D)``, of length 1."""
+        prompted = [self._prompt + text for text in texts]
+        if not prompted:
+            return self._encode_batch([""])[:0]
+        longest_first = np.argsort([-len(text) for text in prompted], kind="stable")
+        starts: Iterable[int] = range(0, len(prompted), self.batch_size)
+        if show_progress:
+            from rich.progress import track
+
+            starts = track(starts, "Encoding", transient=True)
+        batches = (longest_first[start : start + self.batch_size] for start in starts)
+        parts = [self._encode_batch([prompted[row] for row in batch]) for batch in batches]
+        embeddings = np.empty((len(prompted), parts[0].shape[1]), dtype=np.float32)
+        embeddings[longest_first] = np.concatenate(parts)
+        return embeddings
+
+    def _encode_batch(self, texts: list[str]) -> Vectors:
+        raise NotImplementedError
+
+
+class OnnxBackend(_NumpyBackend):
     """The graph that :func:`lit_rec.packaging.onnx_export.export_onnx` wrote into a model folder, on the CPU.
 
-    Sound in several threads at once.
+    Several threads may encode at once.
 
     Args:
         model_dir: a model folder with ``onnx/``.
-        int8: the graph whose weights are int8. Activations are quantized by their range in a batch, so the same text in
-            other company differs in the third decimal.
+        int8: take the graph whose weights are int8. Activations are quantized by their range in a batch, so the same
+            text in another batch differs in the third decimal.
         batch_size: texts encoded at a time.
-        n_threads: of one call.
+        n_threads: threads of one call.
 
     Raises:
         ModelFolderError: it cannot be loaded.
@@ -165,13 +190,8 @@ class OnnxEncoder:
             ["onnx", self._prompt, sha256_of_file(graph), sha256_of_file(folder / _TOKENIZER)]
         )
 
-    def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
-        """float32 ``(Q, D)``, of length 1."""
-        prompted = [self._prompt + text for text in texts]
-        return _in_batches(prompted, self.batch_size, self._encode_batch, show_progress)
-
     def _encode_batch(self, texts: list[str]) -> Vectors:
-        encodings = self._tokenizer.encode_batch(texts)  # cut and filled up as its file says
+        encodings = self._tokenizer.encode_batch(texts)  # truncates and pads as its file says
         columns = {
             "input_ids": [encoding.ids for encoding in encodings],
             "attention_mask": [encoding.attention_mask for encoding in encodings],
@@ -182,19 +202,22 @@ class OnnxEncoder:
         return embeddings
 
 
-class StaticEncoder:
-    """A static embedding's mean of token vectors, in numpy.
+class StaticBackend(_NumpyBackend):
+    """The mean of a text's token vectors; zeros for a text without a token.
 
     Args:
         model_dir: a model folder that :func:`is_static_folder`.
 
     Raises:
-        ModelFolderError: it cannot be loaded.
+        ModelFolderError: it cannot be loaded, or its weights are not those that were exported.
     """
+
+    batch_size = 1024  # bounds the tokens held at a time
 
     def __init__(self, model_dir: Path) -> None:
         from safetensors.numpy import load_file
 
+        check_files(model_dir, "*.safetensors")
         try:
             self._vectors: Vectors = load_file(model_dir / _STATIC_WEIGHTS)["embedding.weight"].astype(np.float32)
             self._tokenizer = Tokenizer.from_file(str(model_dir / _TOKENIZER))
@@ -210,65 +233,39 @@ class StaticEncoder:
             ["static", self._prompt, sha256_of_file(model_dir / _STATIC_WEIGHTS), self._tokenizer.to_str()]
         )
 
-    def encode(self, texts: Sequence[str], *, show_progress: bool = False) -> Vectors:
-        """float32 ``(Q, D)``, of length 1; zeros for a text without a token."""
-        prompted = [self._prompt + text for text in texts]
-        return _in_batches(prompted, _STATIC_BATCH, self._encode_batch, show_progress)
-
     def _encode_batch(self, texts: list[str]) -> Vectors:
         encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         means = np.zeros((len(texts), self._vectors.shape[1]), dtype=np.float32)
         for row, encoding in enumerate(encodings):
             if encoding.ids:
                 means[row] = self._vectors[encoding.ids].mean(axis=0)
-        length: NDArray[np.float32] = np.linalg.norm(means, axis=1, keepdims=True)
-        return np.asarray(means / np.maximum(length, _SHORTEST), dtype=np.float32)
-
-
-_STATIC_BATCH = 1024  # texts; bounds the tokens held at a time
-_SHORTEST = np.float32(1e-12)  # torch.nn.functional.normalize's
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        return np.asarray(means / np.maximum(lengths, np.float32(1e-12)), dtype=np.float32)  # as torch's normalize
 
 
 def is_static_folder(model_dir: Path) -> bool:
     """Whether a model folder's encoder is a mean of token embeddings, normalised or not."""
-    modules = _json_object(model_dir / _MODULES)
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules] if modules else []
+    modules = _json_of(model_dir, "modules.json") or []
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     return kinds[:1] == ["StaticEmbedding"] and set(kinds[1:]) <= {"Normalize"}
 
 
 def _default_prompt(model_dir: Path) -> str:
-    settings = _json_object(model_dir / _SETTINGS) or {}
-    prompt = (settings.get("prompts") or {}).get(settings.get("default_prompt_name") or "")
-    return prompt or ""
+    """What the model puts in front of every text; mostly nothing."""
+    settings = _json_of(model_dir, "config_sentence_transformers.json") or {}
+    return (settings.get("prompts") or {}).get(settings.get("default_prompt_name") or "") or ""
 
 
-def _json_object(file: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+def _json_of(model_dir: Path, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
+    file = model_dir / name
     try:
         return read_json(file) if file.is_file() else None
     except ValueError as error:
         raise ModelFolderError(f"{file} is no JSON", str(error), "Export the model again") from error
 
 
-def _in_batches(
-    texts: list[str], batch_size: int, encode_batch: Callable[[list[str]], Vectors], show_progress: bool
-) -> Vectors:
-    """Encode texts of like length together, so that little is filled up."""
-    order = np.argsort([-len(text) for text in texts], kind="stable")
-    starts: Any = range(0, len(texts), batch_size)
-    if show_progress:
-        from rich.progress import track
-
-        starts = track(starts, "Encoding", transient=True)
-    parts = [encode_batch([texts[row] for row in order[start : start + batch_size]]) for start in starts]
-    if not parts:
-        return encode_batch([""])[:0]
-    embeddings = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
-    embeddings[order] = np.concatenate(parts)
-    return embeddings
-
-
 def model_fingerprint(model: "SentenceTransformer") -> str:
-    """Changes when any embedding would: a hash of weights, configuration, tokenizer and prompt; never of a path."""
+    """A hash of weights, configuration, tokenizer and prompt, never of a path: changes when any embedding would."""
     settings: list[object] = [str(model), model.max_seq_length, model.truncate_dim]
     settings += [model.prompts.get(model.default_prompt_name or ""), _tokenizer_content(model)]
     settings += [getattr(model.tokenizer, "truncation_side", None), *map(_config_content, model)]
@@ -289,8 +286,8 @@ def _config_content(module: Any) -> dict[str, Any] | None:  # noqa: ANN401 - mod
 
 def _tokenizer_content(model: "SentenceTransformer") -> dict[str, Any] | None:
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        own = getattr(model.tokenizer, "to_str", None)  # a static embedding's: it keeps where it cuts
-        return None if own is None else json.loads(own())
+    if backend is None:  # a static embedding's own tokenizer, which keeps where it cuts
+        to_str = getattr(model.tokenizer, "to_str", None)
+        return None if to_str is None else json.loads(to_str())
     content: dict[str, Any] = json.loads(backend.to_str())
     return {name: value for name, value in content.items() if name not in {"truncation", "padding"}}  # of its last call
