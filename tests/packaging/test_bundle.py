@@ -89,6 +89,15 @@ def test_the_version_is_of_the_content_and_the_catalogue_is_encoded_once(tiny_mo
     assert Bundle.load(tmp_path / "a").users_file is None
 
 
+def test_a_bundle_of_version_0_1_still_has_its_users(bundle, tmp_path):
+    folder = shutil.copytree(bundle.folder, tmp_path / "bundle")
+    users = (folder / "users.json").rename(folder / "shoppers.json")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sha256"]["shoppers.json"] = manifest["sha256"].pop("users.json")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert Bundle.load(folder).users_file == users
+
+
 @pytest.mark.parametrize(
     "damage",
     [
