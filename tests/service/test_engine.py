@@ -70,11 +70,11 @@ def test_until_it_is_loaded_it_answers_nothing(engine):
 
 
 def test_blas_gives_each_ranking_thread_one_core(engine, monkeypatch):
-    rank, of_blas = Recommender.rank, []
+    scores, of_blas = Recommender.scores, []
 
     def looked_at(self, *arguments):
         of_blas.extend(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
-        return rank(self, *arguments)
+        return scores(self, *arguments)
 
     as_many_as_it_likes = threading.Thread(target=threadpool_limits, args=(2, "blas"))
     as_many_as_it_likes.start()
@@ -82,7 +82,7 @@ def test_blas_gives_each_ranking_thread_one_core(engine, monkeypatch):
     one = engine()
     one.start()
     assert one.wait(60) == "ready"
-    monkeypatch.setattr(Recommender, "rank", looked_at)
+    monkeypatch.setattr(Recommender, "scores", looked_at)
     asyncio.run(one.recommend(RankRequest("milk"), "u"))
     assert of_blas
     assert set(of_blas) == {1}

@@ -202,8 +202,8 @@ def test_a_field_that_nobody_knows_is_refused_and_named(client):
 def test_the_time_of_the_order_to_come_counts_whoever_is_named(ranked_client, bought, queries, sent_as, monkeypatch):
     user_id = max(queries, key=lambda each: len(queries[each]))
     asked = {"user_id": user_id, "user_context": queries[user_id], "history": history_of(bought)}[sent_as]
-    rank, ranked = Recommender.rank, []
-    monkeypatch.setattr(Recommender, "rank", lambda *arguments: (ranked.append(arguments[1]), rank(*arguments))[1])
+    scores, ranked = Recommender.scores, []
+    monkeypatch.setattr(Recommender, "scores", lambda *arguments: (ranked.append(arguments[1]), scores(*arguments))[1])
     to_come = {"days_since_prior_order": 28, "order_dow": 5, "order_hour_of_day": 20}
     assert recommend(ranked_client, **{sent_as: asked}, **to_come).status_code == 200
     (histories,) = [queries.histories for queries in ranked]
