@@ -16,7 +16,8 @@ from scipy.stats import spearmanr
 from torch.utils.data import DataLoader
 
 from lit_rec import __version__
-from lit_rec.artifacts.model_folder import check_catalogue, model_record
+from lit_rec.artifacts.model_folder import check_catalogue
+from lit_rec.artifacts.model_record import model_record
 from lit_rec.core import schema
 from lit_rec.core.devices import one_thread
 from lit_rec.core.errors import ProcessedFolderError, SettingError
