@@ -18,10 +18,9 @@ from lit_rec.core.bounds import NonNegativeInt
 from lit_rec.core.errors import LitRecError
 from lit_rec.core.files import read_json
 from lit_rec.core.next_steps import command, config_for, flags, print_next_steps
-from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings, SourceName
-from lit_rec.evaluation.settings import EvaluationSettings
+from lit_rec.evaluation.settings import ComparisonSettings, EvaluationSettings
 from lit_rec.packaging.settings import PackageSettings
 from lit_rec.ranking.settings import RankerSettings
 
@@ -149,13 +148,15 @@ def fit_ranker(settings: RankerSettings, model_dir: Path, processed_dir: Path | 
     Returns:
         Metrics of the validation queries.
     """
-    from lit_rec.evaluation.tables import VALIDATION_TITLE, metrics_table, print_table, ranker_commands
+    from rich.console import Console
+
+    from lit_rec.evaluation.tables import VALIDATION_TITLE, metrics_table, ranker_commands
     from lit_rec.ranking.training import fit_ranker as fit
 
     folder = processed_folder_of([str(model_dir)], processed_dir)
     metrics = fit(folder, model_dir, settings)
     if metrics:
-        print_table(metrics_table({"ranker": metrics}, VALIDATION_TITLE))
+        Console().print(metrics_table({"ranker": metrics}, VALIDATION_TITLE))
     print_next_steps(*ranker_commands(folder, model_dir))
     return metrics
 
@@ -250,7 +251,7 @@ def evaluate(settings: EvaluationSettings) -> dict[str, object]:
     else:
         print_next_steps(
             *(f"less {shlex.quote(str(file))}" for file in written if file.suffix in {".md", ".json"}),
-            f"ls {shlex.quote(str(settings.pictures_dir))}/*.png",
+            f"ls {shlex.quote(str(settings.plots_dir))}/*.png",
             *(
                 command("recommend", "--model_dir", model, "--processed_dir", report["processed_dir"], "--n_samples", 3)
                 for model in settings.model_dir[:1]
@@ -259,50 +260,22 @@ def evaluate(settings: EvaluationSettings) -> dict[str, object]:
     return report
 
 
-def compare(
-    model_dir: str | None = None,
-    base_model: str | None = None,
-    processed_dir: Path | None = None,
-    split: Split = Split.TEST,
-    sample_queries: int | None = None,
-    json: Path | None = None,
-    pictures: Path | None = None,
-    device: str | None = None,
-    seed: int = 0,
-) -> dict[str, object]:
-    """Untrained against trained on the same queries: metrics, spread of the embeddings, and a verdict in plain words.
+def compare(settings: ComparisonSettings) -> dict[str, object]:
+    """Untrained against trained on the same queries: metrics, an embedding report, and a diagnosis in plain words.
 
     Args:
-        model_dir: the trained model, a folder or a hub id; by default the newest models/*/final.
-        base_model: the untrained one; by default what the model folder was trained from.
-        processed_dir: a processed folder, or one that holds some; by default the one that the model was trained on.
-        split: whose queries.
-        sample_queries: ask this many of them only (seeded), for a quick look; none for all.
-        json: write the report here.
-        pictures: write metrics.png, pair_cosines.png and singular_values.png into this folder.
-        device: cuda, mps or cpu; by default INFERENCE_DEVICE, or the best there is.
-        seed: of the sample, the random pairs and the bootstrap.
+        settings: which models, on which queries, and where the results go.
 
     Returns:
         The report.
     """
     from lit_rec.evaluation.compare import compare as compare_models
 
-    model = model_dir or _newest_model()
-    report = compare_models(
-        model,
-        base_model,
-        processed_folder_of([model], processed_dir),
-        split=split,
-        sample_queries=sample_queries,
-        json=json,
-        pictures=pictures,
-        device=device,
-        seed=seed,
-    )
-    data = ["--processed_dir", str(report["processed_dir"]), "--split", split]
+    model = settings.model_dir or _newest_model()
+    report = compare_models(model, settings)
+    data = ["--processed_dir", str(report["processed_dir"]), "--split", settings.split]
     print_next_steps(
-        *([f"ls {shlex.quote(str(pictures))}/*.png"] if pictures else []),
+        *([f"ls {shlex.quote(str(settings.plots))}/*.png"] if settings.plots else []),
         command("evaluate", *data, "--model_dir", model, "--baselines", "all"),
     )
     return report

@@ -13,6 +13,7 @@ import yaml
 logger = logging.getLogger(__name__)
 
 SETTINGS = {
+    "against": "baseline",
     "ask_by": "request_mode",
     "behaviour": "click_model",
     "baskets": "auxiliary_orders",
@@ -22,6 +23,7 @@ SETTINGS = {
     "n_shoppers": "n_users",
     "name_budget": "truncate",
     "other_factor": "irrelevant_factor",
+    "pictures": "plots",
     "phrase_min_count": "added_token_min_count",
     "phrases_from": "added_tokens_from",
     "rows_per_forward": "micro_batch_size",
@@ -30,10 +32,11 @@ SETTINGS = {
 """Former to present name of a setting, whatever it is nested in."""
 
 VALUES = {
-    ("against", "item_item_reference"): "item_item_seed",
+    ("baseline", "item_item_reference"): "item_item_seed",
     ("click_model", "position_bias"): "position_based",
     ("click_model", "rates"): "random",
     ("loss", "pair"): "mnrl",
+    ("tune_by", "explore_part_recall@100"): "explore_filtered_recall@100",
     ("truncate", "newest"): "keep_recent",
     ("truncate", "oldest"): "keep_oldest",
 }
@@ -179,6 +182,26 @@ def _found_next_order(settings: Mapping[str, Any]) -> str:
     """``next_order_in_context``, wherever it is nested; empty where it is nowhere."""
     nested = [_found_next_order(value) for value in settings.values() if isinstance(value, Mapping)]
     return str(settings.get(_NEXT_ORDER, "")) or next(filter(None, nested), "")
+
+
+def present_metric(name: str) -> str:
+    """A metric's name as it is now.
+
+    >>> present_metric("explore_part_recall@100")
+    'explore_filtered_recall@100'
+    """
+    return name.replace("explore_part_", "explore_filtered_")
+
+
+def present_method(name: str) -> str:
+    """The name of an evaluated method as it is now.
+
+    >>> present_method("models/mine/final, text alone")
+    'models/mine/final, encoder only'
+    """
+    if name.endswith(", text alone"):
+        return name.removesuffix("text alone") + "encoder only"
+    return VALUES.get(("baseline", name), name)
 
 
 def present_variables(variables: Mapping[str, str | None], prefix: str) -> dict[str, str | None]:

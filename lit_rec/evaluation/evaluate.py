@@ -15,18 +15,19 @@ from lit_rec.baselines.registry import BASELINES
 from lit_rec.core import schema
 from lit_rec.core.errors import LitRecError, SettingError
 from lit_rec.core.files import check_folder, check_writable, replaced_file, write_json
+from lit_rec.core.former_names import present_method
 from lit_rec.core.schema import Split
 from lit_rec.data.histories import Queries
 from lit_rec.data.processed import ProcessedFolder, find_processed_folder
-from lit_rec.evaluation.contenders import Contender, baseline_contenders
 from lit_rec.evaluation.cost import measured_cost
-from lit_rec.evaluation.inputs import HeldOut, Training, read_held_out, read_training
-from lit_rec.evaluation.measure import PerQuery, measure
-from lit_rec.evaluation.models import model_contenders
-from lit_rec.evaluation.per_query_files import save_per_query
-from lit_rec.evaluation.pictures import draw
-from lit_rec.evaluation.report import Report, make_report, markdown, terminal_tables
+from lit_rec.evaluation.held_out import HeldOut, Training, read_held_out, read_training
+from lit_rec.evaluation.measure import measure
+from lit_rec.evaluation.methods import Method, baseline_method, model_methods
+from lit_rec.evaluation.per_query import PerQuery, save_per_query
+from lit_rec.evaluation.plots import plot_report
+from lit_rec.evaluation.report import Report, make_report
 from lit_rec.evaluation.settings import ALL_BASELINES, EvaluationSettings
+from lit_rec.evaluation.tables import markdown, report_tables
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +44,12 @@ def evaluate(settings: EvaluationSettings, command: str = "") -> Report:
 
     Raises:
         FileError: a result cannot be written where it is to go.
-        SettingError: no queries, an unknown baseline, two methods of one name, or ``against`` is none of them.
+        SettingError: no queries, an unknown baseline, two methods of one name, or ``baseline`` is none of them.
         LitRecError: every method failed.
     """
     check_writable(settings.json, settings.markdown, settings.per_query)
-    if settings.pictures_dir is not None:
-        check_folder(settings.pictures_dir)
+    if settings.plots_dir is not None:
+        check_folder(settings.plots_dir)
     folder = processed_folder_of(settings.model_dir, settings.processed_dir)
     held_out = read_held_out(folder, None if settings.split == "all" else Split(settings.split))
     if not len(held_out):
@@ -59,10 +60,15 @@ def evaluate(settings: EvaluationSettings, command: str = "") -> Report:
         )
     train_folder = ProcessedFolder(find_processed_folder(settings.train_dir)) if settings.train_dir else None
     training = cache(partial(read_training, folder, train_folder, held_out))
-    contenders = _contenders(settings, folder, training)
-    baselines = [one.name for one in contenders if one.is_baseline]
+    methods = _methods(settings, folder, training)
+    baseline = present_method(settings.baseline) if settings.baseline else None
+    if baseline is not None and baseline not in (names := [method.name for method in methods]):
+        raise SettingError(
+            f"Cannot compare with {baseline!r}", "it is not evaluated", f"Pass one of {', '.join(names)}"
+        )
+    baselines = [method.name for method in methods if method.is_baseline]
     fitted_on = training() if baselines else None  # read before any work, so that what is wrong is said at once
-    results, failed = _measured(contenders, held_out, settings.chunk_size)
+    results, failed = _measured(methods, held_out, settings.chunk_size)
     if not results:
         why = "\n".join(f"  {name}: {error}" for name, error in failed.items())
         raise LitRecError("No method could be measured", f"all failed:\n{why}")
@@ -70,7 +76,7 @@ def evaluate(settings: EvaluationSettings, command: str = "") -> Report:
     report = make_report(
         results,
         baselines=baselines,
-        against=None if settings.against in failed else settings.against,
+        baseline=None if baseline in failed else baseline,
         n_resamples=settings.n_resamples,
         seed=settings.seed,
         about={
@@ -85,63 +91,54 @@ def evaluate(settings: EvaluationSettings, command: str = "") -> Report:
             "failed": failed,
         },
     )
-    Console().print(terminal_tables(report))
+    Console().print(report_tables(report))
     _write(report, results, settings)
     return report
 
 
-def _contenders(
-    settings: EvaluationSettings, folder: ProcessedFolder, training: Callable[[], Training]
-) -> list[Contender]:
+def _methods(settings: EvaluationSettings, folder: ProcessedFolder, training: Callable[[], Training]) -> list[Method]:
     """All that is asked for, baselines last; nothing is loaded or fitted yet."""
     models = [*settings.model_dir, *([DEFAULT_BASE_MODEL] if settings.base_model else [])]
     corpus = folder.path / schema.EVAL_CORPUS
-    contenders = [one for model in models for one in model_contenders(model, corpus, settings.device)]
+    methods = [method for model in models for method in model_methods(model, corpus, settings.device)]
     names = list(BASELINES) if ALL_BASELINES in settings.baselines else settings.baselines
-    contenders += baseline_contenders(
-        names, training, tune_by=settings.tune_by if settings.tune else None, chunk_size=settings.chunk_size
-    )
-    found = [one.name for one in contenders]
+    tune_by = settings.tune_by if settings.tune else None
+    methods += [baseline_method(name, training, tune_by=tune_by, chunk_size=settings.chunk_size) for name in names]
+    found = [method.name for method in methods]
     if doubled := {name for name in found if found.count(name) > 1}:
         raise SettingError("Each method is named once", f"got several times: {', '.join(sorted(doubled))}")
-    if settings.against is not None and settings.against not in found:
-        raise SettingError(
-            f"Cannot compare with {settings.against!r}", "it is not evaluated", f"Pass one of {', '.join(found)}"
-        )
-    return contenders
+    return methods
 
 
-def _measured(
-    contenders: Sequence[Contender], held_out: HeldOut, chunk_size: int
-) -> tuple[list[PerQuery], dict[str, str]]:
+def _measured(methods: Sequence[Method], held_out: HeldOut, chunk_size: int) -> tuple[list[PerQuery], dict[str, str]]:
     """The results of those that work, and why the others do not."""
     results: list[PerQuery] = []
     failed: dict[str, str] = {}
-    measure(_Nothing(len(held_out.product_ids)), held_out.first(chunk_size), chunk_size)  # first calls load code
-    for number, contender in enumerate(contenders, 1):
-        logger.info("%d of %d: %s", number, len(contenders), contender.name)
+    first = held_out.select(np.arange(min(chunk_size, len(held_out))))
+    measure(_WarmUp(len(held_out.product_ids)), first, chunk_size)  # first calls load code, which is nobody's cost
+    for number, method in enumerate(methods, 1):
+        logger.info("%d of %d: %s", number, len(methods), method.name)
         try:
-            results.append(_measured_one(contender, held_out, chunk_size))
+            fitted = method.fit()
+            with measured_cost() as cost:
+                result = measure(fitted.scorer, held_out, chunk_size)
         except LitRecError as error:
-            logger.error("%s failed, the others go on: %s", contender.name, error)
-            failed[contender.name] = f"{type(error).__name__}: {error}"
+            logger.error("%s failed, the others go on: %s", method.name, error)
+            failed[method.name] = f"{type(error).__name__}: {error}"
+            continue
+        results.append(
+            replace(
+                result,
+                fit_seconds=fitted.fit_seconds,
+                peak_gb=float(np.fmax(fitted.fit_gb, cost.peak_gb)),
+                settings=[fitted.settings] if fitted.settings else [],
+            )
+        )
     return results, failed
 
 
-def _measured_one(contender: Contender, held_out: HeldOut, chunk_size: int) -> PerQuery:
-    ready = contender.make()
-    with measured_cost() as cost:
-        result = measure(ready.method, held_out, chunk_size)
-    return replace(
-        result,
-        fit_seconds=ready.fit_seconds,
-        peak_gb=float(np.fmax(ready.fit_gb, cost.peak_gb)),
-        settings=[ready.settings] if ready.settings else [],
-    )
-
-
 @dataclass(frozen=True)
-class _Nothing:
+class _WarmUp:
     """Scores every product alike.
 
     Args:
@@ -149,7 +146,7 @@ class _Nothing:
     """
 
     n_products: int
-    name: str = "nothing"
+    name: str = "warm-up"
 
     def scores(self, queries: Queries) -> NDArray[np.float64]:
         return np.zeros((len(queries), self.n_products))
@@ -163,5 +160,5 @@ def _write(report: Report, results: Sequence[PerQuery], settings: EvaluationSett
             unfinished.write_text(markdown(report), encoding="utf-8")
     if settings.per_query is not None:
         save_per_query(settings.per_query, results)
-    if settings.pictures_dir is not None:
-        draw(report, settings.pictures_dir)
+    if settings.plots_dir is not None:
+        plot_report(report, settings.plots_dir)

@@ -1,83 +1,56 @@
 """Results apart for kinds of queries: history length, basket size, how much of the basket is bought again."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_rec.evaluation.measure import PerQuery
+from lit_rec.evaluation.per_query import PerQuery
+from lit_rec.metrics.headline import CHOOSING_METRIC
 
-Mask = NDArray[np.bool_]
+Slices = Mapping[str, Callable[[NDArray[Any]], NDArray[np.bool_]]]
 
-
-@dataclass(frozen=True)
-class Slice:
-    """A kind of queries.
-
-    Args:
-        label: what tables call it.
-        chosen: of a method's results, which queries are of this kind, bool ``(Q,)``.
-    """
-
-    label: str
-    chosen: Callable[[PerQuery], Mask]
-
-
-def _numbers(
-    variable: Callable[[PerQuery], NDArray[np.int64]], bounds: Sequence[tuple[int, int | None]]
-) -> list[Slice]:
-    def between(low: int, high: int | None) -> Slice:
-        label = f"{low}+" if high is None else f"{low}-{high}"
-        return Slice(label, lambda of: (variable(of) >= low) & (variable(of) <= (np.inf if high is None else high)))
-
-    return [between(low, high) for low, high in bounds]
-
-
-SLICES: dict[str, list[Slice]] = {
-    "history_length": [
-        Slice("fewer than 5", lambda of: of.n_orders < 5),
-        *_numbers(lambda of: of.n_orders, [(5, 9), (10, 19), (20, None)]),
-    ],
-    "basket_size": _numbers(lambda of: of.basket_size, [(1, 4), (5, 9), (10, 19), (20, None)]),
-    "repeat_share": [
-        Slice("0", lambda of: of.repeat_share == 0),
-        Slice("above 0 to 1/2", lambda of: (of.repeat_share > 0) & (of.repeat_share <= 0.5)),
-        Slice("above 1/2, below 1", lambda of: (of.repeat_share > 0.5) & (of.repeat_share < 1)),
-        Slice("1", lambda of: of.repeat_share == 1),
-    ],
+_FIVE_AND_MORE: Slices = {
+    "5-9": lambda n: (n >= 5) & (n <= 9),
+    "10-19": lambda n: (n >= 10) & (n <= 19),
+    "20+": lambda n: n >= 20,
 }
-"""By variable: past orders, relevant products, and the share of these that was bought before. They share no query."""
-
-TITLES = {
-    "history_length": "Past orders",
-    "basket_size": "Products in the basket",
-    "repeat_share": "Share of the basket bought before",
+SLICES: dict[str, tuple[str, str, Slices]] = {
+    "history_length": ("Past orders", "n_orders", {"fewer than 5": lambda n: n < 5, **_FIVE_AND_MORE}),
+    "basket_size": ("Products in the basket", "basket_size", {"1-4": lambda n: n < 5, **_FIVE_AND_MORE}),
+    "repeat_share": (
+        "Share of the basket bought before",
+        "repeat_share",
+        {
+            "0": lambda share: share == 0,
+            "above 0 to 1/2": lambda share: (share > 0) & (share <= 0.5),
+            "above 1/2, below 1": lambda share: (share > 0.5) & (share < 1),
+            "1": lambda share: share == 1,
+        },
+    ),
 }
+"""Variable to its title, to the attribute of :class:`PerQuery` that it reads, and to which queries each label names."""
 
 
-def sliced(
-    results: Sequence[PerQuery], metric: str = "ndcg@10"
-) -> dict[str, dict[str, dict[str, int | dict[str, float | None]]]]:
+def sliced(results: Sequence[PerQuery], metric: str = CHOOSING_METRIC) -> dict[str, dict[str, dict[str, Any]]]:
     """The mean of a metric in each slice.
 
     Args:
-        results: of methods on the same queries.
+        results: of methods on the same queries, at least one.
         metric: which.
 
     Returns:
         Variable, to label, to ``n_queries`` and, under the metric's name, method to mean (None of no query).
     """
-    return {
-        variable: {one.label: {"n_queries": _count(results, one), metric: _means(results, one, metric)} for one in some}
-        for variable, some in SLICES.items()
-    }
-
-
-def _count(results: Sequence[PerQuery], one: Slice) -> int:
-    return int(one.chosen(results[0]).sum()) if results else 0
-
-
-def _means(results: Sequence[PerQuery], one: Slice, metric: str) -> dict[str, float | None]:
-    chosen = [(result.method, result.values[metric][one.chosen(result)].astype(np.float64)) for result in results]
-    return {method: None if np.isnan(values).all() else float(np.nanmean(values)) for method, values in chosen}
+    means: dict[str, dict[str, dict[str, Any]]] = {}
+    for variable, (_, attribute, slices) in SLICES.items():
+        means[variable] = {}
+        for label, belongs in slices.items():
+            chosen = belongs(getattr(results[0], attribute))
+            values = {result.method: result.values[metric][chosen].astype(np.float64) for result in results}
+            means[variable][label] = {
+                "n_queries": int(chosen.sum()),
+                metric: {name: None if np.isnan(v).all() else float(np.nanmean(v)) for name, v in values.items()},
+            }
+    return means

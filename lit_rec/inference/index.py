@@ -99,7 +99,7 @@ def _load(folder: Path, key: str) -> EmbeddingIndex | None:
 def top_k_indices(scores: Vectors, k: int) -> NDArray[np.int64]:
     """Indices of the k highest scores, best first; of equal scores the product first in the catalogue wins.
 
-    The same rule as :func:`lit_rec.metrics.ranking.top_k`, without torch.
+    The same rule as :func:`lit_rec.metrics.top_k.top_k`, without torch.
 
     Args:
         scores: float ``(N,)``, without NaN.

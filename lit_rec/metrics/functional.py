@@ -2,10 +2,14 @@
 
 Shapes: Q queries, K ranks, M members of a set (padded with -1), all row by row.
 
-- ``hits`` bool (Q, K): whether the product at each rank is relevant, best rank first.
-- ``n_relevant`` int (Q,): how many products are relevant, found or not.
-- Each metric returns float32 (Q,), NaN for a query without a relevant product, so that a mean over the
-  others is a ``nanmean``. None looks at scores, so their sign and scale play no part.
+Every metric takes:
+
+- ``hits`` bool (Q, K): whether the product at each rank is relevant, best rank first;
+- ``n_relevant`` int (Q,): how many products are relevant, found or not;
+- ``top_k``: the ranks that count, 1 to K.
+
+It returns float32 (Q,), from 0 to 1; NaN for a query without a relevant product, so that a mean over the others is a
+``nanmean``. None looks at scores, so their sign and scale play no part.
 
 All definitions are those of ``InformationRetrievalEvaluator`` of sentence-transformers, averaged there
 over the queries with at least one relevant product.
@@ -24,14 +28,6 @@ from lit_rec.core.errors import SettingError, ShapeError
 def accuracy(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
     """Accuracy@k (also called hit rate): 1 if any of the first k products is relevant, else 0.
 
-    Args:
-        hits: bool (Q, K).
-        n_relevant: int (Q,).
-        top_k: ranks that count, 1 to K.
-
-    Returns:
-        float32 (Q,), 0 or 1; NaN where ``n_relevant`` is 0.
-
     Source: ``Accuracy@k`` of InformationRetrievalEvaluator.
 
     >>> accuracy(torch.tensor([[False, True], [False, False], [False, False]]), torch.tensor([3, 3, 0]), 2)
@@ -42,14 +38,6 @@ def accuracy(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
 
 def precision(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
     """Precision@k: hits in the first k / k, however few products are relevant.
-
-    Args:
-        hits: bool (Q, K).
-        n_relevant: int (Q,).
-        top_k: ranks that count, 1 to K.
-
-    Returns:
-        float32 (Q,) from 0 to 1; NaN where ``n_relevant`` is 0.
 
     Source: Manning, Raghavan and Schütze, Introduction to Information Retrieval (2008), section 8.4.
 
@@ -62,14 +50,6 @@ def precision(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
 def recall(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
     """Recall@k: hits in the first k / |R|. The denominator is |R| also where |R| > k.
 
-    Args:
-        hits: bool (Q, K).
-        n_relevant: int (Q,).
-        top_k: ranks that count, 1 to K.
-
-    Returns:
-        float32 (Q,) from 0 to 1; NaN where ``n_relevant`` is 0.
-
     Source: Manning, Raghavan and Schütze, Introduction to Information Retrieval (2008), section 8.4.
 
     >>> recall(torch.tensor([[True, True]]), torch.tensor([4]), 2)
@@ -80,14 +60,6 @@ def recall(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
 
 def reciprocal_rank(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
     """Reciprocal rank@k, whose mean is MRR@k: 1 / rank of the first hit within k, else 0.
-
-    Args:
-        hits: bool (Q, K).
-        n_relevant: int (Q,).
-        top_k: ranks that count, 1 to K.
-
-    Returns:
-        float32 (Q,) from 0 to 1; NaN where ``n_relevant`` is 0.
 
     Source: Voorhees, The TREC-8 Question Answering Track Report (1999).
 
@@ -100,14 +72,6 @@ def reciprocal_rank(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
 
 def average_precision(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
     """Average precision@k, whose mean is MAP@k: sum over hits of (precision at the hit) / min(k, |R|).
-
-    Args:
-        hits: bool (Q, K).
-        n_relevant: int (Q,).
-        top_k: ranks that count, 1 to K.
-
-    Returns:
-        float32 (Q,) from 0 to 1; NaN where ``n_relevant`` is 0.
 
     Source: Manning, Raghavan and Schütze (2008), section 8.4, cut at k as in InformationRetrievalEvaluator.
 
@@ -123,14 +87,6 @@ def ndcg(hits: Tensor, n_relevant: Tensor, top_k: int) -> Tensor:
     """NDCG@k: DCG / ideal DCG, where DCG = sum over hits within k of 1 / log2(rank + 1).
 
     The ideal has min(k, |R|) hits in front: all relevant products, not only those that were retrieved.
-
-    Args:
-        hits: bool (Q, K).
-        n_relevant: int (Q,).
-        top_k: ranks that count, 1 to K.
-
-    Returns:
-        float32 (Q,) from 0 to 1; NaN where ``n_relevant`` is 0.
 
     Source: Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques (TOIS 2002), with
     binary gains and the discount of Burges et al. (ICML 2005).

@@ -8,6 +8,8 @@ What is measured, each a mean over the queries that have a relevant product:
 - ``accuracy@1/3/5/10``, ``precision@1/3/5/10``, ``recall@1/3/5/10/20/100``, ``mrr@10``, ``ndcg@10``, ``map@100``;
 - ``repeat_*`` and ``explore_*``: recall and NDCG of the relevant products that are in the user's history, or
   not in it, over the queries that have such. The ranking stays whole: a hit keeps its rank;
+- ``explore_filtered_*``, in :func:`explore_filtered`: as ``explore_*``, with the already bought products filtered out
+  of the ranking, as a shelf of new products would show it;
 - ``repeat_share@10``: share of the first 10 ranks that hold a product of the user's history.
 
 A catalogue of fewer than 100 products is ranked whole (K = N); the ranks it lacks count as misses, as they
@@ -52,6 +54,10 @@ _EXPLORE: tuple[_MetricAtRanks, ...] = (
     ("explore_recall", recall, (10, 20, MAX_RANK)),
     ("explore_ndcg", ndcg, (10,)),
 )
+_EXPLORE_FILTERED: tuple[_MetricAtRanks, ...] = (
+    ("explore_filtered_recall", recall, (10, 20, MAX_RANK)),
+    ("explore_filtered_ndcg", ndcg, (10,)),
+)
 _SHARE: tuple[_MetricAtRanks, ...] = (("repeat_share", precision, (10,)),)
 
 
@@ -87,6 +93,24 @@ def per_query(ranked: Tensor, relevant: Tensor, history: Tensor) -> dict[str, Te
         | _at_ranks(_EXPLORE, hits & ~bought, (wanted & ~known).sum(dim=1))
         | _at_ranks(_SHARE, bought, n_relevant)
     )
+
+
+def explore_filtered(ranked: Tensor, relevant: Tensor, history: Tensor) -> dict[str, Tensor]:
+    """Metrics of each query for new products alone, of a ranking with the already bought products filtered out.
+
+    Args:
+        ranked: int64 (Q, K), distinct products, best first. Bought ones may follow after all others, where the
+            catalogue is small; they are no hits.
+        relevant: int64 (Q, R), the products of the next order, each once.
+        history: int64 (Q, H), the products the user bought before.
+
+    Returns:
+        float32 (Q,) for each ``explore_filtered_*``; NaN where every relevant product was bought before.
+    """
+    hits = membership(ranked, relevant) & ~membership(ranked, history)
+    hits = pad(hits, (0, max(0, MAX_RANK - hits.shape[1])))
+    n_new = ((relevant >= 0) & ~membership(relevant, history)).sum(dim=1)
+    return _at_ranks(_EXPLORE_FILTERED, hits, n_new)
 
 
 class RetrievalMetrics(Metric):

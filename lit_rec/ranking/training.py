@@ -30,8 +30,8 @@ from lit_rec.data.histories import PurchaseHistories
 from lit_rec.data.history_files import read_eval_histories, read_training_histories
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.rolling_targets import RollingTargets, rolling_targets
-from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
+from lit_rec.metrics.top_k import top_k
 from lit_rec.ranking.auxiliary_orders import INSTEAD, AuxiliaryOrders, read_auxiliary_orders
 from lit_rec.ranking.dataset import RankingDataset
 from lit_rec.ranking.item_item import ItemItemModel

@@ -23,9 +23,10 @@ from lit_rec.core.files import check_writable, replaced_file
 from lit_rec.core.schema import Split
 from lit_rec.data.datamodule import NextOrderDataModule
 from lit_rec.evaluation.plots import learning_curve
-from lit_rec.metrics.ranking import top_k
+from lit_rec.metrics.headline import CHOOSING_METRIC, CURVE_METRICS
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
 from lit_rec.metrics.spread import embedding_spread
+from lit_rec.metrics.top_k import top_k
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class RetrievalEvaluation(Callback):
     @property
     def best(self) -> dict[str, float]:
         """The evaluation with the highest NDCG@10; empty before the first."""
-        return max(self.results.values(), key=lambda values: values["ndcg@10"], default={})
+        return max(self.results.values(), key=lambda values: values[CHOOSING_METRIC], default={})
 
     def state_dict(self) -> dict[str, Any]:
         """All evaluations so far."""
@@ -177,8 +178,7 @@ class RetrievalEvaluation(Callback):
     def _keep(self, trainer: Trainer, label: str, values: dict[str, float]) -> None:
         self.results[label] = {"step": trainer.global_step, **values}
         if trainer.is_global_zero:
-            shown = ("ndcg@10", "recall@10", "repeat_recall@10", "explore_recall@100")
-            logger.info("%s: %s", label, ", ".join(f"{name} {values[name]:.4f}" for name in shown))
+            logger.info("%s: %s", label, ", ".join(f"{name} {values[name]:.4f}" for name in CURVE_METRICS))
 
     def _finish(self) -> dict[str, float]:
         values = {name: float(value) for name, value in self._metrics.compute().items()}

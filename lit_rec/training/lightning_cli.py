@@ -304,8 +304,8 @@ class TrainingCLI(LightningCLI):
         folder: ProcessedFolder = self.datamodule.prepared_folder(prepare_if_needed=False)
         metrics = ranker_training.fit_ranker(folder, model_dir, settings)
         if metrics:
-            text_alone = {"text alone": self.evaluation.best} if self.evaluation.best else {}
-            Console().print(metrics_table({**text_alone, "ranker": metrics}, VALIDATION_TITLE))
+            encoder_only = {"encoder only": self.evaluation.best} if self.evaluation.best else {}
+            Console().print(metrics_table({**encoder_only, "ranker": metrics}, VALIDATION_TITLE))
         curve = f"Learning curve: {self.output_dir / 'learning_curve.png'}"
         print_next_steps(*ranker_commands(folder, model_dir), curve)
 

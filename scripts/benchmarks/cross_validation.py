@@ -1,4 +1,4 @@
-"""Ranker, text tower and baselines, cross-validated by user: each user is tested once, by models that never saw one.
+"""Ranker, encoder and baselines, cross-validated by user: each user is tested once, by models that never saw one.
 
 For each fold: prepare, fit the static encoder, export, fit the ranker, evaluate; all by the commands, as a user would
 run them. Hyper-parameters of the baselines are chosen on validation users of the fold, never on its test users; what is
@@ -10,7 +10,7 @@ with paired intervals.
     python scripts/benchmarks/cross_validation.py --source complete_journey --rolling_targets 8 --max_epochs 1 \
         --content_based true
 
-Writes results/cross_validation_<source>.json, .md and pictures. A fold that an earlier, interrupted run has evaluated
+Writes results/cross_validation_<source>.json, .md and plots. A fold that an earlier, interrupted run has evaluated
 is not run again (delete --work_dir to begin anew); two processes may share out the folds with --folds, and the last
 one to end pools them.
 """
@@ -27,11 +27,12 @@ from jsonargparse import auto_cli
 from lit_rec.baselines.registry import BASELINES
 from lit_rec.core.files import write_json
 from lit_rec.data.settings import PrepareSettings, SourceName
-from lit_rec.evaluation.per_query_files import load_per_query, pool
-from lit_rec.evaluation.pictures import draw
-from lit_rec.evaluation.report import make_report, markdown
+from lit_rec.evaluation.per_query import load_per_query, pool
+from lit_rec.evaluation.plots import plot_report
+from lit_rec.evaluation.report import make_report
+from lit_rec.evaluation.tables import markdown
 
-RANKER, TEXT, FOR_NEW = "ranker", "text tower alone", "co_visitation, tuned for new products"
+RANKER, TEXT, FOR_NEW = "ranker", "encoder only", "co_visitation, tuned for new products"
 COUNTING = (
     "popularity",
     "personal_frequency",
@@ -45,7 +46,7 @@ RESULTS = Path("results")
 _TEXT_BASELINE = "content_based"  # encodes the catalogue in each fold, for minutes: left out unless asked for
 _PARTS = {
     "baselines": ("--baselines", *(name for name in BASELINES if name != _TEXT_BASELINE)),
-    "for_new": ("--baselines", "co_visitation", "--tune_by", "explore_part_recall@100"),
+    "for_new": ("--baselines", "co_visitation", "--tune_by", "explore_filtered_recall@100"),
     _TEXT_BASELINE: ("--baselines", _TEXT_BASELINE),
     "model": ("--model_dir", "{final}"),
 }
@@ -134,8 +135,8 @@ def main(
         auxiliary_orders: single orders of further users for the ranker's product statistics.
         n_folds: parts of the users.
         folds: run only these; by default all.
-        rolling_targets: past orders of each user that the text tower is trained on; 0 for all.
-        max_epochs: of the text tower.
+        rolling_targets: past orders of each user that the encoder is trained on; 0 for all.
+        max_epochs: of the encoder.
         content_based: measure an untrained sentence encoder too, which takes minutes a fold.
         work_dir: everything that is made on the way; by default models/cross_validation_<source>.
     """
@@ -167,7 +168,7 @@ def write_report(source: SourceName, work_dir: Path, folds: list[int], parts: li
     for fold in folds:
         folder = work_dir / f"fold{fold}"
         final = str(folder / "final")
-        names = {final: RANKER, f"{final}, text alone": TEXT}
+        names = {final: RANKER, f"{final}, encoder only": TEXT}
         of_part = {part: load_per_query(per_query_file(folder, part)) for part in parts}
         results = [replace(one, method=names[one.method]) for one in of_part["model"]]
         results += of_part["baselines"] + of_part.get(_TEXT_BASELINE, [])
@@ -179,7 +180,7 @@ def write_report(source: SourceName, work_dir: Path, folds: list[int], parts: li
     report = make_report(
         pooled,
         baselines=[one.method for one in pooled if one.method not in (RANKER, TEXT)],
-        against=best,
+        baseline=best,
         about={
             "command": " ".join(["python", *sys.argv]),
             "processed_dir": f"{len(folds)} folds of {source}",
@@ -196,7 +197,7 @@ def write_report(source: SourceName, work_dir: Path, folds: list[int], parts: li
     RESULTS.mkdir(exist_ok=True)
     write_json(name.with_suffix(".json"), report, indent=2)
     name.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
-    draw(report, name)
+    plot_report(report, name)
     of_ranker, of_best = (next(one for one in pooled if one.method == m).summary() for m in (RANKER, best))
     print(f"ranker / {best}, ndcg@10: {of_ranker['ndcg@10'] / of_best['ndcg@10']:.3f}")
     print(f"The report is in {name}.json, .md and {name}/")

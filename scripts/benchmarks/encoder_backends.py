@@ -3,7 +3,7 @@
     python scripts/benchmarks/encoder_backends.py --model_dir models/quickstart/final \
         --processed_dir processed/complete_journey_p5_mp20_ef0.3_roll4
 
-Each bundle ranks by the text alone: no ranker hides a loss. A bundle for int8 holds a catalogue that float32 has
+Each bundle ranks by its encoder only: no ranker hides a loss. A bundle for int8 holds a catalogue that float32 has
 encoded; what an int8 catalogue would lose is measured too. Time is processor time with one thread, one context at a
 time, which other programs hardly add to. Writes results/benchmarks/encoder_backends.json.
 """
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from lit_rec.core import schema
 from lit_rec.core.schema import Backend, Split
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.evaluation.inputs import HeldOut, read_held_out
+from lit_rec.evaluation.held_out import HeldOut, read_held_out
 from lit_rec.evaluation.measure import measure
-from lit_rec.evaluation.models import TextTower
+from lit_rec.evaluation.methods import ModelScorer
 from lit_rec.inference.index import Vectors
 from lit_rec.inference.recommender import Recommender
 from lit_rec.metrics.intervals import paired_difference
@@ -74,8 +74,8 @@ def main(
         }
         if backend == Backend.ONNX_INT8:
             recommender.index.embeddings[:] = recommender.encoder.encode(list(recommender.corpus.values()))
-            with_int8_catalogue = measure(TextTower(recommender, "int8"), held_out).values["ndcg@10"]
-            rows[backend]["ndcg@10_difference_with_int8_catalogue"] = rounded(of_torch[0], with_int8_catalogue)
+            of_int8 = measure(ModelScorer(recommender, "int8", encoder_only=True), held_out)
+            rows[backend]["ndcg@10_difference_with_int8_catalogue"] = rounded(of_torch[0], of_int8.values["ndcg@10"])
         print(backend, rows[backend], flush=True)
     figures = {"model_dir": str(model_dir), "processed_dir": str(processed_dir), "split": str(split), "backends": rows}
     save(output, ["torch", "sentence-transformers", "onnxruntime", "tokenizers", "numpy"], figures)
@@ -91,7 +91,7 @@ def measured(
     recommender: Recommender, held_out: HeldOut, bundle: Bundle, n_timed: int
 ) -> tuple[dict[str, Any], NDArray[np.float32], Vectors]:
     """Figures of one back end, NDCG@10 of each query, and the contexts' embeddings."""
-    result = measure(TextTower(recommender, "text"), held_out)
+    result = measure(ModelScorer(recommender, "encoder", encoder_only=True), held_out)
     contexts = held_out.queries.contexts
     milliseconds = []
     recommender.encoder.encode(contexts[:2])  # warm

@@ -33,11 +33,11 @@ from jsonargparse import auto_cli
 from lit_rec.cli.main import main as run_command
 from lit_rec.core.files import read_json
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.evaluation.plots import Bar, metric_bars
+from lit_rec.evaluation.plots import metric_bars
 from lit_rec.feedback.clicks import step_chances
 from lit_rec.feedback.impressions import open_for_reading, read_products
 from lit_rec.feedback.settings import SimulateSettings
-from lit_rec.metrics.intervals import paired_difference
+from lit_rec.metrics.intervals import Estimate, paired_difference
 from lit_rec.service.app import create_app
 from lit_rec.service.settings import ServiceSettings
 from lit_rec.store.events import EventType
@@ -256,11 +256,11 @@ def main(
     save(json, ["torch", "sentence-transformers", "httpx"], figures)
     panels = {}
     for outcome, title in TITLES.items():
-        panels[title] = {BASE: Bar(means[BASE][outcome])}
+        panels[title] = {BASE: Estimate(means[BASE][outcome])}
         for name in ARMS:
             found = estimates[f"{name} - {BASE}"][outcome]
             base = means[BASE][outcome]
-            panels[title][name] = Bar(means[name][outcome], base + found.low, base + found.high)
+            panels[title][name] = Estimate(means[name][outcome], base + found.low, base + found.high)
     about = f"{len(together[BASE]):,} simulated users of {n_seeds} shops; intervals of the difference from base"
     metric_bars(picture, panels, about, BASE)
 

@@ -28,7 +28,7 @@ from jsonargparse import auto_cli
 
 from lit_rec.core.errors import SettingError
 from lit_rec.core.schema import PARAMS
-from lit_rec.evaluation.tables import HEADLINE_METRICS
+from lit_rec.metrics.headline import HEADLINE_METRICS
 
 LABELS = {
     "untrained_reference": "untrained MiniLM, the reference's contexts",
@@ -128,10 +128,11 @@ def write(results: dict[str, dict[str, float]], settings: dict[str, Any]) -> Non
     record = {"command": " ".join(sys.argv), "settings": settings, "results": results}
     (folder / "recipes.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     n_queries = int(next(iter(results.values()))["n_queries"])
-    lines = [f"| {settings['pairs']:,} pairs seen; {n_queries} test users | {' | '.join(HEADLINE_METRICS)} |"]
-    lines.append("|---|" + "---:|" * len(HEADLINE_METRICS))
+    columns = (*HEADLINE_METRICS, "mean_cosine")
+    lines = [f"| {settings['pairs']:,} pairs seen; {n_queries} test users | {' | '.join(columns)} |"]
+    lines.append("|---|" + "---:|" * len(columns))
     for name, label in LABELS.items():
-        lines.append(f"| {label} | " + " | ".join(f"{results[name][column]:.3f}" for column in HEADLINE_METRICS) + " |")
+        lines.append(f"| {label} | " + " | ".join(f"{results[name][column]:.3f}" for column in columns) + " |")
     (folder / "recipes.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 

@@ -200,7 +200,7 @@ def test_a_file_in_the_place_of_an_output_folder_is_named_in_one_line(
         ["prepare", "--data_dir", str(raw_dir), "--output_dir", str(tmp_path / "file")],
         ["fit", "--data.processed_dir", "nothing", "--output_dir", str(tmp_path / "file")],
         ["evaluate", "--baselines", "popularity", "--json", str(tmp_path / "file" / "report.json")],
-        ["compare", "--model_dir", "nothing", *data, "--pictures", str(tmp_path / "file" / "pictures")],
+        ["compare", "--model_dir", "nothing", *data, "--plots", str(tmp_path / "file" / "plots")],
         ["feedback", "report", "--html", str(tmp_path / "file" / "page.html")],
     ):
         with pytest.raises(FileError, match=r"file.* cannot be written: .*file is a file"):

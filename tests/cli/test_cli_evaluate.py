@@ -14,8 +14,8 @@ from lit_rec.cli.main import main
 from lit_rec.core.errors import LitRecError, NotPreparedError, SettingError
 from lit_rec.data.prepare import prepare
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.evaluation import contenders
-from lit_rec.evaluation.per_query_files import load_per_query
+from lit_rec.evaluation import methods
+from lit_rec.evaluation.per_query import load_per_query
 from lit_rec.metrics.retrieval import RetrievalMetrics
 
 NAMES = ["popularity", "recency_frequency"]
@@ -52,10 +52,10 @@ def test_the_contract_of_the_report(whole, tiny_model, prepared):
     for values in report["methods"].values():
         assert 0 <= values["ndcg@10"] <= 1
         assert set(RetrievalMetrics(1).names) <= values.keys()
-        assert {"explore_part_recall@100", "coverage@10", "n_queries", "ms_per_query", "peak_gb"} <= values.keys()
+        assert {"explore_filtered_recall@100", "coverage@10", "n_queries", "ms_per_query", "peak_gb"} <= values.keys()
     assert report["processed_dir"] == str(prepared)
     assert report["n_left_out"] == 0
-    assert report["against"] == "recency_frequency"
+    assert report["baseline"] == "recency_frequency"
     assert report["differences"].keys() == {str(tiny_model), "popularity"}
     assert 0 < report["settings"]["recency_frequency"]["beta"] <= 1
     assert report["failed"] == {}
@@ -74,13 +74,13 @@ def test_the_command_can_be_run_again(whole):
     folder, report = whole
     words = shlex.split(report["command"])
     assert words[:4] == ["python", "-m", "lit_rec", "evaluate"]
-    main([*words[3:], "--json", str(folder / "again.json"), "--pictures", str(folder / "again")])
+    main([*words[3:], "--json", str(folder / "again.json"), "--plots", str(folder / "again")])
     again = json.loads((folder / "again.json").read_text(encoding="utf-8"))
     assert again["intervals"] == report["intervals"]
     assert again["slices"] == report["slices"]
 
 
-def test_pictures_are_beside_the_json(whole):
+def test_plots_are_beside_the_json(whole):
     folder, _ = whole
     files = sorted((folder / "report").iterdir())
     assert [file.name for file in files] == ["metrics.png", "recall_at_k.png", "repeat_explore.png"]
@@ -132,10 +132,10 @@ def test_a_method_that_fails_does_not_lose_the_others(evaluate, tmp_path, monkey
         def fit(self, training, product_texts):
             raise SettingError("too much", "got it")
 
-    found = contenders.baseline_class
-    monkeypatch.setattr(contenders, "baseline_class", lambda name: Broken if name == "last_basket" else found(name))
+    found = methods.baseline_class
+    monkeypatch.setattr(methods, "baseline_class", lambda name: Broken if name == "last_basket" else found(name))
     with pytest.raises(LitRecError, match="1 of 2 methods failed: last_basket: SettingError: too much"):
-        evaluate("--baselines", "last_basket", "popularity", "--json", tmp_path / "a.json", "--against", "last_basket")
+        evaluate("--baselines", "last_basket", "popularity", "--json", tmp_path / "a.json", "--baseline", "last_basket")
     report = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert list(report["methods"]) == ["popularity"]
     assert report["failed"] == {"last_basket": "SettingError: too much: got it"}
@@ -152,7 +152,7 @@ def test_all_methods_fail(evaluate, tmp_path):
         pytest.param([], "Nothing to evaluate", id="nothing"),
         pytest.param(["--baselines", "popularty"], "No baseline 'popularty'", id="unknown baseline"),
         pytest.param(["--baselines", "popularity", "popularity"], "named once", id="twice"),
-        pytest.param(["--baselines", "popularity", "--against", "up_cf"], "it is not evaluated", id="against"),
+        pytest.param(["--baselines", "popularity", "--baseline", "up_cf"], "it is not evaluated", id="baseline"),
     ],
 )
 def test_what_is_asked_wrongly_is_said_before_any_work(evaluate, words, message):
@@ -171,5 +171,5 @@ def test_help_comes_without_torch():
         "try:\n    main(['evaluate', '--help'])\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    for option in ("--model_dir", "--baselines", "--against", "--per_query", "--tune_by"):
+    for option in ("--model_dir", "--baselines", "--baseline", "--per_query", "--tune_by"):
         assert option in done.stdout

@@ -57,7 +57,7 @@ def test_it_runs_from_prepare_to_feedback(require, tmp_path, monkeypatch):
     client.execute()
     methods = json.loads((tmp_path / "results" / "tmp" / "walkthrough.json").read_text())["methods"]
     ndcg = {name: method["ndcg@10"] for name, method in methods.items()}
-    with_ranker, alone = (ndcg[name] for name in ("models/walkthrough/final", "models/walkthrough/final, text alone"))
+    with_ranker, alone = (ndcg[name] for name in ("models/walkthrough/final", "models/walkthrough/final, encoder only"))
     assert with_ranker > ndcg["popularity"] > alone > 0.02
     text = printed(notebook)
     assert "Impressions (unique request and product)" in text

@@ -7,8 +7,8 @@ import pytest
 
 from lit_rec.data.histories import UNKNOWN, PurchaseHistories, Queries
 from lit_rec.data.ragged import starts
-from lit_rec.evaluation.inputs import HeldOut
-from lit_rec.evaluation.measure import PerQuery
+from lit_rec.evaluation.held_out import HeldOut
+from lit_rec.evaluation.per_query import PerQuery
 
 
 def histories_of(users):
@@ -49,11 +49,13 @@ def results_of(method="mine", n_queries=4, seed=0, first_id=0, **given):
     """Made-up per-query results; ``given`` replaces parts."""
     rng = np.random.default_rng(seed)
     kinds = np.random.default_rng(first_id)  # of the queries: alike for all methods
-    names = ("ndcg@10", "recall@10", "accuracy@10", "repeat_recall@10", "explore_recall@10", "explore_part_recall@100")
-    values = {name: rng.random(n_queries).astype(np.float32) for name in (*names, "recall@1", "recall@100")}
+    whole = ("ndcg@10", "recall@10", "accuracy@10", "repeat_recall@10")
+    explore = ("explore_recall@10", "explore_filtered_recall@100")
+    names = (*whole, *explore, "recall@1", "recall@100")
+    values = {name: rng.random(n_queries).astype(np.float32) for name in names}
     repeat_share = kinds.choice([0, 0.5, 0.75, 1], n_queries).astype(np.float32)
     values["repeat_recall@10"][repeat_share == 0] = np.nan
-    for name in names[-2:]:
+    for name in explore:
         values[name][repeat_share == 1] = np.nan
     parts = {
         "query_ids": [str(first_id + row) for row in range(n_queries)],

@@ -1,4 +1,6 @@
-"""The evaluation as a function; the command's own tests are in test_cli_evaluate.py."""
+"""The evaluation as a function, and what it can be asked; the command's own tests are in test_cli_evaluate.py."""
+
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +16,8 @@ def asked(processed_dir, **settings):
 
 def test_the_report_and_no_file(processed_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    report = evaluate(asked(processed_dir, against="popularity"), command="as typed")
-    assert (report["command"], report["against"]) == ("as typed", "popularity")
+    report = evaluate(asked(processed_dir, baseline="popularity"), command="as typed")
+    assert (report["command"], report["baseline"]) == ("as typed", "popularity")
     assert list(report["methods"]) == ["popularity", "last_basket"]
     assert all(values["peak_gb"] >= 0 for values in report["methods"].values())
     assert "last_basket" in capsys.readouterr().out
@@ -27,3 +29,21 @@ def test_a_split_without_queries(processed_dir, monkeypatch):
     monkeypatch.setattr(ProcessedFolder, "relevant_docs", nothing)
     with pytest.raises(SettingError, match="No test queries in"):
         evaluate(asked(processed_dir))
+
+
+def test_nothing_to_evaluate():
+    with pytest.raises(SettingError, match="Nothing to evaluate"):
+        EvaluationSettings()
+
+
+@pytest.mark.parametrize("name", ["n_resamples", "chunk_size"])
+def test_numbers_from_one(name):
+    with pytest.raises(SettingError, match=f"{name} must be at least 1: got 0"):
+        EvaluationSettings(baselines=["popularity"], **{name: 0})
+
+
+def test_plots_are_beside_the_json():
+    asked = {"base_model": True, "json": Path("results/a.json")}
+    assert EvaluationSettings(**asked).plots_dir == Path("results/a")
+    assert EvaluationSettings(**asked, plots=Path("there")).plots_dir == Path("there")
+    assert EvaluationSettings(base_model=True).plots_dir is None

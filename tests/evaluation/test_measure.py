@@ -1,4 +1,4 @@
-"""Metrics of each query against values computed by hand, the explore part, coverage, chunks."""
+"""Metrics of each query against values computed by hand, filtered rankings, coverage, chunks."""
 
 import math
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lit_rec.core.errors import SettingError, ShapeError
-from lit_rec.evaluation.measure import RECALL_RANKS, measure
+from lit_rec.evaluation.measure import measure
+from lit_rec.metrics.headline import RECALL_RANKS
 
 IDEAL_2 = 1 + 1 / math.log2(3)
 
@@ -41,38 +42,38 @@ def test_metrics_by_hand(two_queries):
     assert all(values.dtype == np.float32 and values.shape == (2,) for values in result.values.values())
 
 
-def test_the_explore_part_by_hand(two_queries):
+def test_already_bought_products_filtered_out_by_hand(two_queries):
     held_out, method = two_queries
     result = measure(method, held_out)
     # Without 0 and 2 the first ranking is 1 3 4 5: the new product 3 stands at rank 2 instead of 4.
-    assert values_of(result, "explore_part_ndcg@10") == pytest.approx([1 / math.log2(3), 1 / math.log2(7)])
+    assert values_of(result, "explore_filtered_ndcg@10") == pytest.approx([1 / math.log2(3), 1 / math.log2(7)])
     assert values_of(result, "explore_ndcg@10") == pytest.approx([1 / math.log2(5), 1 / math.log2(7)])
-    assert values_of(result, "explore_part_recall@10") == [1, 1]
+    assert values_of(result, "explore_filtered_recall@10") == [1, 1]
 
 
-def test_the_explore_part_looks_below_the_history(make):
+def test_filtering_shows_what_is_below_the_history(make):
     """150 products bought before stand in front: only their removal shows the new one within the first 10."""
     held_out = make.held_out([[list(range(150))]], [[0, 155]], 200)
     result = measure(make.told(-np.arange(200.0)[np.newaxis]), held_out)
     assert values_of(result, "explore_recall@100") == [0]
-    assert values_of(result, "explore_part_recall@10") == [1]
-    assert values_of(result, "explore_part_ndcg@10") == pytest.approx([1 / math.log2(7)])
+    assert values_of(result, "explore_filtered_recall@10") == [1]
+    assert values_of(result, "explore_filtered_ndcg@10") == pytest.approx([1 / math.log2(7)])
 
 
-def test_without_a_new_product_the_explore_part_does_not_apply(make):
+def test_without_a_new_product_explore_metrics_do_not_apply(make):
     result = measure(make.told(np.zeros((1, 4))), make.held_out([[[1, 2]]], [[1, 2]], 4))
     explore = [name for name in result.values if name.startswith("explore")]
     assert len(explore) == 8
     assert all(np.isnan(result.values[name]).all() for name in explore)
-    assert math.isnan(result.summary()["explore_part_recall@100"])
+    assert math.isnan(result.summary()["explore_filtered_recall@100"])
     assert result.summary()["n_queries_explore"] == 0
 
 
 def test_history_ranked_last_in_a_small_catalogue_is_no_hit(make):
     """With K = N the masked history is ranked too, and product 1 was bought before."""
     result = measure(make.told(np.zeros((1, 3))), make.held_out([[[0, 1]]], [[1, 2]], 3))
-    assert values_of(result, "explore_part_recall@100") == [1]
-    assert values_of(result, "explore_part_ndcg@10") == [1]
+    assert values_of(result, "explore_filtered_recall@100") == [1]
+    assert values_of(result, "explore_filtered_ndcg@10") == [1]
 
 
 def test_scores_of_the_method_are_left_as_they_were(two_queries):

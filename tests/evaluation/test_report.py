@@ -1,16 +1,14 @@
-"""The report: the contract of its JSON, paired differences, tables."""
+"""The report: the contract of its JSON, paired differences."""
 
-import io
 import json
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from lit_rec.core.errors import SettingError
-from lit_rec.evaluation.report import make_report, markdown, terminal_tables
+from lit_rec.evaluation.report import make_report
+from lit_rec.evaluation.tables import markdown, report_tables
 from lit_rec.metrics.intervals import paired_difference, percentile_estimates, resampled_means
 
 
@@ -42,11 +40,11 @@ def test_the_contract_of_the_json(report, results):
 
 
 def test_compared_with_the_best_baseline_with_the_first_method_or_as_asked(results):
-    assert make_report(results, baselines=["weak", "strong"], n_resamples=5)["against"] == "strong"
-    assert make_report(results, n_resamples=5)["against"] == "model"
-    assert make_report(results, baselines=["strong"], against="weak", n_resamples=5)["against"] == "weak"
+    assert make_report(results, baselines=["weak", "strong"], n_resamples=5)["baseline"] == "strong"
+    assert make_report(results, n_resamples=5)["baseline"] == "model"
+    assert make_report(results, baselines=["strong"], baseline="weak", n_resamples=5)["baseline"] == "weak"
     with pytest.raises(SettingError, match="'nobody'"):
-        make_report(results, against="nobody", n_resamples=5)
+        make_report(results, baseline="nobody", n_resamples=5)
 
 
 def test_differences_are_paired(report, results):
@@ -77,7 +75,7 @@ def test_the_same_seed_gives_the_same_report(results):
 
 def test_what_does_not_apply_is_null(make):
     never = {"ndcg@10": np.ones(3, np.float32)} | dict.fromkeys(
-        ("repeat_recall@10", "explore_recall@10", "explore_part_recall@100"), np.full(3, np.nan, np.float32)
+        ("repeat_recall@10", "explore_recall@10", "explore_filtered_recall@100"), np.full(3, np.nan, np.float32)
     )
     report = make_report([make.results("mine", 3, values=never, fit_seconds=math.nan)], n_resamples=5)
     assert report["methods"]["mine"]["repeat_recall@10"] is None
@@ -85,7 +83,7 @@ def test_what_does_not_apply_is_null(make):
     assert report["intervals"]["mine"]["repeat_recall@10"] == [None, None]
     json.dumps(report, allow_nan=False)
     assert markdown(report)
-    assert terminal_tables(report)
+    assert report_tables(report)
 
 
 def test_settings_of_pooled_folds_are_a_list(make):
@@ -102,39 +100,3 @@ def test_results_on_different_queries_are_not_compared(make):
 def test_a_report_of_nothing(make, n_methods):
     with pytest.raises(SettingError, match="at least one"):
         make_report([make.results("a", 0, shown=np.empty((0, 10), np.int64))] * n_methods)
-
-
-def test_tables_name_everything_best_first(report):
-    text = markdown(report | {"failed": {"broken": "SettingError: why"}})
-    assert text.startswith("# 60 test queries")
-    assert [text.index(f"\n| {name} |") for name in ("model", "strong", "weak")] == sorted(
-        text.index(f"\n| {name} |") for name in ("model", "strong", "weak")
-    )
-    for part in ("Past orders", "20+ (n ", "Hyper-parameters", "SettingError: why", "**strong**"):
-        assert part in text
-
-
-@pytest.mark.parametrize("width", [80, 200])
-def test_the_terminal_shows_whole_numbers_whatever_the_name(results, width):
-    results[1] = replace(results[1], method="models/a_run_with_a_long_name/final")
-    report = make_report(results, baselines=["strong"], n_resamples=300)
-    console = Console(width=width, record=True, file=io.StringIO())
-    console.print(terminal_tables(report))
-    printed = console.export_text()
-    found = report["differences"]["model"]["ndcg@10"]
-    assert f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]*" in printed
-    assert max(map(len, printed.splitlines())) <= width
-
-
-def test_80_columns_show_every_metric_and_break_no_name_within_a_word(results):
-    names = ["item_item_seed", "models/instacart_sample/final (text alone)", "personal_frequency"]
-    results = [replace(result, method=name) for result, name in zip(results, names, strict=True)]
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(terminal_tables(make_report(results, n_resamples=50)))
-    printed = console.export_text()
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
-    assert {row[0] for row in rows} == {*names[::2], "models/instacart_", "sample/final (text", "alone)"}
-    further = printed.partition("Further means")[2].partition("┡")[0]
-    columns = zip(*(line.split("┃")[1:-1] for line in further.splitlines() if line.startswith("┃")), strict=True)
-    header = [" ".join(" ".join(column).split()) for column in columns]
-    assert {"repeat recall @10", "explore recall @100", "explore part recall @100", "coverage @10"} <= set(header)

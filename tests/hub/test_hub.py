@@ -103,11 +103,11 @@ def test_a_service_names_its_model_after_the_hub_and_by_its_content(hub, model_d
 
 def test_evaluate_and_compare_take_the_whole_model(hub, model_dir, corpus):
     from lit_rec.evaluation.compare import recorded_base_model
-    from lit_rec.evaluation.models import model_contenders
+    from lit_rec.evaluation.methods import model_methods
 
     pinned = push(model_dir, REPO).pinned
-    assert [one.name for one in model_contenders(pinned, corpus)] == [pinned, f"{pinned}, text alone"]
-    assert [one.name for one in model_contenders("someone/nothing", corpus)] == ["someone/nothing"]
+    assert [one.name for one in model_methods(pinned, corpus)] == [pinned, f"{pinned}, encoder only"]
+    assert [one.name for one in model_methods("someone/nothing", corpus)] == ["someone/nothing"]
     assert recorded_base_model(pinned) == recorded_base_model(str(model_dir))
 
 

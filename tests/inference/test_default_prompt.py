@@ -13,7 +13,7 @@ from lit_rec.core.errors import ModelFolderError, SettingError
 from lit_rec.core.schema import Backend, Split
 from lit_rec.data.dataset import padded
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.evaluation.inputs import read_held_out
+from lit_rec.evaluation.held_out import read_held_out
 from lit_rec.metrics.retrieval import per_query
 from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.models.encoder import TextEncoder

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lit_rec.core.errors import ShapeError
 from lit_rec.inference.index import EmbeddingIndex, load_or_build, top_k_indices
-from lit_rec.metrics.ranking import top_k as tensor_top_k
+from lit_rec.metrics.top_k import top_k as tensor_top_k
 
 CORPUS = {"7": "milk", "3": "bread", "11": "oat milk", "5": "rye bread"}
 

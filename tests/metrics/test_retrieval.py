@@ -21,8 +21,8 @@ from lit_rec.metrics.functional import (
     recall,
     reciprocal_rank,
 )
-from lit_rec.metrics.ranking import top_k
 from lit_rec.metrics.retrieval import RetrievalMetrics, per_query
+from lit_rec.metrics.top_k import top_k
 
 FAMILIES = {
     "accuracy": accuracy,

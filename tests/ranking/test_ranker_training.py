@@ -208,7 +208,7 @@ def test_the_commands_train_it_evaluate_it_and_say_why(model_dir, processed_dir,
     first, last = (float(words.split()[words.split().index("repeat") + 1].rstrip(",")) for words in passes[::8])
     assert last < first
     report = main(["evaluate", *folder, "--baselines", "popularity", "--split", "all", "--n_resamples", "20"])
-    assert set(report["methods"]) == {str(model_dir), f"{model_dir}, text alone", "popularity"}
+    assert set(report["methods"]) == {str(model_dir), f"{model_dir}, encoder only", "popularity"}
     assert report["methods"][str(model_dir)]["ndcg@10"] > 0
     capsys.readouterr()
     main(["recommend", *folder, "--n_samples", "2"])

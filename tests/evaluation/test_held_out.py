@@ -9,7 +9,7 @@ from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.sources import synthetic
-from lit_rec.evaluation.inputs import catalogue, onto_catalogue, read_held_out, read_training
+from lit_rec.evaluation.held_out import catalogue, onto_catalogue, read_held_out, read_training
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +122,11 @@ def test_queries_on_another_catalogue(make):
     assert moved.n_left_out == 1
 
 
-def test_the_first_queries_alone(make):
+def test_some_queries_alone(make):
     held_out = make.held_out([[[0]], [[1]], [[2]]], [[0], [1], [2]], 3)
-    assert held_out.first(2).query_ids == ["100", "101"]
-    assert [products.tolist() for products in held_out.first(2).history] == [[0], [1]]
+    some = held_out.select(np.array([2, 0]))
+    assert some.query_ids == ["102", "100"]
+    assert [products.tolist() for products in some.history] == [[2], [0]]
 
 
 def test_the_catalogue_in_its_order(folder):

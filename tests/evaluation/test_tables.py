@@ -1,11 +1,15 @@
 """What is printed at the end of a command: figures where they belong, names as they are."""
 
+import io
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from lit_rec.evaluation.tables import metrics_table, print_recommendations
+from lit_rec.evaluation.report import make_report
+from lit_rec.evaluation.tables import markdown, metrics_table, print_recommendations, report_tables
 from lit_rec.inference.recommender import Recommendation
 
 VALUES = {
@@ -21,12 +25,13 @@ def _wide_terminal(monkeypatch):
 
 def cells(table):
     """Row name to its cells, with their markup."""
+    (_, table) = table.renderables
     names, *columns = (list(column.cells) for column in table.columns)
     return {name: list(row) for name, *row in zip(names, *columns, strict=True)}
 
 
 def labels(table):
-    return [column.header for column in table.columns][1:]
+    return [column.header for column in table.renderables[1].columns][1:]
 
 
 def drawn(table):
@@ -34,6 +39,19 @@ def drawn(table):
     with console.capture() as capture:
         console.print(table)
     return capture.get()
+
+
+@pytest.fixture
+def results(make):
+    made = [make.results(name, 60, seed=seed) for seed, name in enumerate(("model", "weak", "strong"))]
+    for result, shift in zip(made, (0.5, 0, 0.2), strict=True):
+        result.values["ndcg@10"][:] = result.values["ndcg@10"] / 2 + np.float32(shift)
+    return made
+
+
+@pytest.fixture
+def report(results):
+    return make_report(results, baselines=["weak", "strong"], n_resamples=300, about={"failed": {}, "split": "test"})
 
 
 def test_one_row_a_metric_one_column_a_result():
@@ -127,3 +145,39 @@ def test_names_are_printed_as_they_are(capsys, text):
     printed = capsys.readouterr().out
     for expected in (f"Title {text}", f"Context {text}", item.product_id, item.product_text, f": ✓ {text}"):
         assert expected in printed
+
+
+def test_tables_name_everything_best_first(report):
+    text = markdown(report | {"failed": {"broken": "SettingError: why"}})
+    assert text.startswith("# 60 test queries")
+    assert [text.index(f"\n| {name} |") for name in ("model", "strong", "weak")] == sorted(
+        text.index(f"\n| {name} |") for name in ("model", "strong", "weak")
+    )
+    for part in ("Past orders", "20+ (n ", "Hyper-parameters", "SettingError: why", "**strong**"):
+        assert part in text
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_terminal_shows_whole_numbers_whatever_the_name(results, width):
+    results[1] = replace(results[1], method="models/a_run_with_a_long_name/final")
+    report = make_report(results, baselines=["strong"], n_resamples=300)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(report_tables(report))
+    printed = console.export_text()
+    found = report["differences"]["model"]["ndcg@10"]
+    assert f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]*" in printed
+    assert max(map(len, printed.splitlines())) <= width
+
+
+def test_80_columns_show_every_metric_and_break_no_name_within_a_word(results):
+    names = ["item_item_seed", "models/instacart_sample/final, encoder only", "personal_frequency"]
+    results = [replace(result, method=name) for result, name in zip(results, names, strict=True)]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(report_tables(make_report(results, n_resamples=50)))
+    printed = console.export_text()
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
+    assert {row[0] for row in rows} == {*names[::2], "models/instacart_", "sample/final,", "encoder only"}
+    further = printed.partition("Further means")[2].partition("┡")[0]
+    columns = zip(*(line.split("┃")[1:-1] for line in further.splitlines() if line.startswith("┃")), strict=True)
+    header = [" ".join(" ".join(column).split()) for column in columns]
+    assert {"repeat recall @10", "explore recall @100", "explore filtered recall @100", "coverage @10"} <= set(header)

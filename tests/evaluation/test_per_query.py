@@ -10,7 +10,7 @@ import pytest
 
 from lit_rec.core.errors import ProcessedFolderError, SettingError
 from lit_rec.evaluation.measure import measure
-from lit_rec.evaluation.per_query_files import load_per_query, pool, save_per_query
+from lit_rec.evaluation.per_query import load_per_query, pool, save_per_query
 
 
 def assert_same(one, other):
@@ -42,6 +42,13 @@ def test_columns_that_others_can_read(make, tmp_path):
     table = pq.read_table(tmp_path / "results.parquet").to_pandas()
     assert table["method"].tolist() == ["a"] * 4 + ["b"] * 4
     assert {"query_id", "ndcg@10", "n_orders", "basket_size", "repeat_share", "shown_product_ids"} <= set(table)
+
+
+def test_results_of_version_0_1_come_under_the_present_names(make, tmp_path):
+    former = make.results("models/a, text alone", values={"explore_part_recall@100": np.zeros(4, np.float32)})
+    save_per_query(tmp_path / "results.parquet", [former])
+    (result,) = load_per_query(tmp_path / "results.parquet")
+    assert (result.method, list(result.values)) == ("models/a, encoder only", ["explore_filtered_recall@100"])
 
 
 @pytest.mark.parametrize("content", [None, b"no parquet"], ids=["missing", "of another kind"])

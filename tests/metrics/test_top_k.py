@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lit_rec.core.errors import SettingError, ShapeError
-from lit_rec.metrics.ranking import top_k
+from lit_rec.metrics.top_k import top_k
 
 
 def assert_like_stable_sort(scores, k):

@@ -1,4 +1,4 @@
-"""From scores to a ranking, by a rule that leaves nothing to chance.
+"""The best k of many scores, by one rule for ties: of equal scores the product first in the catalogue wins.
 
 Shapes: Q queries, N products, k ranks.
 """

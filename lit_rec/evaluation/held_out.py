@@ -1,4 +1,4 @@
-"""What methods are fitted on and what they are asked, from processed folders.
+"""Queries with what was really bought, and the histories that baselines are fitted on, from processed folders.
 
 Shapes: Q queries, L order lines, N products.
 """
@@ -61,15 +61,21 @@ class HeldOut:
         shares = [np.isin(r, h).mean() for r, h in zip(self.relevant, self.history, strict=True)]
         return np.array(shares, dtype=np.float32)
 
-    def first(self, n_queries: int) -> "HeldOut":
-        """The first so many queries alone."""
-        rows = slice(n_queries)
+    def select(self, rows: NDArray[np.int64]) -> "HeldOut":
+        """Some of the queries.
+
+        Args:
+            rows: int64, in the order wanted.
+        """
         return replace(
-            self, query_ids=self.query_ids[rows], queries=self.queries.select(rows), relevant=self.relevant[rows]
+            self,
+            query_ids=[self.query_ids[row] for row in rows],
+            queries=self.queries.select(rows),
+            relevant=[self.relevant[row] for row in rows],
         )
 
     def on(self, product_ids: NDArray[np.int64]) -> "HeldOut":
-        """The same on another catalogue: products that it lacks are dropped, and queries left without a relevant one.
+        """These queries on another catalogue: products that it lacks are dropped, and queries left without any.
 
         Args:
             product_ids: int64 ``(N,)``.
@@ -77,10 +83,9 @@ class HeldOut:
         place = _places(self.product_ids, product_ids)
         relevant = [np.sort(found[found >= 0]) for found in (place[products] for products in self.relevant)]
         rows = np.array([row for row, products in enumerate(relevant) if len(products)], dtype=np.int64)
-        queries = Queries(self.queries.contexts, onto_catalogue(self.queries.histories, place)).select(rows)
-        ids = [self.query_ids[row] for row in rows]
+        queries = Queries(self.queries.contexts, onto_catalogue(self.queries.histories, place))
         left_out = self.n_left_out + len(self) - len(rows)
-        return HeldOut(ids, queries, [relevant[row] for row in rows], product_ids, left_out)
+        return HeldOut(self.query_ids, queries, relevant, product_ids, left_out).select(rows)
 
 
 @dataclass(frozen=True)
