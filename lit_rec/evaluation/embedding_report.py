@@ -57,8 +57,9 @@ class EmbeddingReport:
         """Figures of unit vectors ``(N, D)``, with pairs that the seed chooses."""
         spread = embedding_spread(torch.from_numpy(embeddings))
         cosines = random_pair_cosines(embeddings, seed=seed)
+        n, n_dimensions = embeddings.shape
         mean, std = float(cosines.mean()), float(cosines.std())
-        return cls(*embeddings.shape, mean, std, spread["mean_std"], spread["effective_rank"])
+        return cls(n, n_dimensions, mean, std, spread["mean_std"], spread["effective_rank"])
 
     @property
     def rank_share(self) -> float:

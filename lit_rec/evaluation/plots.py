@@ -195,7 +195,7 @@ def plot_comparison(
 def _cosine_histograms(axes: Axes, cosines: Mapping[str, NDArray[np.float32]]) -> None:
     """How often random pairs have which cosine, one histogram a model."""
     lowest = min(0.0, *(float(values.min()) for values in cosines.values()))
-    bins = np.linspace(lowest, 1.0, 81)
+    bins = np.linspace(lowest, 1.0, 81).tolist()
     for model, values in cosines.items():
         colour, mean, label = _MODEL_COLOURS[model], float(values.mean()), f"{model}, mean {values.mean():.2f}"
         shares = np.full(len(values), 100 / len(values))

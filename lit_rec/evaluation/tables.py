@@ -91,7 +91,7 @@ def markdown(report: Report) -> str:
     parts = [
         f"# {_about(report)}\n",
         f"Differences from **{report['baseline']}**; in brackets 95 % intervals, percentile bootstrap over queries "
-        f"({report['bootstrap']['n_resamples']:,} resamples), paired. `{report.get('command', '')}`\n",
+        f"({report['bootstrap']['n_resamples']:,} resamples), paired; * where 0 is outside. `{report.get('command', '')}`\n",
     ]
     further, means = _means(report)
     rows = [[*row, *of[1:]] for row, of in zip(_with_interval(report, CHOOSING_METRIC), means, strict=True)]
