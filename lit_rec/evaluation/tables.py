@@ -90,8 +90,9 @@ def markdown(report: Report) -> str:
     """The report of ``evaluate`` as markdown."""
     parts = [
         f"# {_about(report)}\n",
-        f"Differences from **{report['baseline']}**; in brackets 95 % intervals, percentile bootstrap over queries "
-        f"({report['bootstrap']['n_resamples']:,} resamples), paired; * where 0 is outside. `{report.get('command', '')}`\n",
+        f"Differences from **{report['baseline']}**, * where 0 is outside; in brackets 95 % intervals, "
+        f"percentile bootstrap over queries ({report['bootstrap']['n_resamples']:,} resamples), paired. "
+        f"`{report.get('command', '')}`\n",
     ]
     further, means = _means(report)
     rows = [[*row, *of[1:]] for row, of in zip(_with_interval(report, CHOOSING_METRIC), means, strict=True)]

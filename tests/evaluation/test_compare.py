@@ -105,9 +105,8 @@ def test_the_untrained_model_cuts_contexts_as_the_trained_one(folder, tiny_model
     queries = replace(sample.queries, contexts=[filler + text for text in sample.queries.contexts])
     long = replace(sample, queries=queries)  # the newest order is at the end
     monkeypatch.setattr(comparison, "draw_sample", lambda *_: long)
-    report = compare(
-        str(onnx_model), str(tiny_model), ProcessedFolder(folder), device="cpu", n_resamples=50
-    )  # the same weights
+    settings = ComparisonSettings(base_model=str(tiny_model), processed_dir=folder, device="cpu", n_resamples=50)
+    report = compare(str(onnx_model), settings)  # the same weights
     assert report["differences"]["ndcg@10"]["difference"] == 0
     own_way = measured(tiny_model, folder, long)[1].means()["map@100"]
     assert report["metrics"]["untrained"]["map@100"] != own_way
