@@ -35,8 +35,22 @@ def event_of(kind, request, product, **more):
     return FeedbackEvent(event_type=kind, request_id=request, product_id=product, **more)
 
 
-def rows_of(path, name):
-    return load_from_disk(path / name).to_list()
+def rows_of(path):
+    return [load_from_disk(path / name).to_list() for name in (schema.TRAIN_DATASET, schema.NEGATIVES_DATASET)]
+
+
+@pytest.fixture
+def pairs_of(sqlite_store, folder, tmp_path):
+    """Stores exposures and events; gives what was recorded, the positives and the negatives."""
+
+    def write(exposures=(), events=(), **settings):
+        sqlite_store.record_exposures(exposures)
+        sqlite_store.record(events)
+        return to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(**settings)), *rows_of(
+            tmp_path / "pairs"
+        )
+
+    return write
 
 
 def test_bought_are_positives_and_what_was_left_alone_is_a_hard_negative(store, folder, ids, tmp_path):
@@ -48,8 +62,7 @@ def test_bought_are_positives_and_what_was_left_alone_is_a_hard_negative(store, 
     events += [event_of("purchase", "r1", b), event_of("add_to_cart", "r1", c)]
     store.record(events)
     record = to_pairs(store, folder, tmp_path / "pairs", PairSettings())
-    positives = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
-    negatives = rows_of(tmp_path / "pairs", schema.NEGATIVES_DATASET)
+    positives, negatives = rows_of(tmp_path / "pairs")
     assert {row["positive"] for row in positives} == {folder.corpus[b], folder.corpus[c]}
     assert {row["negative"] for row in negatives} == {folder.corpus[d], folder.corpus[e]}, (
         "a was clicked: it is neither"
@@ -60,27 +73,22 @@ def test_bought_are_positives_and_what_was_left_alone_is_a_hard_negative(store, 
     assert (record["n_orders"], record["n_pairs"], record["n_negatives"]) == (1, 2, 2)
 
 
-def test_the_datasets_have_the_columns_that_prepare_writes(sqlite_store, folder, ids, tmp_path):
+def test_the_datasets_have_the_columns_that_prepare_writes(pairs_of, folder, ids, tmp_path):
     served, events = shown("r1", ids[:2], context="x")
-    sqlite_store.record_exposures([served])
-    sqlite_store.record([*events, event_of("purchase", "r1", ids[0])])
-    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    pairs_of([served], [*events, event_of("purchase", "r1", ids[0])])
     ours, prepared = (load_from_disk(each / schema.TRAIN_DATASET) for each in (tmp_path / "pairs", folder.path))
     assert {name: ours.features[name] for name in prepared.column_names} == prepared.features
 
 
-def test_a_request_without_a_positive_is_counted_and_left_out(sqlite_store, folder, ids, tmp_path):
-    for request in ("r1", "r2"):
-        served, events = shown(request, ids[:3], context=f"context of {request}")
-        sqlite_store.record_exposures([served])
-        sqlite_store.record(events)
-    sqlite_store.record([event_of("click", "r1", ids[0]), event_of("purchase", "r2", ids[1])])
-    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
-    assert {row["anchor"] for row in rows_of(tmp_path / "pairs", schema.NEGATIVES_DATASET)} == {"context of r2"}
+def test_a_request_without_a_positive_is_counted_and_left_out(pairs_of, ids):
+    (one, of_one), (two, of_two) = (shown(each, ids[:3], context=f"context of {each}") for each in ("r1", "r2"))
+    actions = [event_of("click", "r1", ids[0]), event_of("purchase", "r2", ids[1])]
+    record, _, negatives = pairs_of([one, two], [*of_one, *of_two, *actions])
+    assert {row["anchor"] for row in negatives} == {"context of r2"}
     assert (record["n_requests"], record["n_requests_without_positive"]) == (2, 1)
 
 
-def test_an_anchor_is_written_from_the_history_or_found_by_the_user(sqlite_store, folder, ids, tmp_path):
+def test_an_anchor_is_written_from_the_history_or_found_by_the_user(pairs_of, folder, ids):
     history = {
         "orders": [
             {"product_ids": [ids[0], "unknown"], "order_dow": 2, "order_hour_of_day": 8},
@@ -95,13 +103,11 @@ def test_an_anchor_is_written_from_the_history_or_found_by_the_user(sqlite_store
         shown("by nothing", ids[:2], user_id="stranger"),
         shown("by an empty history", ids[:2], history={"orders": []}),
     ]
-    sqlite_store.record_exposures([served for served, _ in lists])
     events = [event for _, events in lists for event in events]
     bought = [event_of("purchase", served.request_id, ids[1]) for served, _ in lists]
-    not_served = [event_of("purchase", "unknown request", ids[1], user_id=user)]
-    sqlite_store.record([*events, *bought, *not_served])
-    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
-    anchors = {row["request_id"]: row["anchor"] for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)}
+    not_served = event_of("purchase", "unknown request", ids[1], user_id=user)
+    record, positives, _ = pairs_of([served for served, _ in lists], [*events, *bought, not_served])
+    anchors = {row["request_id"]: row["anchor"] for row in positives}
     names = [product_name(folder.corpus[product]) for product in ids[:2]]
     assert anchors == {
         "by history": f"[w2h8] {names[0]}; [+7d w0h14] {names[1]}.",
@@ -111,11 +117,10 @@ def test_an_anchor_is_written_from_the_history_or_found_by_the_user(sqlite_store
     assert record["n_positives_without_context"] == 2
 
 
-def test_products_outside_the_catalogue_are_counted(sqlite_store, folder, ids, tmp_path):
+def test_products_outside_the_catalogue_are_counted(pairs_of, ids):
     served, events = shown("r1", [ids[0], "999999", ids[1], "888888"], context="x")
-    sqlite_store.record_exposures([served])
-    sqlite_store.record([*events, event_of("purchase", "r1", "999999"), event_of("purchase", "r1", ids[1])])
-    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    bought = [event_of("purchase", "r1", "999999"), event_of("purchase", "r1", ids[1])]
+    record, _, _ = pairs_of([served], [*events, *bought])
     assert (record["n_pairs"], record["n_negatives"], record["n_positives_outside_catalogue"]) == (1, 1, 1)
 
 
@@ -132,22 +137,18 @@ def clicked_lists(n_lists, n_shown, ids, seed=2):
     return served, events
 
 
-def test_weights_undo_the_position_and_are_one_in_the_mean(sqlite_store, folder, ids, tmp_path):
+def test_weights_undo_the_position_and_are_one_in_the_mean(pairs_of, ids):
     served, events = clicked_lists(600, 5, ids)
-    sqlite_store.record_exposures(served)
-    sqlite_store.record(events)
-    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    record, positives, negatives = pairs_of(served, events)
     assert record["examination"] == pytest.approx([1 / k for k in range(1, 6)], abs=0.1)
     assert record["attractiveness"] == pytest.approx(0.6, abs=0.05)
     place = {(each.request_id, p): k for each in served for k, p in enumerate(each.product_ids, 1)}
     weights = {}
-    rows = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
-    for row in rows:
+    for row in positives:
         weights.setdefault(place[row["request_id"], str(row["product_id"])], set()).add(row["weight"])
-    assert np.mean([row["weight"] for row in rows]) == pytest.approx(1, abs=1e-6)
+    assert np.mean([row["weight"] for row in positives]) == pytest.approx(1, abs=1e-6)
     by_position = [weights[k].pop() for k in range(1, 6)]
     assert np.divide(by_position, by_position[0]) == pytest.approx(1 / np.array(record["examination"]), rel=1e-3)
-    negatives = rows_of(tmp_path / "pairs", schema.NEGATIVES_DATASET)
     of_first, of_last = (
         {row["weight"] for row in negatives if place[row["request_id"], str(row["product_id"])] == k} for k in (1, 5)
     )
@@ -155,90 +156,76 @@ def test_weights_undo_the_position_and_are_one_in_the_mean(sqlite_store, folder,
     assert max(of_last) < 0.6
 
 
-def test_weights_are_cut(sqlite_store, folder, ids, tmp_path):
-    served, events = clicked_lists(300, 5, ids)
-    sqlite_store.record_exposures(served)
-    sqlite_store.record(events)
-    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(max_weight=1.5))
-    weights = [row["weight"] for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)]
+def test_weights_are_cut(pairs_of, ids):
+    _, positives, _ = pairs_of(*clicked_lists(300, 5, ids), max_weight=1.5)
+    weights = [row["weight"] for row in positives]
     assert max(weights) / min(weights) == pytest.approx(1.5, rel=1e-5)
 
 
-def test_a_position_that_is_not_known_weighs_as_looked_at(sqlite_store, folder, ids, tmp_path):
+def test_a_position_that_is_not_known_weighs_as_examined(pairs_of, folder, ids):
     user = next(iter(folder.queries))
-    sqlite_store.record([event_of(kind, "r1", ids[0], user_id=user) for kind in ("impression", "purchase")])
-    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
-    (row,) = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
+    events = [event_of(kind, "r1", ids[0], user_id=user) for kind in ("impression", "purchase")]
+    _, (row,), negatives = pairs_of(events=events)
     assert row["weight"] == 1
-    assert rows_of(tmp_path / "pairs", schema.NEGATIVES_DATASET) == []
+    assert negatives == []
 
 
 @pytest.mark.parametrize("position", [2, 1_000_000, 2e9, 2**62])
-def test_what_was_bought_deeper_than_anything_was_shown_weighs_as_the_deepest(
-    sqlite_store, folder, ids, tmp_path, position
-):
+def test_what_was_bought_deeper_than_anything_was_shown_weighs_as_the_deepest(pairs_of, ids, position):
     served, events = clicked_lists(60, 1, ids)
-    sqlite_store.record_exposures([*served, Exposure("deep", ids[:3], [0.9, 0.8, 0.7], "m", context="deep")])
+    deep = Exposure("deep", ids[:3], [0.9, 0.8, 0.7], "m", context="deep")
     of_caller = {"request_id": "r0", "product_id": ids[4], "metadata": {"position": position}}
     stray = FeedbackEvent(event_type="impression", **of_caller)
-    sqlite_store.record([*events, event_of("purchase", "deep", ids[2]), stray])
-    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    record, positives, _ = pairs_of([*served, deep], [*events, event_of("purchase", "deep", ids[2]), stray])
     assert len(record["examination"]) == min(position, 1_000)
-    (row,) = [row for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET) if row["request_id"] == "deep"]
+    (row,) = [row for row in positives if row["request_id"] == "deep"]
     assert row["weight"] > 1, "hardly anybody looks there"
 
 
-def test_a_purchase_below_every_impression_does_not_need_one(sqlite_store, folder, ids, tmp_path):
-    sqlite_store.record_exposures([Exposure("r1", ids[:3], [0.9, 0.8, 0.7], "m", context="x")])
-    sqlite_store.record([event_of("impression", "r1", ids[0]), event_of("purchase", "r1", ids[2])])
-    assert to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())["n_pairs"] == 1
+def test_a_purchase_below_every_impression_does_not_need_one(pairs_of, ids):
+    served, _ = shown("r1", ids[:3], context="x")
+    record, _, _ = pairs_of([served], [event_of("impression", "r1", ids[0]), event_of("purchase", "r1", ids[2])])
+    assert record["n_pairs"] == 1
 
 
-def test_what_was_done_on_the_services_own_page_is_learned_from_only_when_asked_for(
-    sqlite_store, folder, ids, tmp_path
-):
-    served, _ = shown("tried", ids[:2], context="x")
-    sqlite_store.record_exposures([served])
+def test_what_was_done_on_the_services_own_page_is_learned_from_only_when_asked_for(pairs_of, ids):
+    tried, _ = shown("tried", ids[:2], context="x")
     kinds = ("impression", "purchase")
-    sqlite_store.record([event_of(kind, "tried", ids[0], metadata={"source": PAGE}) for kind in kinds])
     with pytest.raises(FeedbackStoreError, match=r"left out: 2 events of the service's own page"):
-        to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
-    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(include_page=True))
+        pairs_of([tried], [event_of(kind, "tried", ids[0], metadata={"source": PAGE}) for kind in kinds])
+    record, _, _ = pairs_of(include_page=True)
     assert (record["n_pairs"], record["left_out"]) == (1, {"impossible_times": 0})
     served, events = shown("real", ids[:2], context="y")
-    sqlite_store.record_exposures([served])
-    sqlite_store.record([*events, event_of("purchase", "real", ids[1])])
-    record = to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    record, _, _ = pairs_of([served], [*events, event_of("purchase", "real", ids[1])])
     assert (record["n_pairs"], record["left_out"]["page"]) == (1, 2)
 
 
-def test_contexts_are_asked_for_of_the_requests_with_a_purchase_alone(sqlite_store, folder, ids, tmp_path):
-    for number in range(20):
-        served, events = shown(f"r{number}", ids[:2], context=f"context {number}")
-        sqlite_store.record_exposures([served])
-        sqlite_store.record(events)
-    sqlite_store.record([event_of("purchase", "r7", ids[0])])
+def test_contexts_are_asked_for_of_the_requests_with_a_purchase_alone(pairs_of, sqlite_store, ids):
+    lists = [shown(f"r{number}", ids[:2], context=f"context {number}") for number in range(20)]
+    events = [event for _, events in lists for event in events]
     read, rows = [], sqlite_store.rows
     sqlite_store.rows = lambda query: read.extend(found := rows(query)) or found
-    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+    pairs_of([served for served, _ in lists], [*events, event_of("purchase", "r7", ids[0])])
     assert [row.context for row in read if "context" in row._fields] == ["context 7"]
 
 
-def test_the_span_is_that_of_the_impressions(sqlite_store, folder, ids, tmp_path):
-    for day in ("01", "02", "03"):
-        when = f"2026-05-{day}T10:00:00Z"
-        sqlite_store.record_exposures([Exposure(day, ids[:1], [0.5], "m", context=f"day {day}")])
-        sqlite_store.record([event_of(kind, day, ids[0], created_at=when) for kind in ("impression", "purchase")])
-    to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings(since="2026-05-02", until="2026-05-03"))
-    assert [row["anchor"] for row in rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)] == ["day 02"]
+def test_the_span_is_that_of_the_impressions(pairs_of, ids):
+    days = ("01", "02", "03")
+    events = [
+        event_of(kind, day, ids[0], created_at=f"2026-05-{day}T10:00:00Z")
+        for day in days
+        for kind in ("impression", "purchase")
+    ]
+    served = [Exposure(day, ids[:1], [0.5], "m", context=f"day {day}") for day in days]
+    _, positives, _ = pairs_of(served, events, since="2026-05-02", until="2026-05-03")
+    assert [row["anchor"] for row in positives] == ["day 02"]
 
 
-def test_without_a_pair_nothing_is_written(sqlite_store, folder, ids, tmp_path):
+def test_without_a_pair_nothing_is_written(pairs_of, ids, tmp_path):
     with pytest.raises(FeedbackStoreError, match="No training pairs in the feedback: 0 products in it"):
-        to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
-    sqlite_store.record([event_of("purchase", "r1", ids[0], user_id="stranger")])
+        pairs_of()
     with pytest.raises(FeedbackStoreError, match=r"1 of those in the catalogue .* none with a context"):
-        to_pairs(sqlite_store, folder, tmp_path / "pairs", PairSettings())
+        pairs_of(events=[event_of("purchase", "r1", ids[0], user_id="stranger")])
     assert not (tmp_path / "pairs").exists()
 
 
@@ -280,7 +267,7 @@ def test_a_history_is_written_in_the_form_that_the_folder_trains_on(sqlite_store
         "next_order_in_context": "training",
     }
     to_pairs(sqlite_store, other, tmp_path / "pairs", PairSettings())
-    (row,) = rows_of(tmp_path / "pairs", schema.TRAIN_DATASET)
+    (row,), _ = rows_of(tmp_path / "pairs")
     assert row["anchor"] == f"[+6d w0h0] {product_name(folder.corpus[b])}. Next: +3d w4h0"
 
 
