@@ -1,6 +1,7 @@
 """The three tables that every source yields, validated, before anything else happens."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import polars as pl
 
@@ -40,3 +41,9 @@ class Tables:
     orders: pl.DataFrame
     order_lines: pl.DataFrame
     products: pl.DataFrame
+
+    @classmethod
+    def of(cls, orders: pl.DataFrame, order_lines: pl.DataFrame, products: pl.DataFrame) -> Self:
+        """The declared columns of each frame, in their types; further columns are left out."""
+        frames = (orders, ORDERS_SCHEMA), (order_lines, ORDER_LINES_SCHEMA), (products, PRODUCTS_SCHEMA)
+        return cls(*(frame.select(columns.names()).cast(columns) for frame, columns in frames))

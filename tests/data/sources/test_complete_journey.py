@@ -1,4 +1,4 @@
-"""Complete Journey: household-days as orders, texts as products."""
+"""Complete Journey: a user's day as an order, a text as a product."""
 
 import sys
 from datetime import datetime, timedelta
@@ -27,21 +27,21 @@ PRODUCTS = [
 FIRST_DAY = datetime(2017, 1, 1, 20)  # 15 o'clock of a Sunday in New York
 
 
-def baskets() -> list[tuple[int, int, int, datetime]]:
-    """Household 1 shops on six days (one of them too small), household 2 on four."""
+def transactions() -> list[tuple[int, int, int, datetime]]:
+    """User 1 shops on six days (one of them too small), user 2 on four."""
     rows = []
-    for household, days in ((1, (0, 2, 3, 10, 40, 50)), (2, (0, 1, 2, 3))):
+    for user, days in ((1, (0, 2, 3, 10, 40, 50)), (2, (0, 1, 2, 3))):
         for day in days:
             time = FIRST_DAY + timedelta(days=day)
-            bought = (8, 7, 5, 3) if day != 3 or household == 2 else (5, 3, 7, 20, 21, 22, 23)
-            rows += [(household, product, 1, time + timedelta(minutes=at)) for at, product in enumerate(bought)]
+            bought = (8, 7, 5, 3) if day != 3 or user == 2 else (5, 3, 7, 20, 21, 22, 23)
+            rows += [(user, product, 1, time + timedelta(minutes=at)) for at, product in enumerate(bought)]
     return [*rows, (1, 9, 0, FIRST_DAY), (1, 9, 1, FIRST_DAY + timedelta(hours=8))]  # void; 23 o'clock that day
 
 
 def write(folder: Path) -> Path:
     names = ["household_id", "product_id", "quantity", "transaction_timestamp"]
-    transactions = pl.DataFrame(baskets(), names, orient="row").cast({"transaction_timestamp": pl.Datetime("ns")})
-    transactions.write_parquet(folder / "transactions.parquet")
+    frame = pl.DataFrame(transactions(), names, orient="row").cast({"transaction_timestamp": pl.Datetime("ns")})
+    frame.write_parquet(folder / "transactions.parquet")
     columns = ["product_id", "department", "brand", "product_category", "product_type", "package_size"]
     pl.DataFrame(PRODUCTS, columns, orient="row").write_parquet(folder / "products.parquet")
     return folder
@@ -114,16 +114,17 @@ def test_a_damaged_file_and_a_missing_value(tmp_path):
     transactions.with_columns(household_id=None).write_parquet(tmp_path / "transactions.parquet")
     with pytest.raises(InputError) as caught:
         complete_journey.load(tmp_path)
-    missing, damaged = (str(problem) for problem in caught.value.problems)
-    assert missing.startswith("transactions.parquet, column household_id: a value is missing")
+    damaged, missing = (str(problem) for problem in caught.value.problems)
     assert damaged.startswith("products.parquet: cannot be read (")
+    assert "pip install --force-reinstall" in damaged
+    assert missing.startswith("transactions.parquet, column household_id, line 1: a value is missing")
 
 
-def test_too_little_data_for_one_household(tmp_path):
+def test_too_little_data_for_one_user(tmp_path):
     write(tmp_path)
     few = pl.read_parquet(tmp_path / "transactions.parquet").filter(pl.col("household_id") == 2)
     few.write_parquet(tmp_path / "transactions.parquet")
-    with pytest.raises(InputError, match="no household has 5 days of 3 distinct products"):
+    with pytest.raises(InputError, match="no user has 5 days of 3 distinct products"):
         complete_journey.load(tmp_path)
 
 

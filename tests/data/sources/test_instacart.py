@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from lit_rec.core import schema
 from lit_rec.core.errors import InputError
-from lit_rec.data.sources import instacart
+from lit_rec.data.sources import checks, instacart
 from lit_rec.data.tables import ORDER_LINES_SCHEMA, ORDERS_SCHEMA, PRODUCTS_SCHEMA, Tables
 
 OUTER_ZIP = "instacart-market-basket-analysis.zip"
@@ -371,7 +371,7 @@ def test_a_comma_or_a_quote_too_many_is_told_with_its_line_alone(tmp_path, stem,
     assert only_problem_of(tmp_path).startswith(f"{stem}.csv, line {place}: {what}")
 
 
-@pytest.mark.parametrize("word", instacart.MISSING)
+@pytest.mark.parametrize("word", checks.MISSING)
 def test_every_word_for_a_missing_value_counts_as_an_empty_field(tmp_path, word):
     (tmp_path / "plain").mkdir()
     (tmp_path / "words").mkdir()
@@ -413,7 +413,7 @@ def test_a_wrong_value_in_parquet_is_told_with_its_row(tmp_path):
     lines = pl.DataFrame({"order_id": [102, 102], "product_id": [11, 12], "add_to_cart_order": [1.0, 2.5]})
     lines.write_parquet(tmp_path / "order_products__train.parquet")
     problem = only_problem_of(tmp_path)
-    assert problem.startswith("order_products__train.parquet, column add_to_cart_order, line 2: '2.5' is not a whole")
+    assert problem.startswith("order_products__train.parquet, column add_to_cart_order, line 2: 2.5 is not a whole")
 
 
 def test_many_wrong_values_are_one_problem_with_their_count(tmp_path):
