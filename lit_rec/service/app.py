@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, Security
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
+from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi_offline import FastAPIOffline
 
 from lit_rec import __version__
@@ -25,7 +25,6 @@ from lit_rec.service.limits import Keys, RateLimits
 from lit_rec.service.logs import configure_logging, restore_logging
 from lit_rec.service.middleware import METRICS, RequestMiddleware
 from lit_rec.service.monitoring import CONTENT_TYPE_PLAIN_0_0_4, Monitoring
-from lit_rec.service.routes import feedback
 from lit_rec.service.routes.feedback import add_feedback
 from lit_rec.service.routes.recommend import RECOMMEND, add_recommend, check_room
 from lit_rec.service.schemas import Health, Ready
@@ -99,38 +98,23 @@ def create_app(settings: ServiceSettings, engine: Engine | None = None) -> FastA
 
 
 def _documented_app(settings: ServiceSettings) -> FastAPI:
+    # For the documentation alone: the middleware has asked for the key before the body was read.
+    schemes = [
+        Security(APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)),
+        Security(HTTPBearer(scheme_name="bearer", auto_error=False)),
+    ]
     about: dict[str, Any] = {
         "title": "lit_rec",
         "version": __version__,
         "description": _DESCRIPTION,
         "lifespan": _lifespan,
+        "dependencies": schemes if settings.api_key else [],
     }
     if not settings.serve_docs:
         return FastAPI(**about, openapi_url=None)
-    app = FastAPIOffline(docs_url=None, redoc_url=None, **about, static_url="/docs-static")
+    # Wherever the document is, below a proxy's prefix too, "." is where the service is.
+    app = FastAPIOffline(docs_url=None, redoc_url=None, **about, servers=[{"url": "."}], static_url="/docs-static")
     _add_docs(app)
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=app.description,
-                routes=app.routes,
-                servers=[{"url": "."}],  # wherever this document is, below a proxy's prefix too
-            )
-            components = schema["components"]
-            components["schemas"] |= feedback.SCHEMAS
-            components["securitySchemes"] = {
-                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-                "bearer": {"type": "http", "scheme": "bearer"},
-            }
-            if settings.api_key:
-                schema["security"] = [{"key": []}, {"bearer": []}]
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to extend it
     return app
 
 

@@ -2,9 +2,8 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -16,6 +15,7 @@ from lit_rec.service.monitoring import Monitoring
 ANY_ORIGIN = "*"
 _PERHAPS_JSON = {"", "text/plain", "application/x-www-form-urlencoded"}  # as curl -d and sendBeacon say of any text
 _GZIP = 31  # zlib's number for gzip's header
+_OF_THE_BODY = {b"content-type", b"content-length", b"content-encoding", b"transfer-encoding"}
 
 
 class DisconnectedError(Exception):
@@ -57,13 +57,15 @@ class BodyReader:
         if length.isdecimal() and int(length) > self._max_body_bytes:
             raise self._too_large()
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if not _is_json(kind) and (kind not in _PERHAPS_JSON or self._is_of_another_site(headers)):
+        is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+        if not is_json and (kind not in _PERHAPS_JSON or self._is_of_another_site(headers)):
             # Browsers let any page send text anywhere, but ask first where it is called JSON.
-            raise _unsupported(f"Content-Type {kind!r} is not taken here: send application/json.")
+            message = f"Content-Type {kind!r} is not taken here: send application/json."
+            raise ApiError(415, "unsupported_media_type", message)
         encoding = headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"identity", "gzip"}:
             message = f"Content-Encoding {encoding!r} is not known: send gzip, or the body as it is."
-            raise _unsupported(message, {"Accept-Encoding": "gzip"})
+            raise ApiError(415, "unsupported_media_type", message, headers={"Accept-Encoding": "gzip"})
 
     @asynccontextmanager
     async def read(self, headers: Headers, receive: Receive) -> AsyncIterator[bytes]:
@@ -73,13 +75,26 @@ class BodyReader:
             ApiError: it is too large, takes too long, is no whole gzip, or too much is held already.
             DisconnectedError: the caller left.
         """
-        held = _Held()
-        try:
-            yield await self._arrived(headers, receive, held)
-        finally:
-            self._held_bytes -= held.n_bytes
+        held = 0
 
-    async def _arrived(self, headers: Headers, receive: Receive, held: "_Held") -> bytes:
+        def hold(n_bytes: int) -> None:
+            nonlocal held
+            if self._held_bytes + n_bytes > self._max_held_bytes:
+                self._monitoring.refused.labels("overload").inc()
+                raise ApiError(503, "overloaded", "Too many large requests at once.", retry_after=1)
+            self._held_bytes += n_bytes
+            held += n_bytes
+
+        try:
+            body = await self._received(receive, hold)
+            if body and headers.get("content-encoding", "").strip().lower() == "gzip":
+                body = self._inflated(body)
+                hold(len(body))
+            yield body
+        finally:
+            self._held_bytes -= held
+
+    async def _received(self, receive: Receive, hold: Callable[[int], None]) -> bytes:
         chunks, size, is_whole = [], 0, False
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -91,23 +106,12 @@ class BodyReader:
                     size += len(chunks[-1])
                     if size > self._max_body_bytes:
                         raise self._too_large()
-                    self._hold(len(chunks[-1]), held)
+                    hold(len(chunks[-1]))
                     is_whole = not message.get("more_body", False)
         except TimeoutError:
             self._monitoring.refused.labels("slow_body").inc()
             raise ApiError(408, "body_timeout", "The body did not arrive in time.") from None
-        body = b"".join(chunks)
-        if body and headers.get("content-encoding", "").strip().lower() == "gzip":
-            body = self._inflated(body)
-            self._hold(len(body), held)
-        return body
-
-    def _hold(self, n_bytes: int, held: "_Held") -> None:
-        if self._held_bytes + n_bytes > self._max_held_bytes:
-            self._monitoring.refused.labels("overload").inc()
-            raise ApiError(503, "overloaded", "Too many large requests at once.", retry_after=1)
-        self._held_bytes += n_bytes
-        held.n_bytes += n_bytes
+        return b"".join(chunks)
 
     def _inflated(self, body: bytes) -> bytes:
         inflate = zlib.decompressobj(wbits=_GZIP)
@@ -132,11 +136,6 @@ class BodyReader:
         return ApiError(413, "body_too_large", f"A body may have at most {self._max_body_bytes:,} bytes.")
 
 
-@dataclass
-class _Held:
-    n_bytes: int = 0
-
-
 def as_json(scope: Scope, body: bytes) -> Scope:
     """The request with headers that say what its body is by now, for those who read it next."""
     if not body:
@@ -144,14 +143,3 @@ def as_json(scope: Scope, body: bytes) -> Scope:
     others = [(name, value) for name, value in scope["headers"] if name not in _OF_THE_BODY]
     now = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     return {**scope, "headers": others + now}
-
-
-_OF_THE_BODY = {b"content-type", b"content-length", b"content-encoding", b"transfer-encoding"}
-
-
-def _is_json(kind: str) -> bool:
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-def _unsupported(message: str, headers: Mapping[str, str] | None = None) -> ApiError:
-    return ApiError(415, "unsupported_media_type", message, headers=headers)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -17,45 +17,44 @@ from lit_rec.service.logs import request_id_of_context
 
 logger = logging.getLogger(__name__)
 
-FieldErrors = Sequence[Mapping[str, Any]]
-
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field.
+    """What is wrong with one field."""
 
-    Args:
-        loc: where it is.
-        type: kind of the problem.
-        msg: the problem.
-    """
-
-    loc: list[str | int]
-    type: str
-    msg: str
+    loc: list[str | int] = Field(description="Where it is.")
+    type: str = Field(description="Kind of the problem.")
+    msg: str = Field(description="The problem.")
 
 
 class ErrorContent(BaseModel):
-    """What went wrong.
+    """What went wrong."""
 
-    Args:
-        code: for programs.
-        message: for people.
-        request_id: that of the answer's ``X-Request-ID``, and of the log.
-        fields: what is wrong with the body, field by field; of status 422 alone.
-    """
-
-    code: str
-    message: str
-    request_id: str
-    fields: list[FieldError] | None = Field(None)
+    code: str = Field(description="For programs.")
+    message: str = Field(description="For people.")
+    request_id: str = Field(description="That of the answer's `X-Request-ID`, and of the log.")
+    fields: list[FieldError] | None = Field(None, description="What is wrong with the body; of status 422 alone.")
 
 
 class ErrorBody(BaseModel):
     """Body of every answer of status 400 and above."""
 
     error: ErrorContent
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorBody, "description": "No key, or one that is not accepted"},
+    413: {"model": ErrorBody, "description": "The body is too large"},
+    422: {"model": ErrorBody, "description": "Fields that cannot be used"},
+    429: {"model": ErrorBody, "description": "Too many requests; see Retry-After"},
+    503: {"model": ErrorBody, "description": "Loading, overloaded or draining; see Retry-After"},
+}
+"""Answers that any call may get, for the documentation."""
+
+UNKNOWN_USER: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorBody, "description": "The service does not know this user_id"}
+}
 
 
 class ApiError(Exception):
@@ -76,7 +75,7 @@ class ApiError(Exception):
         code: str,
         message: str,
         *,
-        fields: FieldErrors | None = None,
+        fields: Sequence[FieldError] | None = None,
         retry_after: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -88,59 +87,44 @@ class ApiError(Exception):
 
     def response(self) -> JSONResponse:
         """The answer."""
-        content: dict[str, Any] = {
-            "code": self.code,
-            "message": self.message,
-            "request_id": request_id_of_context.get(),
-        }
-        if self.fields is not None:
-            content["fields"] = list(self.fields)
-        return JSONResponse({"error": content}, self.status, self.headers)
+        fields = None if self.fields is None else list(self.fields)
+        content = ErrorContent(
+            code=self.code, message=self.message, request_id=request_id_of_context.get(), fields=fields
+        )
+        return JSONResponse(ErrorBody(error=content).model_dump(exclude_none=True), self.status, self.headers)
 
 
-def internal_error() -> ApiError:
-    """The error that tells nothing; the log does."""
-    return ApiError(500, "internal_error", "Something went wrong here; the log has it under this request_id.")
-
-
-def fields_of(errors: Sequence[Any]) -> list[dict[str, Any]]:
+def fields_of(error: ValidationError | RequestValidationError) -> list[FieldError]:
     """Errors of pydantic without the input, which is nobody's to see again, and may be huge or no JSON."""
-    return [{"loc": list(error["loc"]), "type": error["type"], "msg": error["msg"]} for error in errors]
+    return [FieldError(loc=list(each["loc"]), type=each["type"], msg=each["msg"]) for each in error.errors()]
 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Give every error of an app the one form; what nobody expected is left to the middleware."""
 
-    async def api_error(_: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
+    @app.exception_handler(ApiError)
+    async def api_error(_: Request, error: ApiError) -> Response:
         return error.response()
 
-    async def http_error(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> Response:
         code = _CODES.get(error.status_code, HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
         return ApiError(error.status_code, code, f"{error.detail}.", headers=error.headers).response()
 
-    async def invalid(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        message = f"{len(error.errors())} of the request's fields cannot be used."
-        return ApiError(422, "invalid_request", message, fields=fields_of(error.errors())).response()
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        fields = fields_of(error)
+        message = f"{len(fields)} of the request's fields cannot be used."
+        return ApiError(422, "invalid_request", message, fields=fields).response()
 
-    async def store_error(_: Request, error: Exception) -> Response:
-        return store_unavailable(error).response()
-
-    app.add_exception_handler(ApiError, api_error)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(FeedbackStoreError, store_error)
-
-
-def store_unavailable(error: Exception) -> ApiError:
-    """The database does not answer; where it is stays in the log."""
-    logger.error("feedback_store_failed", extra={"reason": str(error)})
-    if isinstance(error, OutcomeUnknownError):
-        message = (
-            "The feedback store did not answer in time; some may be stored. Send the same again: what has an event_id, "
-            "or the same content, is stored once."
-        )
-        return ApiError(503, "outcome_unknown", message, retry_after=5)
-    return ApiError(503, "store_unavailable", "The feedback store does not answer; nothing was stored.", retry_after=5)
+    @app.exception_handler(FeedbackStoreError)
+    async def store_error(_: Request, error: FeedbackStoreError) -> Response:
+        logger.error("feedback_store_failed", extra={"reason": str(error)})  # where the database is stays in the log
+        code, message = "store_unavailable", "The feedback store does not answer; nothing was stored."
+        if isinstance(error, OutcomeUnknownError):
+            code = "outcome_unknown"
+            message = (
+                "The feedback store did not answer in time; some may be stored. Send the same again: what has an "
+                "event_id, or the same content, is stored once."
+            )
+        return ApiError(503, code, message, retry_after=5).response()

@@ -1,4 +1,4 @@
-"""The gate before every route: request id, route, limits, keys and size, all before a body is parsed."""
+"""What every request passes before its route: request id, keys, rate limits and size, all before a body is parsed."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lit_rec.service.body_reader import BodyReader, DisconnectedError, as_json
-from lit_rec.service.http_errors import ApiError, internal_error
+from lit_rec.service.http_errors import ApiError
 from lit_rec.service.limits import Keys, RateLimits
 from lit_rec.service.logs import request_id_of_context
 from lit_rec.service.monitoring import Monitoring
@@ -32,7 +32,7 @@ _FROM_HERE_ALONE = "default-src 'self' 'unsafe-inline'; img-src 'self' data:; wo
 
 
 class RequestMiddleware:
-    """Pure ASGI, so that a body streams past it only as far as it is allowed to.
+    """Answers a request that may not pass; counts and logs every one. Pure ASGI, so that no body is read too far.
 
     Args:
         app: what comes after.
@@ -68,7 +68,8 @@ class RequestMiddleware:
             return
         began = time.perf_counter()
         headers = Headers(scope=scope)
-        token = request_id_of_context.set(_request_id(headers.get("x-request-id", "")))
+        sent_id = headers.get("x-request-id", "")
+        token = request_id_of_context.set(sent_id if _REQUEST_ID.fullmatch(sent_id) else str(uuid.uuid4()))
         asked = {**scope, "path": _path(scope), "method": "GET" if scope["method"] == "HEAD" else scope["method"]}
         route = self._route(asked)
         answer = _Answer(send, request_id_of_context.get())
@@ -97,16 +98,19 @@ class RequestMiddleware:
             logger.exception("request_failed", extra={"route": route})
             if answer.status is not None:  # too late for another answer: the connection is all that is left to break
                 raise
-            await internal_error().response()(scope, receive, answer)
+            message = "Something went wrong here; the log has it under this request_id."
+            await ApiError(500, "internal_error", message).response()(scope, receive, answer)
 
     def _route(self, scope: Scope) -> str:
+        """The path of the request's route as it was declared, ``/page/users/{user_id}``, for metrics and limits."""
         partial = _UNKNOWN
         for route in self._routes:
             match, _ = route.matches(scope)
+            template: str = getattr(route, "path", _UNNAMED) or "/"
             if match == Match.FULL:
-                return _template(route)
+                return template
             if match == Match.PARTIAL and partial == _UNKNOWN:
-                partial = _template(route)
+                partial = template
         return partial
 
     async def _check_caller(self, scope: Scope, headers: Headers, route: str) -> None:
@@ -157,20 +161,10 @@ class _Answer:
         await self._send(message)
 
 
-def _request_id(sent: str) -> str:
-    return sent if _REQUEST_ID.fullmatch(sent) else str(uuid.uuid4())
-
-
 def _path(scope: Scope) -> str:
     """Without scheme and host, which proxies may send along with it."""
     path: str = scope["path"]
     return "/" + path.partition("://")[2].partition("/")[2] if "://" in path and path[0] != "/" else path
-
-
-def _template(route: BaseRoute) -> str:
-    """The route's path as it was declared; routes that have none are known, and nobody's without a key."""
-    path: str = getattr(route, "path", _UNNAMED)
-    return path or "/"
 
 
 def _key_of(headers: Headers) -> str:

@@ -8,7 +8,16 @@ from urllib.parse import urlsplit
 
 import limits
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -34,8 +43,50 @@ PREFIX = "LIT_REC_"
 DEFAULT_ARM = "default"
 """Name of the arm where there is one model."""
 
-_NO_LIMIT = {"", "off"}
-_NEXT = "docs/settings.md describes each"
+
+def _absent_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ValueError(f"there is no {path}")
+    return path
+
+
+def _split(value: object) -> object:
+    return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if value != ANY_ORIGIN and (not parts.netloc or value != f"{parts.scheme}://{parts.netloc}"):
+        raise ValueError(f"'{value}' is no origin, as https://shop.example is: scheme and host, no path")
+    return value
+
+
+def _rate_limit(value: str) -> str:
+    if value.strip().lower() in {"", "off"}:
+        return ""
+    if any(each.amount < 1 for each in limits.parse_many(value)):
+        raise ValueError("a limit allows at least one request; `off` switches limits off")
+    return value
+
+
+def _rate_limit_storage(value: str) -> str:
+    if value != IN_MEMORY and value.partition("://")[0] not in {"redis", "rediss"}:
+        raise ValueError(f"must be {IN_MEMORY}, redis://host:port or rediss://host:port")
+    return value
+
+
+_ABSENT_IF_EMPTY = BeforeValidator(_absent_if_empty)
+_COMMA_SEPARATED = BeforeValidator(_split)
+_OF_JSON = BeforeValidator(lambda value: json.loads(value or "{}") if isinstance(value, str) else value)
+_IN_CAPITALS = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
+
+_ExistingPath = Annotated[Path, AfterValidator(_existing)]
+_Origin = Annotated[str, AfterValidator(_origin)]
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ArmSettings(BaseModel):
@@ -50,9 +101,9 @@ class ArmSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    bundle: Path | None = None
+    bundle: _ExistingPath | None = None
     model_dir: str | None = None
-    corpus_path: Path | None = None
+    corpus_path: _ExistingPath | None = None
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
@@ -63,9 +114,6 @@ class ArmSettings(BaseModel):
             raise ValueError("name a bundle or a model_dir")
         if self.model_dir and self.corpus_path is None:
             self.corpus_path = _own_corpus(self.model_dir)
-        for path in (self.bundle, self.corpus_path):
-            if path is not None and not path.exists():
-                raise ValueError(f"there is no {path}")
         return self
 
 
@@ -89,54 +137,54 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, protected_namespaces=())
 
-    bundle: Path | None = Field(None, description="Folder that `package` wrote: model, catalogue, index, users.")
-    model_dir: str | None = Field(
-        None,
-        description="Model folder or hub id, instead of a bundle.",
-        examples=["models/a/final"],
+    bundle: Annotated[_ExistingPath | None, _ABSENT_IF_EMPTY] = Field(
+        None, description="Folder that `package` wrote: model, catalogue, index, users."
     )
-    corpus_path: Path | None = Field(
+    model_dir: Annotated[str | None, _ABSENT_IF_EMPTY] = Field(
+        None, description="Model folder or hub id, instead of a bundle.", examples=["models/a/final"]
+    )
+    corpus_path: Annotated[_ExistingPath | None, _ABSENT_IF_EMPTY] = Field(
         None,
         description="Catalogue of `LIT_REC_MODEL_DIR`: JSON file, product id to text; by default that of the processed "
         "folder which the model records.",
     )
-    arms: Annotated[dict[str, ArmSettings], NoDecode] = Field(
+    arms: Annotated[dict[str, ArmSettings], NoDecode, _OF_JSON] = Field(
         default_factory=dict,
         description="Several models, split by user: JSON, name to `bundle` (or `model_dir`, `corpus_path`), `weight`.",
         examples=['{"a": {"bundle": "bundles/a"}, "b": {"bundle": "bundles/b", "weight": 0.5}}'],
     )
-    users_path: Path | None = Field(
+    users_path: Annotated[_ExistingPath | None, _ABSENT_IF_EMPTY] = Field(
         None,
         description="Users that are known by `user_id`; by default the bundle's, or `eval_queries.json` beside "
         "the catalogue.",
     )
 
-    inference_device: str | None = Field(None, description="`cuda`, `mps` or `cpu`; by default the best there is.")
+    inference_device: Annotated[str | None, _ABSENT_IF_EMPTY] = Field(
+        None, description="`cuda`, `mps` or `cpu`; by default the best there is."
+    )
     encoder_threads: int = Field(2, ge=1, le=64, description="Threads that encode texts, of each arm, a core each.")
     ranking_threads: int = Field(2, ge=1, le=64, description="Threads that rank the catalogue, of each arm.")
     max_batch_size: int = Field(16, ge=1, le=1024, description="Texts encoded at a time, as many as wait.")
     max_waiting: int = Field(128, ge=1, description="Requests that may wait for a thread; more are refused with 503.")
-    request_deadline_seconds: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="A request that waited longer is refused with 503."
-    )
+    request_deadline_seconds: _Seconds = Field(10.0, description="A request that waited longer is refused with 503.")
 
     feedback_db_path: str = Field(
         "data/feedback.db", min_length=1, description="Feedback store: a file of SQLite, or a PostgreSQL URL."
     )
     store_exposures: bool = Field(True, description="Store what was recommended, so that feedback can be joined to it.")
 
-    api_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    api_key: Annotated[tuple[SecretStr, ...], NoDecode, _COMMA_SEPARATED] = Field(
         (), description="Keys that are accepted, separated by commas; without one anybody may ask."
     )
-    metrics_key: SecretStr | None = Field(
+    metrics_key: Annotated[SecretStr | None, _ABSENT_IF_EMPTY] = Field(
         None, description="Key that `/metrics` asks for, as a Bearer token; without it `/metrics` is open."
     )
-    rate_limit: str = Field(
+    rate_limit: Annotated[str, AfterValidator(_rate_limit)] = Field(
         "600/minute",
         description="Requests of one caller (key, else address) to one route, such as `60/minute` or "
         "`5/second;1000/hour`; `off` for no limit.",
     )
-    rate_limit_storage: str = Field(
+    rate_limit_storage: Annotated[str, AfterValidator(_rate_limit_storage)] = Field(
         IN_MEMORY, description="Where they are counted: `memory://`, or `redis://host:6379` for several replicas."
     )
     max_body_bytes: int = Field(1_048_576, ge=1_024, description="Larger bodies are refused with 413.")
@@ -145,16 +193,14 @@ class ServiceSettings(BaseSettings):
         ge=1_024,
         description="Bodies of all requests that are being answered; beyond it, more are refused with 503.",
     )
-    body_timeout_seconds: float = Field(
-        15.0, gt=0, allow_inf_nan=False, description="A body that takes longer to arrive is refused with 408."
-    )
+    body_timeout_seconds: _Seconds = Field(15.0, description="A body that takes longer to arrive is refused with 408.")
     max_connections: int = Field(
         1_000, ge=1, description="Connections of the server; beyond it, the one that has asked least lately is closed."
     )
-    header_timeout_seconds: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="A connection that takes longer to say what it wants is closed."
+    header_timeout_seconds: _Seconds = Field(
+        10.0, description="A connection that takes longer to say what it wants is closed."
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    cors_origins: Annotated[tuple[_Origin, ...], NoDecode, _COMMA_SEPARATED] = Field(
         (),
         description="Web sites whose pages may call this service from a browser, separated by commas, or `*`; by "
         "default none.",
@@ -174,62 +220,9 @@ class ServiceSettings(BaseSettings):
         le=300,
         description="After SIGTERM `/ready` says 503 for so long before the server closes its socket.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Of the JSON lines on stderr.")
-
-    @field_validator("api_key", "cors_origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            parts = urlsplit(origin)
-            if origin != ANY_ORIGIN and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}"):
-                raise ValueError(f"'{origin}' is no origin, as https://shop.example is: scheme and host, no path")
-        return value
-
-    @field_validator(
-        "metrics_key", "bundle", "model_dir", "corpus_path", "users_path", "inference_device", mode="before"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _IN_CAPITALS] = Field(
+        "INFO", description="Of the JSON lines on stderr."
     )
-    @classmethod
-    def _empty_is_absent(cls, value: object) -> object:
-        return None if value == "" else value
-
-    @field_validator("arms", mode="before")
-    @classmethod
-    def _of_json(cls, value: object) -> object:
-        return json.loads(value or "{}") if isinstance(value, str) else value
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _in_capitals(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-    @field_validator("rate_limit")
-    @classmethod
-    def _limits(cls, value: str) -> str:
-        if value.strip().lower() in _NO_LIMIT:
-            return ""
-        parsed = limits.parse_many(value)
-        if any(each.amount < 1 for each in parsed):
-            raise ValueError("a limit allows at least one request; `off` switches limits off")
-        return value
-
-    @field_validator("rate_limit_storage")
-    @classmethod
-    def _storage(cls, value: str) -> str:
-        if value != IN_MEMORY and value.partition("://")[0] not in {"redis", "rediss"}:
-            raise ValueError(f"must be {IN_MEMORY}, redis://host:port or rediss://host:port")
-        return value
-
-    @field_validator("corpus_path", "bundle", "users_path")
-    @classmethod
-    def _is_there(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.exists():
-            raise ValueError(f"there is no {value}")
-        return value
 
     @model_validator(mode="after")
     def _names_one_model(self) -> Self:
@@ -293,10 +286,10 @@ def load_settings(packaged_bundle: str | None = None) -> ServiceSettings:
     try:
         settings = ServiceSettings(**given)
     except ValidationError as error:
-        problems += [f"  {_name(each['loc'])}{_what(each['msg'])}" for each in error.errors(include_input=False)]
+        problems += [_problem(each["loc"], each["msg"]) for each in error.errors(include_input=False)]
     if problems:
         count = f"{len(problems)} of the service's settings {'is' if len(problems) == 1 else 'are'} wrong"
-        raise SettingError(count, "\n" + "\n".join(problems) + "\n", _NEXT)
+        raise SettingError(count, "\n" + "\n".join(problems) + "\n", "docs/settings.md describes each")
     return settings
 
 
@@ -306,12 +299,10 @@ def _unknown(file: Path) -> list[str]:
     return [name for name in dotenv_values(file) if name.lower().removeprefix(PREFIX.lower()) not in fields]
 
 
-def _name(location: tuple[int | str, ...]) -> str:
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    """One line of the report: the variable, and what is wrong with it."""
+    message = message.removeprefix("Value error, ")
     if not location:
-        return ""
+        return f"  {message}"
     name = str(location[0]).upper().removeprefix(PREFIX)  # pydantic names the field or, of a variable, the variable
-    return ".".join([PREFIX + name, *map(str, location[1:])]) + ": "
-
-
-def _what(message: str) -> str:
-    return message.removeprefix("Value error, ")
+    return f"  {'.'.join([PREFIX + name, *map(str, location[1:])])}: {message}"

@@ -79,7 +79,9 @@ def test_the_documentation_describes_every_call(client):
 
 def test_with_keys_the_documentation_asks_for_one(start):
     with start(api_key=("k",)) as one:
-        assert one.get("/openapi.json").json()["security"] == [{"key": []}, {"bearer": []}]
+        document = one.get("/openapi.json").json()
+        assert document["paths"]["/recommend"]["post"]["security"] == [{"key": []}, {"bearer": []}]
+        assert document["components"]["securitySchemes"].keys() == {"key", "bearer"}
 
 
 def test_the_documentation_can_be_left_out(start):

@@ -213,7 +213,7 @@ def test_a_store_that_hangs_is_waited_for_no_longer_than_a_request_may(start, mo
         assert n_stored(one.app) == 8
 
 
-def test_without_its_database_it_says_so(own):
+def test_without_its_database_it_says_so(own, lines):
     own.app.state.store.rows(select(1))
     with own.app.state.store.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE feedback_events")
@@ -221,6 +221,7 @@ def test_without_its_database_it_says_so(own):
     assert response.status_code == 503
     assert response.json()["error"]["code"] == "store_unavailable"
     assert "sqlite" not in response.text
+    assert "sqlite" in lines("feedback_store_failed")[0]["reason"]
     assert int(response.headers["Retry-After"]) >= 1
 
 

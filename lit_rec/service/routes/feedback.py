@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, Request, Response
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SkipValidation, ValidationError
 from sqlalchemy import select
 
 from lit_rec.core.errors import FeedbackStoreError, OutcomeUnknownError, UnstorableError
 from lit_rec.service.exposures import ExposureRecorder
-from lit_rec.service.http_errors import ApiError, ErrorBody, FieldError, fields_of
+from lit_rec.service.http_errors import ERRORS, ApiError, ErrorBody, FieldError, fields_of
 from lit_rec.service.monitoring import Monitoring
-from lit_rec.service.routes.recommend import ERRORS
 from lit_rec.service.schemas import MAX_EVENTS, EventResult, FeedbackBatch, FeedbackResponse
 from lit_rec.store.database import FeedbackStore, Outcome
 from lit_rec.store.events import FeedbackEvent
@@ -21,18 +20,9 @@ from lit_rec.store.tables import exposed_products
 
 logger = logging.getLogger(__name__)
 
-_FEEDBACK_ERRORS: dict[int | str, dict[str, Any]] = ERRORS | {
-    207: {"model": FeedbackResponse, "description": "Some events were rejected; the others are stored"},
-    400: {"model": ErrorBody, "description": "No events"},
-}
-_SCHEMA = TypeAdapter(FeedbackEvent | FeedbackBatch).json_schema(ref_template="#/components/schemas/{model}")
-SCHEMAS: dict[str, Any] = _SCHEMA.pop("$defs")
-"""Components of the documentation that the body of this route names."""
+_UNSTORABLE = FieldError(loc=[], type="unstorable", msg="holds a value that the database refuses")
 
-_Sent = Annotated[Any, Body()]
-Rejected = dict[int, list[dict[str, Any]]]
 Result = Outcome | Literal["rejected"]
-_UNSTORABLE: dict[str, Any] = {"loc": [], "type": "unstorable", "msg": "holds a value that the database refuses"}
 
 
 def add_feedback(app: FastAPI) -> None:
@@ -42,68 +32,82 @@ def add_feedback(app: FastAPI) -> None:
         "/feedback",
         status_code=202,
         response_model_exclude_none=True,
-        responses=_FEEDBACK_ERRORS,
+        responses=ERRORS
+        | {
+            207: {"model": FeedbackResponse, "description": "Some events were rejected; the others are stored"},
+            400: {"model": ErrorBody, "description": "No events"},
+        },
         summary="What a user did with a recommendation",
         tags=["feedback"],
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}},
     )
-    async def feedback(body: _Sent, request: Request, response: Response) -> FeedbackResponse:
+    async def feedback(
+        # Each event is validated by itself below: one that is wrong costs no other.
+        body: Annotated[SkipValidation[FeedbackEvent | FeedbackBatch], Body()],
+        request: Request,
+        response: Response,
+    ) -> FeedbackResponse:
         """One event, or `{"events": [...]}`; answered once they are committed.
 
         An event whose `event_id` was stored before is not stored again; without one, it is made from the content.
         """
         state = request.app.state
-        events, rejected, is_batch = _events(body)
-        state.monitoring.feedback_rejected.inc(len(rejected))
-        if not events:
-            where = [
-                {**each, "loc": ["body", *(("events", index) if is_batch else ()), *each["loc"]]}
-                for index, each in ((index, each) for index, fields in rejected.items() for each in fields)
-            ]
-            raise ApiError(422, "invalid_request", "No event of these can be used.", fields=where)
-        began = time.perf_counter()
-        outcomes, unattributed = await state.store_access.run(
-            lambda: _store(state.store_access.store, state.recorder, events)
-        )
-        state.monitoring.feedback_seconds.observe(time.perf_counter() - began)
-        _count(state.monitoring, events, outcomes, unattributed)
-        n_refused = outcomes.count("rejected")
-        if n_refused == len(events):
-            raise ApiError(422, "invalid_request", "No event of these can be stored.", fields=[_UNSTORABLE])
-        answer = FeedbackResponse(
-            status="partial" if rejected or n_refused else "accepted",
-            count=len(events) - n_refused,
-            duplicates=outcomes.count("duplicate"),
-            unattributed=unattributed,
-        )
-        if answer.status == "partial":
+        sent = _sent_events(body)
+        events: dict[int, FeedbackEvent] = {}
+        results: dict[int, EventResult] = {}
+        for index, each in enumerate(sent):
+            try:
+                events[index] = FeedbackEvent.model_validate(each)
+            except ValidationError as error:
+                results[index] = EventResult(index=index, status="rejected", fields=fields_of(error))
+        state.monitoring.feedback_rejected.inc(len(results))
+        unattributed: int | None = 0
+        if events:
+            began = time.perf_counter()
+            outcomes, unattributed = await state.store_access.run(
+                lambda: _store(state.store_access.store, state.recorder, [*events.values()])
+            )
+            state.monitoring.feedback_seconds.observe(time.perf_counter() - began)
+            _count(state.monitoring, [*events.values()], outcomes, unattributed)
+            for (index, event), outcome in zip(events.items(), outcomes, strict=True):
+                why = [_UNSTORABLE] if outcome == "rejected" else None
+                results[index] = EventResult(index=index, status=outcome, event_id=event.event_id, fields=why)
+        statuses = [result.status for result in results.values()]
+        n_rejected = statuses.count("rejected")
+        if n_rejected == len(sent):
+            raise ApiError(422, "invalid_request", "No event of these can be used.", fields=_all_fields(body, results))
+        if n_rejected:
             response.status_code = 207
-            answer.results = _results(events, outcomes, rejected)
-        return answer
+        return FeedbackResponse(
+            status="partial" if n_rejected else "accepted",
+            count=len(sent) - n_rejected,
+            duplicates=statuses.count("duplicate"),
+            unattributed=unattributed,
+            results=[results[index] for index in range(len(sent))] if n_rejected else None,
+        )
 
 
-def _events(body: Any) -> tuple[list[FeedbackEvent], Rejected, bool]:  # noqa: ANN401 - whatever was sent
-    """The events that can be used, why others cannot, and whether it is a batch."""
-    is_batch = isinstance(body, dict) and "events" in body
-    sent = body["events"] if is_batch else [body]
-    if not isinstance(sent, list):
-        raise _invalid("list_type", "events must be a list")
-    if not sent:
+def _sent_events(body: Any) -> list[Any]:  # noqa: ANN401 - whatever was sent
+    sent = body["events"] if isinstance(body, dict) and "events" in body else [body]
+    if sent == []:
         raise ApiError(400, "no_events", "No feedback events provided.")
-    if len(sent) > MAX_EVENTS:
-        raise _invalid("too_long", f"at most {MAX_EVENTS} events a call; got {len(sent):,}")
-    events, rejected = [], {}
-    for index, each in enumerate(sent):
-        try:
-            events.append(FeedbackEvent.model_validate(each))
-        except ValidationError as error:
-            rejected[index] = fields_of(error.errors(include_input=False, include_url=False))
-    return events, rejected, is_batch
+    if isinstance(sent, list) and len(sent) <= MAX_EVENTS:
+        return sent
+    if isinstance(sent, list):
+        kind, message = "too_long", f"at most {MAX_EVENTS} events a call; got {len(sent):,}"
+    else:
+        kind, message = "list_type", "events must be a list"
+    field = FieldError(loc=["body", "events"], type=kind, msg=message)
+    raise ApiError(422, "invalid_request", f"{message}.", fields=[field])
 
 
-def _invalid(kind: str, message: str) -> ApiError:
-    field = {"loc": ["body", "events"], "type": kind, "msg": message}
-    return ApiError(422, "invalid_request", f"{message}.", fields=[field])
+def _all_fields(body: Any, results: dict[int, EventResult]) -> list[FieldError]:  # noqa: ANN401
+    """What is wrong with every event, each field by its place in the body."""
+    is_batch = isinstance(body, dict) and "events" in body
+    return [
+        field.model_copy(update={"loc": ["body", *(("events", index) if is_batch else ()), *field.loc]})
+        for index, result in sorted(results.items())
+        for field in result.fields or ()
+    ]
 
 
 def _store(
@@ -127,11 +131,12 @@ def _store(
 
 
 def _recorded(store: FeedbackStore, events: Sequence[FeedbackEvent]) -> list[Result]:
+    """What became of each event: stored together, or, where the store refuses one of them, one by one."""
     try:
         return [*store.record(events)]
     except UnstorableError:
         outcomes: list[Result] = []
-    for event in events:  # the others are not to blame
+    for event in events:
         try:
             outcomes += store.record([event])
         except UnstorableError as error:
@@ -155,17 +160,3 @@ def _count(
     monitoring.feedback_unattributed.inc(unattributed or 0)
     types = sorted({event.event_type.value for event in events})
     logger.info("feedback_ingested", extra={"count": len(events), "types": types, "unattributed": unattributed})
-
-
-def _results(events: Sequence[FeedbackEvent], outcomes: Sequence[Result], rejected: Rejected) -> list[EventResult]:
-    stored = iter(zip(events, outcomes, strict=True))
-    results = []
-    for index in range(len(events) + len(rejected)):
-        if index in rejected:
-            fields = [FieldError(**field) for field in rejected[index]]
-            results.append(EventResult(index=index, status="rejected", fields=fields))
-        else:
-            event, outcome = next(stored)
-            why = [FieldError(**_UNSTORABLE)] if outcome == "rejected" else None
-            results.append(EventResult(index=index, status=outcome, event_id=event.event_id, fields=why))
-    return results

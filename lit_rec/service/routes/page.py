@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from fastapi import FastAPI, Query, Request
 from prometheus_client import Histogram
@@ -22,9 +22,8 @@ from lit_rec.data.histories import UNKNOWN, PurchaseHistories, histories_of
 from lit_rec.inference.recommender import Recommender
 from lit_rec.service.catalogue import Catalogue, Product
 from lit_rec.service.engine import NotReadyError
-from lit_rec.service.http_errors import ApiError, ErrorBody
+from lit_rec.service.http_errors import ERRORS, UNKNOWN_USER, ApiError
 from lit_rec.service.monitoring import Monitoring
-from lit_rec.service.routes.recommend import ERRORS
 from lit_rec.service.store_access import StoreAccess
 from lit_rec.service.users import User, UserStore
 from lit_rec.store.events import Moment
@@ -32,9 +31,6 @@ from lit_rec.store.events import Moment
 STATIC = Path(__file__).parents[1] / "static"
 _INDEX = STATIC / "index.html"
 _FOREVER, _REVALIDATED = "public, max-age=31536000, immutable", "no-cache"
-_USER_ERRORS: dict[int | str, dict[str, Any]] = ERRORS | {
-    404: {"model": ErrorBody, "description": "The service does not know this user_id"}
-}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -166,7 +162,7 @@ def _add_people(app: FastAPI) -> None:
         listed = [_summary(user_id, user) for user_id in found[:limit] if (user := store.get(user_id))]
         return Users(total=len(found), users=listed)
 
-    @app.get("/page/users/{user_id:path}", responses=_USER_ERRORS, summary="One of them", tags=["page"])
+    @app.get("/page/users/{user_id:path}", responses=ERRORS | UNKNOWN_USER, summary="One of them", tags=["page"])
     def user(request: Request, user_id: str) -> UserDetail:
         recommender, catalogue = _recommender(request), _catalogue(request)
         known = _users(request).get(user_id)

@@ -8,14 +8,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from fastapi import FastAPI, Request
 
 from lit_rec.data.orders import UserHistory
 from lit_rec.service.batching import OverloadedError
 from lit_rec.service.engine import Engine, NotReadyError, RankRequest, RankResult
-from lit_rec.service.http_errors import ApiError, ErrorBody
+from lit_rec.service.http_errors import ERRORS, UNKNOWN_USER, ApiError, ErrorBody
 from lit_rec.service.logs import request_id_of_context
 from lit_rec.service.schemas import TO_COME, RecommendedProduct, RecommendRequest, RecommendResponse, Stats
 from lit_rec.store.database import Exposure
@@ -26,18 +26,6 @@ _NAMED = 20  # unknown products of an answer
 
 RECOMMEND = "/recommend"
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    401: {"model": ErrorBody, "description": "No key, or one that is not accepted"},
-    413: {"model": ErrorBody, "description": "The body is too large"},
-    422: {"model": ErrorBody, "description": "Fields that cannot be used"},
-    429: {"model": ErrorBody, "description": "Too many requests; see Retry-After"},
-    503: {"model": ErrorBody, "description": "Loading, overloaded or draining; see Retry-After"},
-}
-_RECOMMEND_ERRORS: dict[int | str, dict[str, Any]] = ERRORS | {
-    400: {"model": ErrorBody, "description": "Nothing to recommend for"},
-    404: {"model": ErrorBody, "description": "The service does not know this user_id"},
-}
-
 
 def add_recommend(app: FastAPI) -> None:
     """Add the route."""
@@ -45,7 +33,7 @@ def add_recommend(app: FastAPI) -> None:
     @app.post(
         RECOMMEND,
         response_model_exclude_none=True,
-        responses=_RECOMMEND_ERRORS,
+        responses=ERRORS | UNKNOWN_USER | {400: {"model": ErrorBody, "description": "Nothing to recommend for"}},
         summary="The best products for a user",
         tags=["recommend"],
     )
