@@ -4,6 +4,9 @@ import heapq
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from lit_rec.data.contexts import product_aisle, product_name
 
@@ -12,19 +15,12 @@ _DEPARTMENT_INFIX = ". Department: "
 
 @dataclass(frozen=True)
 class Product:
-    """A product text taken apart.
-
-    Args:
-        product_id: its id in the corpus.
-        name: its whole name; the whole text where that is of another form.
-        aisle: empty where the text names none.
-        department: empty where the text names none.
-    """
+    """A product of the catalogue: its text taken apart; also how it is sent."""
 
     product_id: str
-    name: str
-    aisle: str
-    department: str
+    name: Annotated[str, Field(description="Its whole name; the whole text where that is of another form.")]
+    aisle: Annotated[str, Field(description="Empty where the catalogue names none.")]
+    department: Annotated[str, Field(description="Empty where the catalogue names none.")]
 
 
 def product_of(product_id: str, text: str) -> Product:

@@ -28,7 +28,7 @@ from lit_rec.packaging.bundle import Bundle
 from lit_rec.service.batching import BatchingQueue, OverloadedError
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.settings import ArmSettings, ServiceSettings
-from lit_rec.service.users import UserStore
+from lit_rec.service.users import User, read_users
 
 logger = logging.getLogger(__name__)
 
@@ -277,7 +277,7 @@ class Engine:
 
     def __init__(self, settings: ServiceSettings, monitoring: Monitoring) -> None:
         self.monitoring = monitoring
-        self.users = UserStore()
+        self.users: dict[str, User] = {}
         self._settings = settings
         self.arms = {name: Arm(name, source, settings, monitoring) for name, source in settings.named_arms().items()}
         self.state: State = "loading"
@@ -362,7 +362,7 @@ class Engine:
                 arm.load()
             files = [self._settings.users_path, *(arm.users_file for arm in self.arms.values())]
             if (file := next((file for file in files if file is not None), None)) is not None:
-                self.users.read(file)
+                self.users.update(read_users(file))
         except Exception:  # the process stays, so that /ready and the log can say what is wrong
             logger.exception("models_not_loaded")
             self.state = "failed"

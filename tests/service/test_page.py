@@ -114,13 +114,15 @@ def test_users_and_one_of_them(page, corpus):
     assert len(page.get("/page/users?limit=1").json()["users"]) == 1
     user = page.get("/page/users/held%2Fout%201").json()
     ids, names = list(corpus), [product_name(text) for text in corpus.values()]
-    first, second = user["baskets"]
+    first, second = user["orders"]
     assert [product["product_id"] for product in first["products"]] == ids[:2], "what the catalogue lacks is left out"
     assert (first["days_ago"], first["order_dow"], first["order_hour_of_day"]) == (8, 2, None)
     assert (second["days_ago"], second["order_dow"], second["order_hour_of_day"]) == (3, None, 9)
     assert [product["name"] for product in user["next"]] == names[:3]
     assert all(product["aisle"] and product["department"] for product in user["next"])
-    assert page.get("/page/users/new").json() == {"user_id": "new", "baskets": [], "next": []}
+    assert page.get("/page/users/new").json() == {"user_id": "new", "orders": [], "next": []}
+    for path in ("/page/users", "/page/users/new"):
+        assert page.get(path.replace("users", "shoppers")).json() == page.get(path).json(), "as version 0.1 named them"
     unknown = page.get("/page/users/nobody")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "unknown_user")
 
@@ -151,14 +153,14 @@ def test_every_answer_of_the_pages_routes_is_documented(page):
     assert "404" not in paths["/page/users"]["get"]["responses"]
 
 
-def test_users_known_by_their_context_have_baskets_too(text_page, queries):
+def test_users_known_by_their_context_have_orders_too(text_page, queries):
     user_id, context = next((user_id, text) for user_id, text in queries.items() if text.startswith("["))
     assert text_page.get("/page/users").json()["total"] == len(queries)
     user = text_page.get(f"/page/users/{user_id}").json()
     assert user["next"] == []
-    assert user["baskets"]
-    for basket in user["baskets"]:
-        assert all(product["name"] in context for product in basket["products"])
+    assert user["orders"]
+    for order in user["orders"]:
+        assert all(product["name"] in context for product in order["products"])
 
 
 def test_search(page, corpus):

@@ -230,7 +230,7 @@ def test_a_history_built_with_the_keyboard_alone(service, visit, corpus):
         expect(search).to_have_value("")
         expect(search).to_be_focused()
         expect(search).to_have_attribute("aria-expanded", "false")
-    expect(page.locator(".baskets .removable")).to_have_count(2)
+    expect(page.locator(".orders .removable")).to_have_count(2)
     expect(page.get_by_role("heading", name="What they will buy next")).to_be_visible()
     expect_cards(page, ask(url, history=[{"product_ids": chosen}]))
 
@@ -246,14 +246,14 @@ def test_a_history_built_with_the_keyboard_alone(service, visit, corpus):
     expect(options.first).to_be_visible()
     chosen.append(options.first.get_attribute("data-id"))
     keys.press("Enter")  # the first is taken without an arrow
-    expect(page.locator(".baskets > li")).to_have_count(2)
-    expect(page.locator(".baskets .removable")).to_have_count(3)
+    expect(page.locator(".orders > li")).to_have_count(2)
+    expect(page.locator(".orders .removable")).to_have_count(3)
     is_settled(page)
     history = [{"product_ids": chosen[:2]}, {"product_ids": chosen[2:], "days_since_prior_order": 7}]
     expect_cards(page, ask(url, history=history))
     tab_to("out of basket 2")
     keys.press("Enter")
-    expect(page.locator(".baskets .removable")).to_have_count(2)
+    expect(page.locator(".orders .removable")).to_have_count(2)
     tab_to("Add to cart")
     keys.press("Enter")
     expect(step(page, "add_to_cart")).to_have_text("1")

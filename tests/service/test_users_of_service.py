@@ -6,7 +6,7 @@ import pytest
 
 from lit_rec.core.errors import ProcessedFolderError
 from lit_rec.data.orders import Order, UserHistory
-from lit_rec.service.users import UserStore
+from lit_rec.service.users import read_users
 
 RECORD = {
     "context": "[w1h8] Milk.",
@@ -23,29 +23,22 @@ def read(tmp_path):
     def of(content):
         file = tmp_path / "users.json"
         file.write_text(content if isinstance(content, str) else json.dumps(content))
-        store = UserStore()
-        store.read(file)
-        return store
+        return read_users(file)
 
     return of
 
 
-def test_it_is_empty_until_it_is_read():
-    assert len(UserStore()) == 0
-    assert UserStore().get("a") is None
-
-
 def test_a_bundle_knows_their_orders(read):
-    store = read({"a": RECORD})
-    assert store.user_ids == ["a"]
-    user = store.get("a")
-    assert user.request == UserHistory([Order(["1", "2"], None, 1, 8)], 3.0, 2, 9)
-    assert (user.context, user.next_product_ids, user.record) == ("[w1h8] Milk.", ("4",), RECORD)
+    users = read({"a": RECORD})
+    assert list(users) == ["a"]
+    user = users["a"]
+    assert user.history == UserHistory([Order(["1", "2"], None, 1, 8)], 3.0, 2, 9)
+    assert (user.context, user.next_product_ids) == ("[w1h8] Milk.", ("4",))
 
 
 def test_a_processed_folder_knows_their_contexts(read):
-    user = read({"a": "[w1h8] Milk."}).get("a")
-    assert (user.context, user.request) == ("[w1h8] Milk.", None)
+    user = read({"a": "[w1h8] Milk."})["a"]
+    assert (user.context, user.history) == ("[w1h8] Milk.", None)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"a": 7}', '{"a": {"context": "x"}}', '{"a": {"orders": [{}]}}'])

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 from prometheus_client import Histogram
@@ -25,7 +25,7 @@ from lit_rec.service.engine import NotReadyError
 from lit_rec.service.http_errors import ERRORS, UNKNOWN_USER, ApiError
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.store_access import StoreAccess
-from lit_rec.service.users import User, UserStore
+from lit_rec.service.users import User
 from lit_rec.store.events import Moment
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -40,24 +40,10 @@ _HEADERS = {
 }
 
 
-class CatalogueProduct(BaseModel):
-    """A product of the catalogue."""
-
-    product_id: str
-    name: str
-    aisle: str = Field(description="Empty where the catalogue names none.")
-    department: str = Field(description="Empty where the catalogue names none.")
-
-    @classmethod
-    def of(cls, product: Product) -> Self:
-        """The same, as it is sent."""
-        return cls(**vars(product))
-
-
 class ProductsFound(BaseModel):
     """What a search found, best first."""
 
-    products: list[CatalogueProduct]
+    products: list[Product]
 
 
 class UserSummary(BaseModel):
@@ -75,21 +61,21 @@ class Users(BaseModel):
     users: list[UserSummary]
 
 
-class Basket(BaseModel):
+class PastOrder(BaseModel):
     """One past order."""
 
     days_ago: float = Field(description="Days from this order to the order to come.")
     order_dow: int | None
     order_hour_of_day: int | None
-    products: list[CatalogueProduct]
+    products: list[Product]
 
 
 class UserDetail(BaseModel):
     """What a user has bought, and what was really bought next."""
 
     user_id: str
-    baskets: list[Basket] = Field(description="Oldest first.")
-    next: list[CatalogueProduct] = Field(description="Empty where that is not known.")
+    orders: list[PastOrder] = Field(description="Oldest first.")
+    next: list[Product] = Field(description="Empty where that is not known.")
 
 
 class FunnelCounts(BaseModel):
@@ -149,6 +135,7 @@ def add_page(app: FastAPI) -> None:
 
 
 def _add_people(app: FastAPI) -> None:
+    @app.get("/page/shoppers", include_in_schema=False)  # the former name, to be removed with version 0.3
     @app.get("/page/users", responses=ERRORS, summary="Users that the service knows", tags=["page"])
     def users(
         request: Request,
@@ -156,24 +143,35 @@ def _add_people(app: FastAPI) -> None:
         limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
     ) -> Users:
         _recommender(request)
-        store, part = _users(request), q.strip().lower()
-        found = [user_id for user_id in store.user_ids if part in user_id.lower()]
+        known, part = _users(request), q.strip().lower()
+        found = [user_id for user_id in known if part in user_id.lower()]
         found.sort(key=lambda user_id: not user_id.lower().startswith(part))
-        listed = [_summary(user_id, user) for user_id in found[:limit] if (user := store.get(user_id))]
-        return Users(total=len(found), users=listed)
+        listed = [(user_id, known[user_id]) for user_id in found[:limit]]
+        return Users(
+            total=len(found),
+            users=[
+                UserSummary(
+                    user_id=user_id,
+                    n_orders=None if user.history is None else len(user.history.orders),
+                    n_next=len(user.next_product_ids),
+                )
+                for user_id, user in listed
+            ],
+        )
 
+    @app.get("/page/shoppers/{user_id:path}", include_in_schema=False)
     @app.get("/page/users/{user_id:path}", responses=ERRORS | UNKNOWN_USER, summary="One of them", tags=["page"])
     def user(request: Request, user_id: str) -> UserDetail:
         recommender, catalogue = _recommender(request), _catalogue(request)
         known = _users(request).get(user_id)
         if known is None:
             raise ApiError(404, "unknown_user", "This service does not know the user_id.")
-        orders = known.request or recommender.history_from_context(known.context or "")
-        history = histories_of([orders], recommender.product_index)
+        bought = known.history or recommender.history_from_context(known.context or "")
+        history = histories_of([bought], recommender.product_index)
         return UserDetail(
             user_id=user_id,
-            baskets=list(_baskets(history, recommender.index.product_ids, catalogue)),
-            next=[CatalogueProduct.of(catalogue[product_id]) for product_id in known.next_product_ids],
+            orders=list(_past_orders(history, recommender.index.product_ids, catalogue)),
+            next=[catalogue[product_id] for product_id in known.next_product_ids],
         )
 
 
@@ -184,8 +182,7 @@ def _add_products(app: FastAPI) -> None:
         q: Annotated[str, Query(max_length=200, description="Words of a name, an aisle or a department.")],
         limit: Annotated[int, Query(ge=1, le=50)] = 8,
     ) -> ProductsFound:
-        found = _catalogue(request).search(q, limit)
-        return ProductsFound(products=[CatalogueProduct.of(product) for product in found])
+        return ProductsFound(products=_catalogue(request).search(q, limit))
 
 
 def _add_figures(app: FastAPI) -> None:
@@ -245,11 +242,10 @@ def _recommender(request: Request) -> Recommender:
     raise ApiError(503, "loading", "The models are not loaded yet.", retry_after=5)
 
 
-def _users(request: Request) -> UserStore:
-    """Those whose histories may be shown."""
+def _users(request: Request) -> dict[str, User]:
+    """Those whose histories may be shown, by id."""
     state = request.app.state
-    users: UserStore = state.users if state.settings.serve_users else UserStore()
-    return users
+    return state.users if state.settings.serve_users else {}
 
 
 def _catalogue(request: Request) -> Catalogue:
@@ -263,21 +259,16 @@ def _catalogue(request: Request) -> Catalogue:
     return catalogue
 
 
-def _summary(user_id: str, user: User) -> UserSummary:
-    n_orders = None if user.request is None else len(user.request.orders)
-    return UserSummary(user_id=user_id, n_orders=n_orders, n_next=len(user.next_product_ids))
-
-
-def _baskets(history: PurchaseHistories, product_ids: Sequence[str], catalogue: Catalogue) -> Iterator[Basket]:
+def _past_orders(history: PurchaseHistories, product_ids: Sequence[str], catalogue: Catalogue) -> Iterator[PastOrder]:
     """Orders of one user, oldest first; those without a product of the catalogue are left out."""
     for _, lines in groupby(range(len(history.product)), key=lambda line: int(history.orders_ago[line])):
         rows = list(lines)
         dow, hour = int(history.line_dow[rows[0]]), int(history.line_hour[rows[0]])
-        yield Basket(
+        yield PastOrder(
             days_ago=float(history.days_ago[rows[0]]),
             order_dow=None if dow == UNKNOWN else dow,
             order_hour_of_day=None if hour == UNKNOWN else hour,
-            products=[CatalogueProduct.of(catalogue[product_ids[history.product[row]]]) for row in rows],
+            products=[catalogue[product_ids[history.product[row]]] for row in rows],
         )
 
 

@@ -115,7 +115,7 @@ def _question(body: RecommendRequest, app: FastAPI) -> RankRequest:
     context, past_orders = body.context, body.past_orders()
     user = app.state.users.get(body.user_id or "")
     if context is None and past_orders is None and user is not None:
-        context, past_orders = user.context, user.request
+        context, past_orders = user.context, user.history
     if body.words is not None:  # text alone: what was bought is words among words
         context, past_orders = " ".join(filter(None, (body.words, context))), UserHistory()
     if context is None and past_orders is None:

@@ -19,9 +19,12 @@ function App() {
   const [about, setAbout] = useState(null);
   const [users, setUsers] = useState(null);
   const [mode, setMode] = useState("user");
-  const [userId, setUserId] = useState(() => new URLSearchParams(location.hash.slice(1)).get("user"));
+  const [userId, setUserId] = useState(() => {
+    const named = new URLSearchParams(location.hash.slice(1));
+    return named.get("user") ?? named.get("shopper"); // as version 0.1 named it
+  });
   const [user, setUser] = useState(null);
-  const [baskets, setBaskets] = useState([{ gap: null, products: [] }]);
+  const [orders, setOrders] = useState([{ gap: null, products: [] }]);
   const [excluded, setExcluded] = useState([]);
   const [onlyNew, setOnlyNew] = useState(false);
   const [topK, setTopK] = useState(10);
@@ -72,14 +75,14 @@ function App() {
 
   const isUser = mode === "user";
   const known = isUser && user?.user_id === userId ? user : null;
-  const bought = useMemo(() => (isUser ? known?.baskets ?? [] : requestOf(baskets).baskets), [known, mode, baskets]);
+  const bought = useMemo(() => (isUser ? known?.orders ?? [] : requestOf(orders).orders), [known, mode, orders]);
   const body = useMemo(() => {
     if (isUser && !known) return null;
-    const boughtIds = onlyNew ? bought.flatMap((basket) => basket.products.map((item) => item.product_id)) : [];
+    const boughtIds = onlyNew ? bought.flatMap((order) => order.products.map((item) => item.product_id)) : [];
     const unwanted = [...new Set([...excluded.map((item) => item.product_id), ...boughtIds])].slice(0, MAX_EXCLUDED);
-    const who = isUser ? { user_id: userId } : { history: requestOf(baskets).history };
+    const who = isUser ? { user_id: userId } : { history: requestOf(orders).history };
     return { ...who, top_k: topK, exclude_product_ids: unwanted, explain: true };
-  }, [isUser, known, baskets, excluded, onlyNew, topK]);
+  }, [isUser, known, orders, excluded, onlyNew, topK]);
   const question = body && JSON.stringify(body);
 
   useEffect(() => {
@@ -157,7 +160,7 @@ function App() {
         </div>
         ${isUser
           ? html`<${Picker} users=${users} userId=${userId} choose=${(id) => restart(() => setUserId(id))} />`
-          : html`<${Builder} baskets=${baskets} change=${setBaskets} say=${say} />`}
+          : html`<${Builder} orders=${orders} change=${setOrders} say=${say} />`}
         ${isUser && html`<${History} user=${known} lit=${lit} />`}
       </section>
       <section class="centre" aria-labelledby="recommended">

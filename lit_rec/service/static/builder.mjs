@@ -1,4 +1,4 @@
-// A history of one's own: products found by typing, put into baskets some days apart.
+// A history of one's own: products found by typing, put into orders some days apart.
 
 import { useEffect, useRef, useState } from "./vendor/hooks.mjs";
 import Combobox from "./vendor/combobox-nav.mjs";
@@ -9,66 +9,66 @@ const TYPING_MS = 120;
 const SHORTEST = 2; // letters
 const USUAL_GAP = 7; // days
 
-/** Built baskets as /recommend takes them, and with their ages; empty ones are left out. */
-export function requestOf(baskets) {
-  const filled = baskets.filter((basket) => basket.products.length);
+/** Built orders as /recommend takes them, and with their ages; empty ones are left out. */
+export function requestOf(orders) {
+  const filled = orders.filter((order) => order.products.length);
   const history = filled.map(({ products, gap }, row) => ({
     product_ids: products.map((item) => item.product_id),
     days_since_prior_order: row === 0 ? null : gap ?? USUAL_GAP,
   }));
   let age = USUAL_GAP;
   const aged = filled.toReversed().map(({ products, gap }) => {
-    const basket = { products, days_ago: age };
+    const order = { products, days_ago: age };
     age += gap ?? USUAL_GAP;
-    return basket;
+    return order;
   });
-  return { history, baskets: aged.toReversed() };
+  return { history, orders: aged.toReversed() };
 }
 
-export function Builder({ baskets, change, say }) {
-  const newest = baskets.length - 1;
+export function Builder({ orders, change, say }) {
+  const newest = orders.length - 1;
   const add = (product) => {
-    const has = baskets[newest].products.some((item) => item.product_id === product.product_id);
-    if (!has) change(with_(baskets, newest, { products: [...baskets[newest].products, product] }));
-    say(has ? `${product.name} is in this basket already.` : `${product.name} is in the basket.`);
+    const has = orders[newest].products.some((item) => item.product_id === product.product_id);
+    if (!has) change(with_(orders, newest, { products: [...orders[newest].products, product] }));
+    say(has ? `${product.name} is in this order already.` : `${product.name} is in the order.`);
   };
   const remove = (row, product) => {
-    change(with_(baskets, row, { products: baskets[row].products.filter((item) => item !== product) }));
+    change(with_(orders, row, { products: orders[row].products.filter((item) => item !== product) }));
     say(`${product.name} is taken out.`);
   };
   const begin = () => {
-    change([...baskets, { gap: USUAL_GAP, products: [] }]);
-    say("A new basket, a week later.");
+    change([...orders, { gap: USUAL_GAP, products: [] }]);
+    say("A new order, a week later.");
   };
   const clear = () => change([{ gap: null, products: [] }]);
   return html`
     <${Search} add=${add} />
-    <ol class="baskets" reversed>
-      ${baskets.map((basket, row) => html`<li key=${row}>
-        <p class="when"><strong>Basket ${row + 1}</strong>
+    <ol class="orders" reversed>
+      ${orders.map((order, row) => html`<li key=${row}>
+        <p class="when"><strong>Order ${row + 1}</strong>
           ${row > 0 && html`<label class="gap">
-            <input type="number" min="1" max="365" value=${basket.gap} aria-label=${`Days between basket ${row} and basket ${row + 1}`}
-              onChange=${(changed) => change(with_(baskets, row, { gap: Math.min(365, Math.max(1, Math.round(Number(changed.target.value)) || USUAL_GAP)) }))} />
-            ${basket.gap === 1 ? "day" : "days"} later</label>`}
-          ${row === 0 && html`<span class="quiet">${counted(basket.products.length, "product")}</span>`}</p>
-        ${basket.products.length === 0 && html`<p class="empty">Nothing in it yet: search above.</p>`}
+            <input type="number" min="1" max="365" value=${order.gap} aria-label=${`Days between order ${row} and order ${row + 1}`}
+              onChange=${(changed) => change(with_(orders, row, { gap: Math.min(365, Math.max(1, Math.round(Number(changed.target.value)) || USUAL_GAP)) }))} />
+            ${order.gap === 1 ? "day" : "days"} later</label>`}
+          ${row === 0 && html`<span class="quiet">${counted(order.products.length, "product")}</span>`}</p>
+        ${order.products.length === 0 && html`<p class="empty">Nothing in it yet: search above.</p>`}
         <ul class="names">
-          ${basket.products.map((item) => html`<li key=${item.product_id} class="removable">${item.name}
-            <button type="button" class="plain" aria-label=${`Take ${item.name} out of basket ${row + 1}`} onClick=${() => remove(row, item)}>
+          ${order.products.map((item) => html`<li key=${item.product_id} class="removable">${item.name}
+            <button type="button" class="plain" aria-label=${`Take ${item.name} out of order ${row + 1}`} onClick=${() => remove(row, item)}>
               <${Icon} name="x" /></button></li>`)}
         </ul>
       </li>`).toReversed()}
     </ol>
     <div class="row">
-      <button type="button" onClick=${begin} disabled=${!baskets[newest].products.length}>
-        <${Icon} name="shopping-basket" />Next basket</button>
-      ${baskets.some((basket) => basket.products.length) &&
+      <button type="button" onClick=${begin} disabled=${!orders[newest].products.length}>
+        <${Icon} name="shopping-basket" />Next order</button>
+      ${orders.some((order) => order.products.length) &&
       html`<button type="button" class="plain" onClick=${clear}>Empty all</button>`}
     </div>`;
 }
 
-function with_(baskets, row, changes) {
-  return baskets.map((basket, number) => (number === row ? { ...basket, ...changes } : basket));
+function with_(orders, row, changes) {
+  return orders.map((order, number) => (number === row ? { ...order, ...changes } : order));
 }
 
 /** A type-ahead: arrows choose, Enter takes, Escape closes. */

@@ -27,7 +27,7 @@ export function placeOf({ aisle, department }) {
 
 export const whole = (number) => number.toLocaleString("en");
 
-/** "1 basket", "3 baskets". */
+/** "1 order", "3 orders". */
 export const counted = (number, word) => `${whole(number)} ${word}${number === 1 ? "" : "s"}`;
 
 /** Milliseconds, as exact as they are worth. */

@@ -40,7 +40,7 @@ function Controls({ onlyNew, setOnlyNew, topK, setTopK, hasHistory }) {
 function Hits({ items, nextIds, hits, n }) {
   return html`
     <div class="hits" id="hits">
-      <p><strong>${hits} of ${items.length}</strong> ${hits === 1 ? "was" : "were"} really in the next basket${" "}
+      <p><strong>${hits} of ${items.length}</strong> ${hits === 1 ? "was" : "were"} really in the next order${" "}
         <span class="quiet">of ${counted(n, "product")}</span></p>
       <ol aria-hidden="true">
         ${items.map((item) => html`<li key=${item.rank} class=${nextIds.has(item.product_id) ? "hit" : ""}></li>`)}
@@ -103,7 +103,7 @@ function Card({ item, share, isHit, times, did, act, light, exclude }) {
       ${item.reason && html`<p class="reason"><${Icon} name=${times ? "repeat" : "sparkles"} />${item.reason}</p>`}
       ${did.click && html`<dl class="details">
         <div><dt>Product id</dt><dd>${item.product_id}</dd></div>
-        <div><dt>Past baskets</dt><dd>${times ? `in ${whole(times)}` : "in none: new to them"}</dd></div>
+        <div><dt>Past orders</dt><dd>${times ? `in ${whole(times)}` : "in none: new to them"}</dd></div>
       </dl>`}
       <div class="score" title="Comparable within this list">
         <span class="bar" aria-hidden="true"><span style=${{ width: `${(100 * share).toFixed(1)}%` }}></span></span>
@@ -121,7 +121,7 @@ function ReallyBought({ next, rankOf }) {
   const inOrder = [...next].sort((one, other) => (rankOf.get(one.product_id) ?? 1e9) - (rankOf.get(other.product_id) ?? 1e9));
   return html`
     <section class="really" aria-labelledby="really">
-      <h3 id="really">Their real next basket</h3>
+      <h3 id="really">Their real next order</h3>
       <ul class="names">
         ${inOrder.map((item) => html`<li key=${item.product_id} class=${found(item) ? "hit" : ""}>
           ${found(item) && html`<${Icon} name="check" />`}${item.name}

@@ -48,7 +48,7 @@ export function Picker({ users: known, userId, choose }) {
         ${!isListed && html`<option value=${userId}>${userId}</option>`}
         ${users.users.map(
           (each) => html`<option key=${each.user_id} value=${each.user_id}>
-            ${each.user_id}${each.n_orders === null ? "" : `, ${counted(each.n_orders, "basket")}`}
+            ${each.user_id}${each.n_orders === null ? "" : `, ${counted(each.n_orders, "order")}`}
           </option>`,
         )}
       </select>
