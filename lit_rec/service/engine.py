@@ -37,6 +37,8 @@ _LONGEST_WAIT = 5.0  # seconds for a model that is being loaded, when the servic
 
 State = Literal["loading", "ready", "failed", "closed"]
 Mode = Literal["history", "text"]
+_Item = tuple["RankRequest", Vectors | None]
+"""Of the ranking queue: a request with context and history, and the context's embedding where text is needed."""
 
 
 class NotReadyError(Exception):
@@ -45,18 +47,19 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True)
 class RankRequest:
-    """What is known of a user; at least one of the two.
+    """What is known of a user, at least a context or a history, and what is wanted.
 
     Args:
-        context: a context string, or any text.
-        request: past orders.
+        context: a context string, or any text; None: one is written from the history where text is needed.
+        history: past orders; None: those that the context names.
         top_k: how many products, at least 1.
         exclude_product_ids: never recommend these.
-        to_come: what is said of the order to come beside that, by names of :class:`~lit_rec.data.orders.UserHistory`.
+        to_come: what the request says of the order to come, by names of :class:`~lit_rec.data.orders.UserHistory`; it
+            counts for the ranker, in the place of what the history says.
     """
 
     context: str | None = None
-    request: UserHistory | None = None
+    history: UserHistory | None = None
     top_k: int = 10
     exclude_product_ids: Collection[str] = ()
     to_come: Mapping[str, Any] = field(default_factory=dict)
@@ -85,24 +88,6 @@ class RankResult:
     unknown_product_ids: Sequence[str]
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    embedding: Vectors
-    encode_ms: float
-
-
-@dataclass(frozen=True)
-class _Task:
-    question: RankRequest
-    embedding: Vectors | None = None
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    recommendations: Sequence[Recommendation]
-    rank_ms: float
-
-
 class Arm:
     """One model: its recommender, and the threads before it.
 
@@ -120,14 +105,14 @@ class Arm:
         self._source, self._settings, self._monitoring = source, settings, monitoring
         self._recommender: Recommender | None = None
         self._loading = threading.Lock()
-        self.encoding: BatchingQueue[str, _Encoded] = BatchingQueue(
+        self.encoding: BatchingQueue[str, tuple[Vectors, float]] = BatchingQueue(
             f"encode-{name}",
             self._make_encode,
             n_threads=settings.encoder_threads,
             max_batch_size=settings.max_batch_size,
             max_waiting=settings.max_waiting,
         )
-        self.ranking: BatchingQueue[_Task, _Ranked | None] = BatchingQueue(
+        self.ranking: BatchingQueue[_Item, tuple[list[Recommendation], float]] = BatchingQueue(
             f"rank-{name}",
             self._make_rank,
             n_threads=settings.ranking_threads,
@@ -159,75 +144,64 @@ class Arm:
         self.recommender.recommend(DEMO_QUERY, 1)
         self._monitoring.model_info.labels(self.name, self.model_version).set(1)
 
-    async def recommend(self, question: RankRequest, deadline_seconds: float) -> RankResult:
-        """Rank the catalogue for a user.
+    async def recommend(self, request: RankRequest, deadline_seconds: float) -> RankResult:
+        """The best products for a user: the text is encoded where it is needed, then the catalogue is ranked.
 
         Args:
-            question: what is known of the user.
+            request: what is known of the user.
             deadline_seconds: for all of it.
 
         Raises:
             OverloadedError: too many ask at once.
         """
         end = time.monotonic() + deadline_seconds
-        ranked = await self.ranking.run(_Task(question), deadline_seconds)
-        if ranked is not None:
-            return self._answer(question, ranked, "history", 0.0)
-        encoded = await self.encoding.run(self._context(question), end - time.monotonic())
-        ranked = await self.ranking.run(_Task(question, encoded.embedding), end - time.monotonic())
-        assert ranked is not None, "its text is encoded"
-        return self._answer(question, ranked, "text", encoded.encode_ms)
+        recommender, context, history = self.recommender, request.context, request.history
+        if history is None:
+            history = recommender.history_from_context(context or "")
+        bought = dict.fromkeys(product_id for order in history.orders for product_id in order.product_ids)
+        unknown = [product_id for product_id in bought if product_id not in recommender.product_index]
+        needs_text = recommender.ranker is None or len(unknown) == len(bought)  # as Recommender.needs_text
+        embedding, encode_ms = None, 0.0
+        if needs_text:
+            context = recommender.context_from_history(history) if context is None else context
+            embedding, encode_ms = await self.encoding.run(context, deadline_seconds)
+        request = replace(request, context=context, history=replace(history, **request.to_come))
+        recommendations, rank_ms = await self.ranking.run((request, embedding), end - time.monotonic())
+        mode: Mode = "text" if needs_text else "history"
+        return RankResult(recommendations, self.name, self.model_version, mode, encode_ms, rank_ms, unknown)
 
     def close(self) -> None:
         """Finish what waits, and end the threads."""
         self.encoding.close()
         self.ranking.close()
 
-    def _answer(self, question: RankRequest, ranked: _Ranked, mode: Mode, encode_ms: float) -> RankResult:
-        orders = question.request.orders if question.request else ()
-        bought = dict.fromkeys(product_id for order in orders for product_id in order.product_ids)
-        unknown = [product_id for product_id in bought if product_id not in self.recommender.product_index]
-        return RankResult(
-            ranked.recommendations, self.name, self.model_version, mode, encode_ms, ranked.rank_ms, unknown
-        )
-
-    def _rank(self, tasks: Sequence[_Task]) -> list[_Ranked | None]:
-        """The rankings of a batch; None for those whose context has to be encoded first."""
+    def _rank(self, batch: Sequence[_Item]) -> list[tuple[list[Recommendation], float]]:
+        """Recommendations of each request, and the milliseconds that the batch took."""
         began = time.perf_counter()
         recommender = self.recommender
-        requests = [self._request(task.question) for task in tasks]
-        contexts = [self._context(task.question) for task in tasks]
-        queries = Queries(contexts, histories_of(requests, recommender.product_index))
-        needs_text = recommender.needs_text(queries).tolist()
-        ready = [row for row, task in enumerate(tasks) if task.embedding is not None or not needs_text[row]]
-        found: list[Sequence[Recommendation] | None] = [None] * len(tasks)
-        if ready:
-            queries = queries.select(np.array(ready))
-            embeddings = [tasks[row].embedding for row in ready if needs_text[row]]
-            width = recommender.index.embeddings.shape[1]
-            of_text = np.array(embeddings, dtype=np.float32).reshape(len(embeddings), width)
-            for place, (row, scores) in enumerate(zip(ready, recommender.scores(queries, of_text), strict=True)):
-                question, query = tasks[row].question, queries.select(slice(place, place + 1))
-                found[row] = recommender.best(scores, query, question.top_k, question.exclude_product_ids)
+        requests = [request for request, _ in batch]
+        histories = [request.history or UserHistory() for request in requests]
+        queries = Queries(
+            [request.context or "" for request in requests], histories_of(histories, recommender.product_index)
+        )
+        embeddings = [embedding for _, embedding in batch if embedding is not None]
+        width = recommender.index.embeddings.shape[1]
+        scores = recommender.scores(queries, np.array(embeddings, np.float32).reshape(len(embeddings), width))
+        found = [
+            recommender.best(
+                scores[row], queries.select(slice(row, row + 1)), request.top_k, request.exclude_product_ids
+            )
+            for row, request in enumerate(requests)
+        ]
         took = _ms_since(began)
-        return [None if answer is None else _Ranked(answer, took) for answer in found]
+        return [(each, took) for each in found]
 
-    def _request(self, question: RankRequest) -> UserHistory:
-        request = question.request or self.recommender.history_from_context(question.context or "")
-        return replace(request, **question.to_come)
-
-    def _context(self, question: RankRequest) -> str:
-        """What is encoded for a user where text is needed."""
-        if question.context is not None:
-            return question.context
-        return self.recommender.context_from_history(question.request or UserHistory())
-
-    def _make_rank(self) -> Callable[[Sequence[_Task]], list[_Ranked | None]]:
+    def _make_rank(self) -> Callable[[Sequence[_Item]], list[tuple[list[Recommendation], float]]]:
         # Of the process: as many as BLAS likes, for each of several ranking threads, wait for one another.
         threadpool_limits(1, "blas")
         return self._rank
 
-    def _make_encode(self) -> Callable[[Sequence[str]], list[_Encoded]]:
+    def _make_encode(self) -> Callable[[Sequence[str]], list[tuple[Vectors, float]]]:
         """Load and warm up in the encoding thread itself: a torch that another thread has warmed is slower."""
         with self._loading:
             is_first = self._recommender is None
@@ -241,12 +215,12 @@ class Arm:
             encoder.encode([DEMO_QUERY] * 2)
             self._recommender = recommender
 
-        def encode(texts: Sequence[str]) -> list[_Encoded]:
+        def encode(texts: Sequence[str]) -> list[tuple[Vectors, float]]:
             began = time.perf_counter()
             embeddings = encoder.encode(texts)
             took = _ms_since(began)
             self._monitoring.encode_batch_size.observe(len(texts))
-            return [_Encoded(embedding, took) for embedding in embeddings]
+            return [(embedding, took) for embedding in embeddings]
 
         return encode
 
@@ -330,11 +304,11 @@ class Engine:
                 return
         raise min(full, key=lambda error: error.retry_after)
 
-    async def recommend(self, question: RankRequest, sticky_key: str) -> RankResult:
-        """Rank the catalogue for a user, by the user's arm.
+    async def recommend(self, request: RankRequest, sticky_key: str) -> RankResult:
+        """The best products for a user, by the user's arm.
 
         Args:
-            question: what is known of the user.
+            request: what is known of the user.
             sticky_key: see :meth:`arm_of`.
 
         Raises:
@@ -343,7 +317,7 @@ class Engine:
         """
         if not self.is_ready:
             raise NotReadyError(self.state)
-        return await self.arm_of(sticky_key).recommend(question, self._settings.request_deadline_seconds)
+        return await self.arm_of(sticky_key).recommend(request, self._settings.request_deadline_seconds)
 
     def close(self) -> None:
         """Finish what waits, and end the threads; those that still load are left to end with the process."""

@@ -138,7 +138,7 @@ class RecommendRequest(_Request):
         """The query, if there is a word in it."""
         return self.query if self.query and self.query.strip() else None
 
-    def past_orders(self) -> UserHistory | None:
+    def user_history(self) -> UserHistory | None:
         """The history as the recommender takes it, without the order to come."""
         if self.history is None:
             return None

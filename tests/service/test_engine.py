@@ -15,6 +15,7 @@ from lit_rec.core.files import write_json
 from lit_rec.data.orders import UserHistory
 from lit_rec.inference.backends import TorchBackend
 from lit_rec.inference.recommender import Recommender
+from lit_rec.service.batching import BatchingQueue
 from lit_rec.service.engine import Engine, NotReadyError, RankRequest
 from lit_rec.service.monitoring import Monitoring
 from lit_rec.service.settings import ArmSettings, ServiceSettings
@@ -136,11 +137,11 @@ def test_many_at_once_are_answered_as_one_by_one(engine, tiny_model, corpus_path
 
 def test_histories_ranked_together_are_answered_each_by_its_own_wishes(engine, ranked_model, corpus_path, queries):
     recommender = Recommender(ranked_model, corpus_path)
-    requests = [recommender.history_from_context(context) for context in queries.values()] + [UserHistory()]
+    histories = [recommender.history_from_context(context) for context in queries.values()] + [UserHistory()]
     excluded = [[], ["1", "2", "3"], [], list(recommender.corpus)[:50]]
     asked = [
-        RankRequest(request=request, top_k=1 + number % 20, exclude_product_ids=excluded[number % 4])
-        for number, request in enumerate(requests * 2)
+        RankRequest(history=history, top_k=1 + number % 20, exclude_product_ids=excluded[number % 4])
+        for number, history in enumerate(histories * 2)
     ]
     one = engine(model_dir=str(ranked_model))
     one.start()
@@ -150,10 +151,10 @@ def test_histories_ranked_together_are_answered_each_by_its_own_wishes(engine, r
         return await asyncio.gather(*(one.recommend(question, "u") for question in asked))
 
     for question, answer in zip(asked, asyncio.run(all_at_once()), strict=True):
-        expected = recommender.recommend(question.request, question.top_k, question.exclude_product_ids)
+        expected = recommender.recommend(question.history, question.top_k, question.exclude_product_ids)
         assert [each.product_id for each in answer.recommendations] == [each.product_id for each in expected]
         assert [each.reason for each in answer.recommendations] == [each.reason for each in expected]
-        assert answer.mode == ("history" if question.request.orders else "text")
+        assert answer.mode == ("history" if question.history.orders else "text")
 
 
 def test_a_user_stays_with_an_arm_and_arms_get_their_shares(engine, tiny_model, ranked_model, corpus_path):
@@ -222,3 +223,24 @@ def test_a_bundle_is_served_under_its_own_version(start, tiny_model, corpus_path
         assert one.get("/ready").json()["models"] == {"default": bundle.manifest["model_version"]}
         assert one.post("/recommend", json={"user_id": user_id}).status_code == 200
         assert one.app.state.users.get(user_id).next_product_ids == ("2",)
+
+
+@pytest.mark.parametrize("has_ranker", [False, True])
+def test_a_request_crosses_each_queue_once_at_most(engine, tiny_model, ranked_model, queries, monkeypatch, has_ranker):
+    run, crossed = BatchingQueue.run, []
+
+    async def noted(self, item, deadline_seconds):
+        crossed.append("encode" if isinstance(item, str) else "rank")
+        return await run(self, item, deadline_seconds)
+
+    monkeypatch.setattr(BatchingQueue, "run", noted)
+    one = engine(model_dir=str(ranked_model if has_ranker else tiny_model))
+    one.start()
+    assert one.wait(60) == "ready"
+    named = max(queries.values(), key=len)
+    for request in (RankRequest(named), RankRequest(history=UserHistory()), RankRequest("milk", UserHistory())):
+        crossed.clear()
+        answer = asyncio.run(one.recommend(request, "u"))
+        is_by_history = has_ranker and request.context == named
+        assert answer.mode == ("history" if is_by_history else "text")
+        assert crossed == (["rank"] if is_by_history else ["encode", "rank"])

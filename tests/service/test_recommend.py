@@ -355,5 +355,5 @@ def test_a_request_for_orders_is_the_recommenders_own():
 
     order = {"product_ids": ["1"], "days_since_prior_order": 2.0, "order_dow": 1, "order_hour_of_day": 5}
     asked = RecommendRequest.model_validate({"history": [order], "order_dow": 6})
-    assert asked.past_orders() == UserHistory([Order(["1"], 2.0, 1, 5)])
+    assert asked.user_history() == UserHistory([Order(["1"], 2.0, 1, 5)])
     assert asked.to_come == {"order_dow": 6}

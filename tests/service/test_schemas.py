@@ -24,7 +24,7 @@ def test_limits_are_part_of_the_contract():
 
 
 def test_a_blank_context_beside_a_history_says_nothing_else():
-    assert RecommendRequest(user_context="", history=[]).past_orders().orders == []
+    assert RecommendRequest(user_context="", history=[]).user_history().orders == []
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_of_a_very_long_history_the_newest_orders_count():
     orders = [{"product_ids": [f"{order}-{line}" for line in range(100)]} for order in range(1_000)]
     asked = RecommendRequest(history=orders)
     assert asked.lines_left_out == 1_000 * 100 - MAX_LINES
-    assert [order.product_ids[0] for order in asked.past_orders().orders] == [f"{n}-0" for n in range(970, 1_000)]
+    assert [order.product_ids[0] for order in asked.user_history().orders] == [f"{n}-0" for n in range(970, 1_000)]
     just = RecommendRequest(history=orders[-MAX_LINES // 100 :])
     assert (just.lines_left_out, len(just.history)) == (0, 30)
     for empty in ([], [{"product_ids": []}]):
@@ -58,7 +58,7 @@ def test_a_query_has_no_order_to_come():
 
 def test_an_order_keeps_a_float_where_days_are_not_whole():
     order = {"product_ids": ["1"], "days_since_prior_order": 1.5}
-    assert RecommendRequest(history=[order]).past_orders().orders[0].days_since_prior_order == 1.5
+    assert RecommendRequest(history=[order]).user_history().orders[0].days_since_prior_order == 1.5
 
 
 def test_examples_of_the_documentation_are_requests():
