@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_rec.core.bounds import check_bounds
 from lit_rec.data.histories import PurchaseHistories, Queries
 
 # Q queries, N products
@@ -17,11 +18,15 @@ Scores = NDArray[np.float64]
 class Baseline(ABC):
     """Ranks the whole catalogue by a score; of equal scores the product first in the catalogue wins.
 
-    A subclass takes its hyper-parameters as keyword arguments, with defaults that were published for Instacart.
+    A subclass with hyper-parameters is a dataclass of them, with defaults that were published for Instacart. Bounds
+    that their types name are checked: outside of them is a SettingError.
     """
 
     name: ClassVar[str]
     """What ``evaluate --baselines`` calls it."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
     @classmethod
     def grid(cls) -> list[Self]:
@@ -39,8 +44,8 @@ class Baseline(ABC):
 
     @abstractmethod
     def scores(self, queries: Queries) -> Scores:
-        """float64 ``(Q, N)``: higher is better. Of a few queries at a time: the whole catalogue is scored.
+        """float64 ``(Q, N)``: higher is better.
 
         Args:
-            queries: users who ask.
+            queries: a few at a time, as the whole catalogue is scored for each.
         """

@@ -1,25 +1,27 @@
 """Gradient-boosted trees over what a user's history says of each product: the usual strong model of reorders."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.popularity_fallback import popularity_rank
+from lit_rec.baselines.base import Scores
+from lit_rec.baselines.popularity_fallback import WithPopularityFallback, score_with_popularity_fallback
+from lit_rec.core.bounds import NonNegativeInt, PositiveFloat, PositiveInt
 from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.data.rolling_targets import rolling_targets
 from lit_rec.ranking.candidates import Candidates
 from lit_rec.ranking.history_features import history_features
-from lit_rec.ranking.order_matrix import OrderMatrix
 from lit_rec.ranking.product_statistics import ProductStatistics, aisles_of
 
 _GROUPS = 5
 
 
-class BoostedTrees(Baseline):
+@dataclass(eq=False)
+class BoostedTrees(WithPopularityFallback):
     """Probability that a product of the history is in the next order; the rest of the catalogue follows by popularity.
 
     The features are those that the ranker has of a product's own purchases. The statistics of products are counted over
@@ -36,17 +38,16 @@ class BoostedTrees(Baseline):
 
     name = "boosted_trees"
 
-    def __init__(
-        self, targets_per_user: int = 8, max_iter: int = 200, learning_rate: float = 0.06, seed: int = 0
-    ) -> None:
-        self.targets_per_user, self.max_iter = targets_per_user, max_iter
-        self.learning_rate, self.seed = learning_rate, seed
+    targets_per_user: NonNegativeInt = 8
+    max_iter: PositiveInt = 200
+    learning_rate: PositiveFloat = 0.06
+    seed: int = 0
 
     def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
         """Learn from past orders, each with only the orders before it as its history."""
+        super().fit(training, product_texts)
         n_products = len(product_texts)
         self._aisle = aisles_of(product_texts)
-        self._popularity = popularity_rank(OrderMatrix.of(training, n_products).popularity)
         self._statistics = ProductStatistics.fit(training, self._aisle)
         self._trees: HistGradientBoostingClassifier | None = None
         targets = rolling_targets(training, self.targets_per_user)
@@ -80,8 +81,7 @@ class BoostedTrees(Baseline):
 
     def scores(self, queries: Queries) -> Scores:
         """1 to 2 for products of the history, below 0 for others."""
-        below = self._popularity / (self._popularity.max(initial=0) + 1) - 1
-        scores = np.tile(below, (len(queries), 1))
+        scores = score_with_popularity_fallback(np.zeros((len(queries), len(self._aisle))), self._popularity)
         candidates = Candidates.of(queries.histories, len(self._aisle))
         if self._trees is not None and len(candidates):
             features = history_features(queries.histories, candidates, self._statistics)

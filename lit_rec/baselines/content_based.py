@@ -1,6 +1,7 @@
 """An untrained sentence encoder: products whose texts are like the user's context string."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -8,11 +9,11 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL, load_sentence_transformer
-from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
+from lit_rec.baselines.base import Scores
+from lit_rec.baselines.popularity_fallback import WithPopularityFallback, score_with_popularity_fallback
+from lit_rec.core.bounds import PositiveInt
 from lit_rec.core.devices import best_device
 from lit_rec.data.histories import PurchaseHistories, Queries
-from lit_rec.ranking.order_matrix import OrderMatrix
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 _TEXTS_PER_CHUNK = 4_096
 
 
-class ContentBased(Baseline):
+@dataclass(eq=False)
+class ContentBased(WithPopularityFallback):
     """Cosine of the embeddings of context and product text. Nothing is learnt but popularity.
 
-    A user without history has the ranking of popularity: the context then says nothing.
+    A user without history gets the ranking of popularity: the context then says nothing.
 
     Args:
         base_model: folder or hub id.
@@ -33,12 +35,13 @@ class ContentBased(Baseline):
 
     name = "content_based"
 
-    def __init__(self, base_model: str = DEFAULT_BASE_MODEL, device: str | None = None, batch_size: int = 128) -> None:
-        self.base_model, self.device, self.batch_size = base_model, device, batch_size
+    base_model: str = DEFAULT_BASE_MODEL
+    device: str | None = None
+    batch_size: PositiveInt = 128
 
     def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
         """Encode the catalogue: on two cores of a processor, Instacart's 49,688 products take some minutes."""
-        self._popularity = popularity_rank(OrderMatrix.of(training, len(product_texts)).popularity)
+        super().fit(training, product_texts)
         self._model = load_sentence_transformer(self.base_model, best_device(self.device))
         self._products = self._encode(self._model, product_texts)
         return self

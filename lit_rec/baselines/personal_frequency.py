@@ -1,17 +1,14 @@
 """What the user has bought most often."""
 
-from collections.abc import Sequence
-from typing import Self
-
 import numpy as np
 
-from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.popularity_fallback import popularity_rank, rank_with_popularity_fallback
-from lit_rec.data.histories import PurchaseHistories, Queries
+from lit_rec.baselines.base import Scores
+from lit_rec.baselines.popularity_fallback import WithPopularityFallback, rank_with_popularity_fallback
+from lit_rec.data.histories import Queries
 from lit_rec.ranking.order_matrix import OrderMatrix
 
 
-class PersonalFrequency(Baseline):
+class PersonalFrequency(WithPopularityFallback):
     """Number of the user's orders that hold the product; ties by the last purchase, then by popularity.
 
     The rest of the catalogue follows by popularity. Known as P-TopFreq, and with that rest as GP-TopFreq.
@@ -20,11 +17,6 @@ class PersonalFrequency(Baseline):
     """
 
     name = "personal_frequency"
-
-    def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
-        """Popularity alone is learnt."""
-        self._popularity = popularity_rank(OrderMatrix.of(training, len(product_texts)).popularity)
-        return self
 
     def scores(self, queries: Queries) -> Scores:
         """Of equal frequency the product bought last is first, of equal last purchase the more popular one."""

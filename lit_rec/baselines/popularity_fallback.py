@@ -1,19 +1,40 @@
-"""A user's own purchases first, then popularity: rankings that no rounding can turn round.
+"""Popularity fallback: what a method has no score for follows by popularity, exactly, whatever is rounded.
 
-Shapes: Q users who ask, N products, E entries of a sparse matrix.
+Shapes: Q queries, N products, E entries of a sparse matrix.
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lit_rec.baselines.base import Scores
+from lit_rec.baselines.base import Baseline, Scores
+from lit_rec.data.histories import PurchaseHistories
+from lit_rec.ranking.order_matrix import OrderMatrix
+
+
+class WithPopularityFallback(Baseline):
+    """A baseline that ranks by popularity what it has no score for."""
+
+    def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
+        """Learn popularity, and what :meth:`_fit` learns."""
+        orders = OrderMatrix.of(training, len(product_texts))
+        self._popularity = popularity_rank(orders.popularity)
+        self._fit(orders)
+        return self
+
+    def _fit(self, orders: OrderMatrix) -> None:
+        """Learn more than popularity; by default nothing.
+
+        Args:
+            orders: of the training users.
+        """
 
 
 def popularity_rank(popularity: NDArray[np.int64]) -> NDArray[np.float64]:
-    """float64 ``(N,)``: 0 for the least popular products, below N for the most popular; equal for equally popular ones.
+    """float64 ``(N,)``: rank from 0, for the least popular products, to below N; equally popular ones share a rank.
 
     Args:
         popularity: ``(N,)``.
@@ -29,8 +50,9 @@ def rank_with_popularity_fallback(
 ) -> Scores:
     """Rank the entries of each row by the first key, ties by the second and so on, then all products by popularity.
 
-    Keys are replaced by their ranks within the row. Scores are then whole numbers below N^2, which float64 holds
-    exactly for N up to 94 million: no sum of a key and a small share of the next can say that.
+    Keys are replaced by their ranks within the row: one sort of all entries by row, then by the keys, and a level that
+    rises wherever an entry differs from the one before. Scores are then whole numbers below N^2, which float64 holds
+    exactly for N up to 94 million. A sum of a key and a small share of the next would not be exact.
 
     Args:
         entries: ``(Q, N)``, whose places are read and whose values are not.

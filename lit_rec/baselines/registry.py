@@ -18,7 +18,7 @@ _CLASS_OF = {
     "up_cf": "up_cf.UpCf",
     "item_item_seed": "item_item.ItemItemSeed",
     "item_item": "item_item.ItemItem",
-    "co_visitation": "item_item.CoVisitation",
+    "co_visitation": "co_visitation.CoVisitation",
     "content_based": "content_based.ContentBased",
     "boosted_trees": "boosted_trees.BoostedTrees",
 }

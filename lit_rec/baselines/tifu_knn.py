@@ -1,22 +1,23 @@
 """TIFU-KNN: the user's decayed frequencies, mixed with those of the nearest training users."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
-from lit_rec.core.errors import SettingError
-from lit_rec.data.histories import PurchaseHistories, Queries
+from lit_rec.baselines.base import Scores
+from lit_rec.baselines.popularity_fallback import WithPopularityFallback, score_with_popularity_fallback
+from lit_rec.core.bounds import PositiveInt, PositiveShare, Share
+from lit_rec.data.histories import Queries
 from lit_rec.ranking.order_matrix import OrderMatrix, highest, rows_at_a_time
 
 # Q queries, U training users, N products, O orders
 
 
-class TifuKnn(Baseline):
+@dataclass(eq=False)
+class TifuKnn(WithPopularityFallback):
     """``alpha * own vector + (1 - alpha) * mean vector of the k nearest training users``; the rest by popularity.
 
     A user's vector is the mean over groups of orders of the mean over a group's orders of what each holds, orders
@@ -34,33 +35,15 @@ class TifuKnn(Baseline):
         within_decay: r_b, weight of an order relative to the next newer one.
         group_decay: r_g, weight of a group relative to the next newer one.
         alpha: share of the user's own vector, 0 to 1.
-
-    Raises:
-        SettingError: one of them is out of its range.
     """
 
     name = "tifu_knn"
 
-    def __init__(
-        self,
-        n_neighbors: int = 900,
-        n_groups: int = 3,
-        within_decay: float = 0.9,
-        group_decay: float = 0.7,
-        alpha: float = 0.9,
-    ) -> None:
-        if n_neighbors < 1 or n_groups < 1:
-            raise SettingError(
-                "n_neighbors and n_groups must be at least 1", f"got {n_neighbors} and {n_groups}", "Pass 300 and 3"
-            )
-        if not (0 < within_decay <= 1 and 0 < group_decay <= 1 and 0 <= alpha <= 1):
-            raise SettingError(
-                "within_decay and group_decay must be above 0 and at most 1, alpha from 0 to 1",
-                f"got {within_decay}, {group_decay} and {alpha}",
-                "Pass 0.9, 0.7 and 0.7",
-            )
-        self.n_neighbors, self.n_groups = n_neighbors, n_groups
-        self.within_decay, self.group_decay, self.alpha = within_decay, group_decay, alpha
+    n_neighbors: PositiveInt = 900
+    n_groups: PositiveInt = 3
+    within_decay: PositiveShare = 0.9
+    group_decay: PositiveShare = 0.7
+    alpha: Share = 0.9
 
     @classmethod
     def grid(cls) -> list[Self]:
@@ -72,14 +55,10 @@ class TifuKnn(Baseline):
             cls(n_neighbors=100, group_decay=0.6, alpha=0.9),
         ]
 
-    def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
-        """Keep the vectors of all training users, sparse."""
-        orders = OrderMatrix.of(training, len(product_texts))
-        self._popularity = popularity_rank(orders.popularity)
+    def _fit(self, orders: OrderMatrix) -> None:
         self._vectors = self._vectors_of(orders)
         self._by_product = self._vectors.T.tocsr()  # (N, U)
         self._squared_norm = _squared_norm(self._vectors)
-        return self
 
     def scores(self, queries: Queries) -> Scores:
         """Above 0 what the user or a neighbour has bought, the rest of the catalogue below."""
@@ -101,7 +80,8 @@ class TifuKnn(Baseline):
         )
 
     def _mean_of_neighbours(self, own: csr_array) -> Scores:
-        """``(Q, N)``."""
+        """``(Q, N)``: mean vector of the k nearest training users."""
+        # |u - v|^2 = |u|^2 + |v|^2 - 2 uv, so that only products of sparse vectors are needed
         squared_distance = (
             _squared_norm(own)[:, np.newaxis] + self._squared_norm - 2 * (own @ self._by_product).toarray()
         )

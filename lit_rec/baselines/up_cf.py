@@ -1,28 +1,30 @@
 """UP-CF@r: what users with a similar choice of products have bought in their last orders."""
 
-from collections.abc import Sequence
-from typing import Self
+from dataclasses import dataclass
+from typing import Annotated, Self
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lit_rec.baselines.base import Baseline, Scores
-from lit_rec.baselines.popularity_fallback import popularity_rank, score_with_popularity_fallback
-from lit_rec.core.errors import SettingError
-from lit_rec.data.histories import PurchaseHistories, Queries
+from lit_rec.baselines.base import Scores
+from lit_rec.baselines.popularity_fallback import WithPopularityFallback, score_with_popularity_fallback
+from lit_rec.core.bounds import NonNegativeInt, PositiveInt, Share
+from lit_rec.data.histories import Queries
 from lit_rec.ranking.order_matrix import OrderMatrix, highest, rows_at_a_time
 
 # Q queries, U training users, N products
 
 
-class UpCf(Baseline):
+@dataclass(eq=False)
+class UpCf(WithPopularityFallback):
     """Sum over the most similar users v of ``sim(u, v)^q * P[v, i]``; the rest of the catalogue by popularity.
 
     ``P[v, i]`` is the share of v's last ``min(r, n)`` orders that hold product i, and
     ``sim(u, v) = |I_u and I_v| / (|I_u|^a |I_v|^(1 - a))`` with I the set of all products a user has bought.
-    The user who asks is a neighbour too, with similarity 1, as in the paper, whose users are all in the training
-    set: without own purchases it is of no use. Of equally similar users at the cut, those in front count.
+    The user is a neighbour of itself too, with similarity 1, as in the paper, whose users are all in the training set.
+    Of equally similar users at the cut, those in front count.
 
     Source: Faggioli, Polato and Aiolli, "Recency Aware Collaborative Filtering for Next Basket Recommendation", UMAP
     2020, section 3; r, a and q are its choice for Instacart. The number of neighbours is cornac's.
@@ -32,44 +34,25 @@ class UpCf(Baseline):
         asymmetry: a, 0 to 1.
         locality: q, at least 1: how much more similar users count.
         n_neighbors: how many training users count.
-
-    Raises:
-        SettingError: one of them is out of its range.
     """
 
     name = "up_cf"
 
-    def __init__(
-        self, recency: int = 10, asymmetry: float = 0.75, locality: float = 10.0, n_neighbors: int = 100
-    ) -> None:
-        if recency < 0 or n_neighbors < 1:
-            raise SettingError(
-                "recency must be at least 0 and n_neighbors at least 1",
-                f"got {recency} and {n_neighbors}",
-                "Pass 10 and 100",
-            )
-        if not (0 <= asymmetry <= 1 and locality >= 1):
-            raise SettingError(
-                "asymmetry must be from 0 to 1 and locality at least 1",
-                f"got {asymmetry} and {locality}",
-                "Pass 0.75 and 10",
-            )
-        self.recency, self.asymmetry, self.locality, self.n_neighbors = recency, asymmetry, locality, n_neighbors
+    recency: NonNegativeInt = 10
+    asymmetry: Share = 0.75
+    locality: Annotated[float, Ge(1)] = 10.0
+    n_neighbors: PositiveInt = 100
 
     @classmethod
     def grid(cls) -> list[Self]:
         """The paper's for Instacart, and shorter and longer memories, and neighbours that count for more."""
         return [cls(), cls(recency=5), cls(recency=25), cls(locality=5), cls(locality=2), cls(recency=25, locality=5)]
 
-    def fit(self, training: PurchaseHistories, product_texts: Sequence[str]) -> Self:
-        """Keep the products and the recent shares of all training users, sparse."""
-        orders = OrderMatrix.of(training, len(product_texts))
-        self._popularity = popularity_rank(orders.popularity)
+    def _fit(self, orders: OrderMatrix) -> None:
         self._recent_shares = self._recent_shares_of(orders)
         bought = orders.distinct()
         self._by_product = bought.T.tocsr()  # (N, U)
         self._n_bought = np.diff(bought.indptr)
-        return self
 
     def scores(self, queries: Queries) -> Scores:
         """Above 0 what the user or a similar one bought of late, the rest of the catalogue below."""

@@ -15,6 +15,8 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 """From 0 to 1, both included."""
 
+PositiveShare = Annotated[float, Gt(0), Le(1)]
+
 _RULES = {Ge: (ge, "at least"), Gt: (gt, "above"), Le: (le, "at most"), Lt: (lt, "below")}
 """What each bound means, and how it reads; its limit is in the field of the operator's name."""
 
@@ -39,12 +41,24 @@ class CheckedSettings:
     """
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            value = getattr(self, name)
-            alternatives = (hint, *get_args(hint))  # of ``PositiveInt | None`` the bounds are one level down
-            bounds = [bound for each in alternatives for bound in getattr(each, "__metadata__", ())]
-            rules = [(_RULES[type(bound)], bound) for bound in bounds]
-            limits = [(holds, words, getattr(bound, holds.__name__)) for (holds, words), bound in rules]
-            if value is not None and not all(holds(value, limit) for holds, _, limit in limits):
-                rule = " and ".join(f"{words} {limit}" for _, words, limit in limits)
-                raise SettingError(f"{name} must be {rule}", f"got {value}")
+        check_bounds(self)
+
+
+def check_bounds(settings: object) -> None:
+    """Refuse an object whose class annotates an attribute with bounds that its value does not keep.
+
+    Args:
+        settings: of a class with annotated attributes, such as a dataclass.
+
+    Raises:
+        SettingError: a value is out of its bounds.
+    """
+    for name, hint in get_type_hints(type(settings), include_extras=True).items():
+        value = getattr(settings, name)
+        alternatives = (hint, *get_args(hint))  # of ``PositiveInt | None`` the bounds are one level down
+        bounds = [bound for each in alternatives for bound in getattr(each, "__metadata__", ())]
+        rules = [(_RULES[type(bound)], bound) for bound in bounds]
+        limits = [(holds, words, getattr(bound, holds.__name__)) for (holds, words), bound in rules]
+        if value is not None and not all(holds(value, limit) for holds, _, limit in limits):
+            rule = " and ".join(f"{words} {limit}" for _, words, limit in limits)
+            raise SettingError(f"{name} must be {rule}", f"got {value}")

@@ -5,13 +5,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lit_rec.baselines.item_item import CoVisitation, ItemItem, ItemItemSeed
+from lit_rec.baselines.co_visitation import CoVisitation
+from lit_rec.baselines.item_item import ItemItem, ItemItemSeed
 from lit_rec.baselines.last_basket import LastBasket
 from lit_rec.baselines.personal_frequency import PersonalFrequency
 from lit_rec.baselines.popularity import Popularity
 from lit_rec.baselines.recency_frequency import RecencyFrequency
 from lit_rec.baselines.tifu_knn import TifuKnn
 from lit_rec.baselines.up_cf import UpCf
+from lit_rec.core.errors import SettingError
 
 PERSONAL = [PersonalFrequency, RecencyFrequency, LastBasket, TifuKnn, UpCf]
 ALL = [Popularity, *PERSONAL, ItemItemSeed, ItemItem, CoVisitation]
@@ -100,3 +102,28 @@ def test_the_grid_begins_with_the_defaults_and_names_no_setting_twice(method):
     grid = [vars(one) for one in method.grid()]
     assert grid[0] == vars(method())
     assert all(one not in grid[:place] for place, one in enumerate(grid))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "found"),
+    [
+        (RecencyFrequency, {"beta": 0}, "beta must be above 0 and at most 1: got 0"),
+        (RecencyFrequency, {"beta": 1.01}, "got 1.01"),
+        (ItemItem, {"neighbours": 0}, "neighbours must be at least 1: got 0"),
+        (CoVisitation, {"neighbours": -1}, "neighbours must be at least 1: got -1"),
+        (CoVisitation, {"decay": 0.0}, "decay must be above 0"),
+        (CoVisitation, {"asymmetry": 1.5}, "asymmetry must be at least 0 and at most 1"),
+        (TifuKnn, {"n_neighbors": 0}, "n_neighbors must be at least 1"),
+        (TifuKnn, {"n_groups": 0}, "n_groups must be at least 1"),
+        (TifuKnn, {"within_decay": 0.0}, "within_decay must be above 0"),
+        (TifuKnn, {"group_decay": 1.1}, "group_decay must be above 0 and at most 1"),
+        (TifuKnn, {"alpha": -0.1}, "alpha must be at least 0"),
+        (UpCf, {"recency": -1}, "recency must be at least 0"),
+        (UpCf, {"n_neighbors": 0}, "n_neighbors must be at least 1"),
+        (UpCf, {"asymmetry": 1.2}, "asymmetry must be at least 0 and at most 1"),
+        (UpCf, {"locality": 0.5}, "locality must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(method, settings, found):
+    with pytest.raises(SettingError, match=found):
+        method(**settings)

@@ -4,7 +4,6 @@ from fractions import Fraction
 import pytest
 
 from lit_rec.baselines.recency_frequency import RecencyFrequency
-from lit_rec.core.errors import SettingError
 
 TRAINING = [[[5], [5], [4]]]
 
@@ -39,9 +38,3 @@ def test_equals_sorting_exact_fractions(build, beta):
             exact.update(dict.fromkeys(order, beta**ago))
         key = lambda product: (-exact[product], -popular[product], product)  # noqa: B023, E731
         assert build.ranking(scores)[row] == sorted(range(n_products), key=key)
-
-
-@pytest.mark.parametrize("beta", [0, -0.5, 1.01])
-def test_beta_out_of_range(beta):
-    with pytest.raises(SettingError, match=f"got {beta}"):
-        RecencyFrequency(beta)

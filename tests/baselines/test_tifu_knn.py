@@ -5,7 +5,6 @@ import pytest
 
 from lit_rec.baselines import tifu_knn as module
 from lit_rec.baselines.tifu_knn import TifuKnn, order_weights
-from lit_rec.core.errors import SettingError
 
 
 def weights_of(n_orders, n_groups, within_decay=0.5, group_decay=0.1):
@@ -86,18 +85,3 @@ def test_more_neighbours_than_training_users_are_all_of_them(build):
     training, queries = build.users(6, 30, seed=8), build.queries(*build.users(9, 30, seed=9))
     six, many = (build.fitted(TifuKnn(n_neighbors=k), 30, *training).scores(queries) for k in (6, 900))
     np.testing.assert_array_equal(six, many)
-
-
-@pytest.mark.parametrize(
-    ("settings", "found"),
-    [
-        ({"n_neighbors": 0}, "got 0 and 3"),
-        ({"n_groups": 0}, "got 900 and 0"),
-        ({"within_decay": 0.0}, r"got 0\.0, 0\.7 and 0\.9"),
-        ({"group_decay": 1.1}, r"got 0\.9, 1\.1 and 0\.9"),
-        ({"alpha": -0.1}, r"got 0\.9, 0\.7 and -0\.1"),
-    ],
-)
-def test_settings_out_of_range(settings, found):
-    with pytest.raises(SettingError, match=found):
-        TifuKnn(**settings)

@@ -9,7 +9,6 @@ from scipy.sparse import csr_matrix
 
 from lit_rec.baselines import up_cf as module
 from lit_rec.baselines.up_cf import UpCf
-from lit_rec.core.errors import SettingError
 
 
 def test_scores_by_hand(build):
@@ -93,17 +92,3 @@ def test_any_number_of_queries_at_a_time(build, monkeypatch):
     expected = fitted.scores(queries)
     monkeypatch.setattr(module, "rows_at_a_time", lambda _: 4)
     np.testing.assert_allclose(fitted.scores(queries), expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("settings", "found"),
-    [
-        ({"recency": -1}, "got -1 and 100"),
-        ({"n_neighbors": 0}, "got 10 and 0"),
-        ({"asymmetry": 1.2}, r"got 1\.2 and 10"),
-        ({"locality": 0.5}, r"got 0\.75 and 0\.5"),
-    ],
-)
-def test_settings_out_of_range(settings, found):
-    with pytest.raises(SettingError, match=found):
-        UpCf(**settings)

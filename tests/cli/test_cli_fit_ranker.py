@@ -9,7 +9,7 @@ import pytest
 
 from lit_rec.cli.main import main
 from lit_rec.core import schema
-from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
+from lit_rec.core.errors import ModelFolderError, NotPreparedError
 
 QUICK = ["--hidden_size", "8", "--ensemble_size", "1", "--max_epochs", "1", "--targets_per_user", "2"]
 
@@ -40,9 +40,10 @@ def test_the_same_seed_gives_the_same_metrics(folders):
     assert first == second != other
 
 
-def test_settings_out_of_range_are_refused_before_any_work(folders):
-    with pytest.raises(SettingError, match="ensemble_size must be at least 1"):
+def test_settings_out_of_range_are_refused_before_any_work(folders, capsys):
+    with pytest.raises(SystemExit):
         main(["fit_ranker", *folders, "--ensemble_size", "0"])
+    assert "--ensemble_size: Input should be greater than or equal to 1" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_named(folders, tmp_path):
