@@ -6,7 +6,7 @@ from typing import Any
 
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, NotMeasuredError
-from lit_rec.core.files import is_as_written, read_json, sha256_of_file
+from lit_rec.core.files import changed_files, read_json, sha256_of_file
 from lit_rec.core.former_names import present_record
 
 ENCODER, RANKER = "text encoder", "ranker"
@@ -45,12 +45,8 @@ def check_files(model_dir: Path, pattern: str = "*") -> None:
         ModelFolderError: one is missing or changed.
     """
     written: dict[str, str] = record_if_any(model_dir).get("sha256", {})
-    changed = [
-        name
-        for name, sha256 in written.items()
-        if Path(name).match(pattern) and not is_as_written(model_dir / name, sha256)
-    ]
-    if changed:
+    checked = {name: sha256 for name, sha256 in written.items() if Path(name).match(pattern)}
+    if changed := changed_files(model_dir, checked):
         raise ModelFolderError(
             f"The model folder {model_dir} is damaged",
             f"missing or changed since export: {', '.join(changed[:5])}",

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -257,15 +257,16 @@ def sha256_of_file(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def is_as_written(file: Path, sha256: str) -> bool:
-    """Whether a file is there and has this hash."""
-    return file.is_file() and sha256_of_file(file) == sha256
-
-
 def sha256_of_files(folder: Path) -> dict[str, str]:
     """sha256 of every file in a folder, by its path within."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): sha256_of_file(file) for file in files}
+
+
+def changed_files(folder: Path, sha256: Mapping[str, str]) -> list[str]:
+    """Files, by their path within a folder, that are not there or do not have the hash that they were written with."""
+    paths = {name: folder / name for name in sha256}
+    return [name for name, file in paths.items() if not file.is_file() or sha256_of_file(file) != sha256[name]]
 
 
 def sha256_of_texts(texts: Iterable[str]) -> str:

@@ -68,7 +68,8 @@ class Recommender:
         use_ranker: take the model folder's ranker, where it has one.
 
     Raises:
-        ModelFolderError: the model or its ranker cannot be loaded or is damaged, or the catalogue is not the model's.
+        CatalogueError: the catalogue is not the model's.
+        ModelFolderError: the model or its ranker cannot be loaded, or is damaged.
         NotPreparedError: there is no corpus file.
         ProcessedFolderError: the corpus file is not a mapping of ids to texts.
     """

@@ -5,7 +5,7 @@
     model/            the model folder; with ONNX its graph in place of the weights
     corpus.json       product id to text
     index/            embeddings of that corpus by that model
-    users.json     optional: held-out users, for the page
+    users.json        optional: held-out users, for the page
     manifest.json     version, back end, metrics, packages, and a hash of every other file
 
 Reading one imports no more than its back end.
@@ -20,11 +20,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from lit_rec import __version__
+import lit_rec
 from lit_rec.core import schema
-from lit_rec.core.errors import BundleError
+from lit_rec.core.errors import BundleError, SettingError
 from lit_rec.core.files import (
-    is_as_written,
+    changed_files,
     read_json,
     replaced_when_complete,
     sha256_of_files,
@@ -37,8 +37,6 @@ from lit_rec.data.processed import read_corpus
 from lit_rec.inference.backends import is_static_folder, load_backend
 from lit_rec.inference.index import load_or_build
 from lit_rec.inference.recommender import Recommender
-from lit_rec.packaging.settings import check_name
-from lit_rec.packaging.source import source_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +82,7 @@ class Bundle:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"{MANIFEST}: {type(error).__name__}: {error}"
             raise BundleError(f"No bundle at {folder}", why, "Write one with the command package") from error
-        changed = [name for name, written in hashes.items() if not is_as_written(folder / name, written)]
-        if changed:
+        if changed := changed_files(folder, hashes):
             raise BundleError(
                 f"The bundle {folder} is damaged", f"missing or changed: {', '.join(changed[:5])}", "Package it again"
             )
@@ -169,7 +166,8 @@ def write_bundle(
         SettingError: the back end is not one for this model, or the name is none.
         FileError: the folder cannot be written, or holds something that is not ours.
     """
-    check_name(name)
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise SettingError("name must be of letters, digits, dots, dashes and underscores", repr(name))
     with replaced_when_complete(output_dir, MANIFEST) as unfinished:
         read_corpus(corpus)  # says what is wrong with it, before anything takes time
         _copy_model(model_dir, unfinished / MODEL, backend)
@@ -185,11 +183,10 @@ def write_bundle(
         if users:
             write_json(unfinished / USERS, users)
         hashes = sha256_of_files(unfinished)
-        content = sha256_of_texts([text for item in hashes.items() for text in item])
         manifest = {
-            "model_version": f"{name}-{content[:_VERSION_DIGITS]}",
+            "model_version": f"{name}-{_sha256_of_hashes(hashes)[:_VERSION_DIGITS]}",
             "backend": backend,
-            "lit_rec_version": __version__,
+            "lit_rec_version": lit_rec.__version__,
             "lit_rec_source_sha256": source_sha256(),
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "packages": {package: version(package) for package in (*_PACKAGES, *_PACKAGES_OF[backend])},
@@ -198,6 +195,24 @@ def write_bundle(
         }
         write_json(unfinished / MANIFEST, manifest, indent=2)
     return Bundle(output_dir, manifest)
+
+
+def source_sha256(package: Path = Path(lit_rec.__file__).parent) -> str:
+    """Which lit_rec this is: one hash over names and contents of the package's files, without what Python caches.
+
+    Args:
+        package: the folder of the package.
+    """
+    hashes = {
+        name: sha256
+        for name, sha256 in sha256_of_files(package).items()
+        if not any(part == "__pycache__" or part.startswith(".") for part in Path(name).parts)
+    }
+    return _sha256_of_hashes(hashes)
+
+
+def _sha256_of_hashes(hashes: Mapping[str, str]) -> str:
+    return sha256_of_texts([text for item in hashes.items() for text in item])
 
 
 def _copy_model(model_dir: Path, to: Path, backend: Backend) -> None:

@@ -39,15 +39,3 @@ class PackageSettings(CheckedSettings):
         super().__post_init__()
         if self.backend not in list(Backend):
             raise SettingError("Unknown back end", repr(self.backend), f"Take one of {', '.join(Backend)}")
-        if self.name is not None:
-            check_name(self.name)
-
-
-def check_name(name: str) -> None:
-    """Make sure that a model version may begin with this name, which becomes a label and a file's name.
-
-    Raises:
-        SettingError: it may not.
-    """
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise SettingError("name must be of letters, digits, dots, dashes and underscores", repr(name))

@@ -13,8 +13,7 @@ from lit_rec.artifacts.model_folder import product_digests
 from lit_rec.core.errors import BundleError, CatalogueError, NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.core.schema import Backend
 from lit_rec.inference.recommender import Recommender
-from lit_rec.packaging.bundle import Bundle, write_bundle
-from lit_rec.packaging.source import source_sha256
+from lit_rec.packaging.bundle import Bundle, source_sha256, write_bundle
 
 QUERY = "[+7d w4h14] milk, bread."
 
@@ -121,6 +120,22 @@ def test_what_is_no_bundle(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(BundleError, match=r"No bundle at .*Write one with the command package"):
         Bundle.load(tmp_path)
+
+
+def test_the_source_is_names_and_contents_without_caches(tmp_path):
+    package = tmp_path / "a"
+    (package / "part").mkdir(parents=True)
+    (package / "part" / "one.py").write_text("1")
+    first = source_sha256(package)
+    assert source_sha256(shutil.copytree(package, tmp_path / "elsewhere")) == first
+    (package / "part" / "__pycache__").mkdir()
+    (package / "part" / "__pycache__" / "one.pyc").write_text("x")
+    (package / ".hidden").write_text("x")
+    assert source_sha256(package) == first
+    (package / "part" / "one.py").write_text("2")
+    changed = source_sha256(package)
+    (package / "part" / "one.py").rename(package / "part" / "two.py")
+    assert len({first, changed, source_sha256(package)}) == 3
 
 
 def test_another_source_than_the_one_that_packaged(bundle, monkeypatch):
