@@ -1,4 +1,4 @@
-"""The catalogue's embeddings, kept on disk, and the best of an array of scores: numpy alone, for the serving path.
+"""The catalogue's embeddings, kept on disk: numpy alone, for the serving path.
 
 Shapes: N products, D embedding.
 """
@@ -94,22 +94,3 @@ def _load(folder: Path, key: str) -> EmbeddingIndex | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("The product index in %s is damaged (%s); building it again", folder, error)
         return None
-
-
-def top_k_indices(scores: Vectors, k: int) -> NDArray[np.int64]:
-    """Indices of the k highest scores, best first; of equal scores the product first in the catalogue wins.
-
-    The same rule as :func:`lit_rec.metrics.top_k.top_k`, without torch.
-
-    Args:
-        scores: float ``(N,)``, without NaN.
-        k: 0 to N.
-
-    >>> top_k_indices(np.array([0.5, 0.9, 0.5, 0.5], np.float32), 3)
-    array([1, 0, 2])
-    """
-    # Partition finds the k-th score without a sort of all. What ties with it stays in, in catalogue order; the stable
-    # sort keeps that order, and the cut takes the first ones.
-    kth_score = np.partition(scores, -k)[-k]
-    candidates = np.flatnonzero(scores >= kth_score)
-    return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]

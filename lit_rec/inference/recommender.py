@@ -23,8 +23,9 @@ from lit_rec.data.histories import Queries, histories_of
 from lit_rec.data.orders import UserHistory
 from lit_rec.data.processed import read_corpus
 from lit_rec.inference.backends import EncoderBackend, TorchBackend
-from lit_rec.inference.index import EmbeddingIndex, Vectors, load_or_build, top_k_indices
+from lit_rec.inference.index import EmbeddingIndex, Vectors, load_or_build
 from lit_rec.inference.reasons import Explainer
+from lit_rec.metrics.top_k import top_k_indices
 from lit_rec.ranking.ranker import Ranker
 
 logger = logging.getLogger(__name__)

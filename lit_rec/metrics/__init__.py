@@ -1,4 +1,4 @@
-"""Ranking metrics: the functions, their torchmetrics states, and intervals.
+"""Ranking metrics: the functions, their torchmetrics states, the best k, and intervals.
 
 May import core.
 """

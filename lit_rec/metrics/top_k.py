@@ -1,15 +1,39 @@
 """The best k of many scores, by one rule for ties: of equal scores the product first in the catalogue wins.
 
+``top_k`` is for tensors on any device; ``top_k_indices`` is for the serving path, where there may be no torch.
+
 Shapes: Q queries, N products, k ranks.
 """
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lit_rec.core.errors import SettingError, ShapeError
 
+if TYPE_CHECKING:
+    from torch import Tensor  # not for serving
 
-def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+
+def top_k_indices(scores: NDArray[np.floating[Any]], k: int) -> NDArray[np.int64]:
+    """Indices of the k highest scores, best first; of equal scores the product first in the catalogue wins.
+
+    Args:
+        scores: float ``(N,)``, without NaN.
+        k: 0 to N.
+
+    >>> top_k_indices(np.array([0.5, 0.9, 0.5, 0.5], np.float32), 3)
+    array([1, 0, 2])
+    """
+    # Partition finds the k-th score without a sort of all. What ties with it stays in, in catalogue order; the stable
+    # sort keeps that order, and the cut takes the first ones.
+    kth_score = np.partition(scores, -k)[-k]
+    candidates = np.flatnonzero(scores >= kth_score)
+    return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]
+
+
+def top_k(scores: "Tensor", k: int) -> "tuple[Tensor, Tensor]":
     """The k best products of each query, best first; of equal scores the product first in the catalogue wins.
 
     ``torch.topk`` promises no order among equal scores, nor which of them it keeps at the cut. This gives
@@ -27,6 +51,7 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         ShapeError: ``scores`` is not a matrix.
         SettingError: k is below 1 or above N, or a score is NaN (it has no place in an order).
 
+    >>> import torch
     >>> values, indices = top_k(torch.tensor([[0.5, 0.9, 0.5, 0.5]]), 3)
     >>> indices
     tensor([[1, 0, 2]])
@@ -48,7 +73,7 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return _in_order(scores, indices)
 
 
-def _first_of_equals(scores: Tensor, threshold: Tensor, k: int) -> Tensor:
+def _first_of_equals(scores: "Tensor", threshold: "Tensor", k: int) -> "Tensor":
     """The k products at or above ``threshold``, those at it taken from the front of the catalogue.
 
     Args:
@@ -59,6 +84,8 @@ def _first_of_equals(scores: Tensor, threshold: Tensor, k: int) -> Tensor:
     Returns:
         int64 (Q, k), in no promised order.
     """
+    import torch  # not for serving
+
     n_products = scores.shape[1]
     from_the_end = torch.arange(n_products, 0, -1, dtype=torch.int32, device=scores.device)
     above, at = scores > threshold.unsqueeze(1), scores == threshold.unsqueeze(1)
@@ -66,7 +93,7 @@ def _first_of_equals(scores: Tensor, threshold: Tensor, k: int) -> Tensor:
     return keys.topk(k, dim=1).indices
 
 
-def _in_order(scores: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+def _in_order(scores: "Tensor", indices: "Tensor") -> "tuple[Tensor, Tensor]":
     """Order each row's chosen products by score, highest first, then by place in the catalogue."""
     indices = indices.sort(dim=1).values
     values, order = scores.gather(1, indices).sort(dim=1, descending=True, stable=True)

@@ -1,4 +1,4 @@
-"""The best of some scores by one rule for ties, and an index that is right or built again."""
+"""An index of embeddings that is right or built again."""
 
 import json
 import logging
@@ -9,13 +9,9 @@ import sys
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lit_rec.core.errors import ShapeError
-from lit_rec.inference.index import EmbeddingIndex, load_or_build, top_k_indices
-from lit_rec.metrics.top_k import top_k as tensor_top_k
+from lit_rec.inference.index import EmbeddingIndex, load_or_build
 
 CORPUS = {"7": "milk", "3": "bread", "11": "oat milk", "5": "rye bread"}
 
@@ -35,23 +31,6 @@ class Encoder:
         return np.stack([np.random.default_rng(list(text.encode())).normal(size=4) for text in texts]).astype(
             np.float32
         )
-
-
-# --- the best of some scores
-
-
-@given(st.lists(st.integers(-2, 2), min_size=1, max_size=12), st.data())
-def test_top_k_is_a_stable_sort_and_the_rule_of_the_metrics(scores, data):
-    k = data.draw(st.integers(1, len(scores)))
-    ranked = top_k_indices(vectors(scores), k).tolist()
-    assert ranked == sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
-    assert ranked == tensor_top_k(torch.tensor([scores], dtype=torch.float32), k)[1][0].tolist()
-
-
-def test_top_k_of_many_products_with_ties():
-    scores = np.random.default_rng(0).integers(-2, 3, size=5_000).astype(np.float32)
-    for k in (0, 1, 10, 4_999, 5_000):
-        np.testing.assert_array_equal(top_k_indices(scores, k), np.argsort(-scores, kind="stable")[:k])
 
 
 @pytest.mark.parametrize("embeddings", [np.ones(2, np.float32), np.ones((3, 2), np.float32)], ids=["flat", "more"])

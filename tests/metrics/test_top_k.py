@@ -1,14 +1,15 @@
-"""top_k against a stable sort of the whole row."""
+"""The best k against a stable sort of the whole row."""
 
 from math import inf, nan
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lit_rec.core.errors import SettingError, ShapeError
-from lit_rec.metrics.top_k import top_k
+from lit_rec.metrics.top_k import top_k, top_k_indices
 
 
 def assert_like_stable_sort(scores, k):
@@ -81,3 +82,17 @@ def test_nan_has_no_rank(place):
     scores[1, place] = nan
     with pytest.raises(SettingError, match="NaN"):
         top_k(scores, 2)
+
+
+@given(st.lists(st.integers(-2, 2), min_size=1, max_size=12), st.data())
+def test_of_one_row_without_torch(scores, data):
+    k = data.draw(st.integers(1, len(scores)))
+    ranked = top_k_indices(np.array(scores, np.float32), k).tolist()
+    assert ranked == sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
+    assert ranked == top_k(torch.tensor([scores], dtype=torch.float32), k)[1][0].tolist()
+
+
+def test_of_one_row_with_many_products_and_ties():
+    scores = np.random.default_rng(0).integers(-2, 3, size=5_000).astype(np.float32)
+    for k in (0, 1, 10, 4_999, 5_000):
+        np.testing.assert_array_equal(top_k_indices(scores, k), np.argsort(-scores, kind="stable")[:k])
