@@ -17,7 +17,7 @@ A user, an order, an aisle and a product each are an index into arrays; ids are 
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -212,21 +212,17 @@ def _write_catalogue(folder: Path, catalogue: Catalogue) -> None:
     """Write products.csv in the order of the ids, aisles.csv and departments.csv."""
     by_id = np.argsort(catalogue.product_ids)
     aisle = catalogue.aisle[by_id]
-    tables: dict[str, dict[str, Iterable[object]]] = {
-        "products": {
-            schema.PRODUCT_ID: catalogue.product_ids[by_id],
-            schema.PRODUCT_NAME: [catalogue.names[product] for product in by_id.tolist()],
-            "aisle_id": aisle + 1,
-            "department_id": catalogue.aisle_department[aisle] + 1,
-        },
-        "aisles": {"aisle_id": range(1, len(catalogue.aisles) + 1), schema.AISLE: catalogue.aisles},
-        "departments": {
-            "department_id": range(1, len(catalogue.departments) + 1),
-            schema.DEPARTMENT: catalogue.departments,
-        },
+    products = {
+        schema.PRODUCT_ID: catalogue.product_ids[by_id],
+        schema.PRODUCT_NAME: [catalogue.names[product] for product in by_id.tolist()],
+        "aisle_id": aisle + 1,
+        "department_id": catalogue.aisle_department[aisle] + 1,
     }
-    for name, columns in tables.items():
-        pl.DataFrame(columns).write_csv(folder / f"{name}.csv")
+    pl.DataFrame(products).write_csv(folder / "products.csv")
+    aisles = pl.DataFrame({schema.AISLE: catalogue.aisles})
+    aisles.with_row_index("aisle_id", offset=1).write_csv(folder / "aisles.csv")
+    departments = pl.DataFrame({schema.DEPARTMENT: catalogue.departments})
+    departments.with_row_index("department_id", offset=1).write_csv(folder / "departments.csv")
 
 
 # Draws that several steps share.

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from lit_rec.core.errors import SettingError
-from lit_rec.data.sources import synthetic
+from lit_rec.data.sources import instacart, synthetic
 
 N_USERS, N_PRODUCTS = 2_500, 10_000  # two blocks of users
 FILES = (
@@ -59,6 +59,11 @@ def small(data_dir: Path, seed: int = 3, **settings) -> dict[str, bytes]:
 # --- form ---
 
 
+def test_the_files_pass_every_check_of_the_instacart_source(folder, orders, lines):
+    tables = instacart.load(folder)
+    assert (tables.orders.height, tables.order_lines.height) == (orders.height, lines.height)
+
+
 def test_headers_are_kaggles(folder):
     headers = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in folder.glob("*.csv")}
     lines_header = "order_id,product_id,add_to_cart_order,reordered"
@@ -84,7 +89,6 @@ def test_orders_are_by_user_and_numbered_from_one(orders):
     assert orders["user_id"].is_sorted()
     expected = orders.select(pl.int_range(1, pl.len() + 1).over("user_id"))
     assert orders["order_number"].to_list() == expected.to_series().to_list()
-    assert orders["order_hour_of_day"].is_between(0, 23).all()
     per_user = orders.group_by("user_id").len()["len"]
     assert (per_user.min(), per_user.max()) == (4, 100)
 
@@ -108,17 +112,14 @@ def test_every_order_with_known_products_has_lines_and_no_other(orders, lines):
     assert set(known) == set(lines["order_id"])
 
 
-def test_lines_have_unique_products_and_positions_from_one(lines):
-    assert not lines.select("order_id", "product_id").is_duplicated().any()
+def test_lines_have_positions_from_one(lines):
     expected = lines.select(pl.int_range(1, pl.len() + 1).over("order_id"))
     assert lines["add_to_cart_order"].to_list() == expected.to_series().to_list()
 
 
-def test_each_set_of_lines_is_in_its_file_sorted_by_order(folder, orders):
+def test_each_file_of_lines_is_sorted_by_order(folder):
     for name in ("prior", "train"):
-        rows = pl.read_csv(folder / f"order_products__{name}.csv")
-        assert rows["order_id"].is_sorted()
-        assert set(rows.join(orders, on="order_id")["eval_set"]) == {name}
+        assert pl.read_csv(folder / f"order_products__{name}.csv")["order_id"].is_sorted()
 
 
 def test_reordered_says_whether_the_user_had_bought_it_before(lines):
@@ -126,7 +127,7 @@ def test_reordered_says_whether_the_user_had_bought_it_before(lines):
     assert (before.to_series().cast(pl.Int64) == lines["reordered"]).all()
 
 
-def test_products_aisles_and_departments_fit_together(folder, products, lines):
+def test_products_fill_all_aisles_and_departments(folder, products):
     aisles, departments = pl.read_csv(folder / "aisles.csv"), pl.read_csv(folder / "departments.csv")
     assert (aisles.height, departments.height) == (134, 21)
     assert products["product_id"].to_list() == list(range(1, N_PRODUCTS + 1))
@@ -134,7 +135,6 @@ def test_products_aisles_and_departments_fit_together(folder, products, lines):
     assert set(products["aisle_id"]) == set(aisles["aisle_id"])
     assert set(products["department_id"]) == set(departments["department_id"])
     assert products.select("aisle_id", "department_id").unique().height == aisles.height
-    assert set(lines["product_id"]) <= set(products["product_id"])
 
 
 @pytest.mark.parametrize("n_products", [synthetic.MIN_PRODUCTS, 200, 5_000])
