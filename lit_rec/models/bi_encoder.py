@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,6 +12,7 @@ from transformers import get_scheduler
 
 from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL
 from lit_rec.core.errors import ModelFolderError, SettingError
+from lit_rec.core.former_names import present_names
 from lit_rec.models.added_tokens import frequent_names
 from lit_rec.models.encoder import EncoderKind, TextEncoder
 from lit_rec.models.losses import (
@@ -157,6 +158,13 @@ class BiEncoder(LightningModule):
                 "Bring back what it was trained with",
             )
         self.checkpoint_epoch = checkpoint.get("epoch")
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **options: Any) -> Self:  # type: ignore[override] # noqa: ANN401
+        """Lightning's own, which also takes checkpoints of version 0.1."""
+        content = torch.load(checkpoint_path, map_location="cpu", weights_only=True, mmap=True)
+        settings = present_names(content["hyper_parameters"])
+        return super().load_from_checkpoint(checkpoint_path, *args, **settings | options)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Embeddings of a batch of products or queries; callbacks make metrics of them."""

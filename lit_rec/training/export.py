@@ -1,15 +1,11 @@
 """A checkpoint to a model folder that plain SentenceTransformer loads; safetensors only."""
 
 import logging
-import pickle
 import shutil
-import zipfile
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from lit_rec import __version__
 from lit_rec.artifacts.model_folder import product_digests, recorded_processed_folder
@@ -21,6 +17,7 @@ from lit_rec.core.former_names import present_record
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.models.bi_encoder import BiEncoder
+from lit_rec.training.checkpoint import DATA_STATE, model_settings, no_checkpoint, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +47,12 @@ def export_model(ckpt_path: Path, output_dir: Path, *, ranker_follows: bool = Fa
     if has_ranker:
         _check_ranker_fits(output_dir, ckpt_path, content)
     try:
-        model = BiEncoder.load_from_checkpoint(ckpt_path, map_location="cpu", weights_only=True)
+        model = BiEncoder(**model_settings(content))
+        model.on_load_checkpoint(content)
+        model.load_state_dict(content["state_dict"])
     except (KeyError, RuntimeError, TypeError) as error:
-        raise _no_checkpoint(ckpt_path, error) from error
-    data: dict[str, Any] = content.get("NextOrderDataModule", {})
+        raise no_checkpoint(ckpt_path, error) from error
+    data: dict[str, Any] = content[DATA_STATE]
     trained_on = _still_there(ckpt_path, data)
     record = {
         "lit_rec_version": __version__,
@@ -61,7 +60,7 @@ def export_model(ckpt_path: Path, output_dir: Path, *, ranker_follows: bool = Fa
         "checkpoint": str(ckpt_path),
         "epoch": content["epoch"],
         "global_step": content["global_step"],
-        "model": {name: value for name, value in content["hyper_parameters"].items() if not name.startswith("_")},
+        "model": model_settings(content),
         "data": {name: data.get(name) for name in ("processed_dir", "sha256")},
         "context": present_record(data).get("context")
         or (asdict(ContextForm.from_record(trained_on.params)) if trained_on else None),
@@ -90,40 +89,9 @@ def _still_there(ckpt_path: Path, data: dict[str, Any]) -> ProcessedFolder | Non
         return None
 
 
-def read_checkpoint(ckpt_path: Path) -> dict[str, Any]:
-    """The content of a checkpoint whose every byte is as it was written; its tensors stay on disk.
-
-    Raises:
-        ModelFolderError: there is no such file, it is damaged, or it is no checkpoint of this project.
-    """
-    if not ckpt_path.is_file():
-        raise ModelFolderError(
-            f"No checkpoint at {ckpt_path}", "there is no such file", "fit writes checkpoints/best.ckpt and last.ckpt"
-        )
-    try:
-        with zipfile.ZipFile(ckpt_path) as archive:  # torch writes a checksum of each part, and does not look at it
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"its part {damaged} is not what was written")
-        content: dict[str, Any] = torch.load(ckpt_path, map_location="cpu", weights_only=True, mmap=True)
-        if missing := {"epoch", "global_step", "hyper_parameters", "state_dict"} - set(content):
-            raise KeyError(f"it holds no {min(missing)}")
-    except zipfile.BadZipFile as error:
-        do = "Name another one that fit wrote, such as best.ckpt or last.ckpt beside it, or run fit again"
-        raise ModelFolderError(f"{ckpt_path} is damaged, or no checkpoint", str(error), do) from error
-    except (KeyError, RuntimeError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise _no_checkpoint(ckpt_path, error) from error
-    return content
-
-
-def _no_checkpoint(ckpt_path: Path, error: Exception) -> ModelFolderError:
-    found = (str(error).strip("'\" \n") or type(error).__name__).splitlines()[0].rstrip(".")
-    return ModelFolderError(f"{ckpt_path} is no checkpoint of this project", found, "Name one that fit wrote")
-
-
 def _check_ranker_fits(model_dir: Path, ckpt_path: Path, content: dict[str, Any]) -> None:
     """A ranker of the checkpoint's own data still fits: it knows nothing of the text encoder."""
-    of_ranker, of_checkpoint = ranker_record(model_dir).get("data", {}), content.get("NextOrderDataModule", {})
+    of_ranker, of_checkpoint = ranker_record(model_dir).get("data", {}), content[DATA_STATE]
     if of_ranker.get("sha256") != of_checkpoint.get("sha256"):
         raise ModelFolderError(
             f"{model_dir} holds a ranker of other data than {ckpt_path}, which export would delete",

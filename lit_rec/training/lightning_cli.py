@@ -6,23 +6,22 @@ import shlex
 import sys
 from dataclasses import replace
 from itertools import count
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlparse
 
 import torch
 import yaml
+from jsonargparse.typing import lazy_instance
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.trainer.states import TrainerFn
-from rich.console import Console
 
 from lit_rec.artifacts.model_folder import own_processed_folder, recorded_processed_folder
 from lit_rec.core import schema
+from lit_rec.core.bounds import PositiveInt
 from lit_rec.core.devices import default_precision
 from lit_rec.core.errors import SettingError, first_line
 from lit_rec.core.files import check_folder, check_replaceable, read_json, write_json
@@ -32,21 +31,27 @@ from lit_rec.core.quiet import quiet_lightning
 from lit_rec.data.datamodule import NextOrderDataModule, locate
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.evaluation.tables import TEST_TITLE, VALIDATION_TITLE, metrics_table, ranker_commands
+from lit_rec.evaluation.tables import TEST_TITLE, VALIDATION_TITLE, metrics_table, print_table, ranker_commands
+from lit_rec.metrics.headline import CHOOSING_METRIC
 from lit_rec.models.bi_encoder import ADDED_TOKENS_FROM_DATA, BiEncoder
 from lit_rec.ranking import training as ranker_training
 from lit_rec.ranking.auxiliary_orders import check_auxiliary_orders
 from lit_rec.ranking.settings import RankerSettings
-from lit_rec.training.callbacks import LearningCurve, PredictionWriter, RetrievalEvaluation, StopOnSignal
-from lit_rec.training.export import export_model, read_checkpoint
+from lit_rec.training.checkpoint import DATA_STATE, model_settings, read_checkpoint
+from lit_rec.training.export import export_model
+from lit_rec.training.learning_curve import LearningCurve
+from lit_rec.training.loggers import wandb_loggers, wandb_mode
+from lit_rec.training.prediction_writer import PredictionWriter
+from lit_rec.training.retrieval_evaluation import RetrievalEvaluation, is_fast_dev_run
+from lit_rec.training.stop_on_signal import StopOnSignal
 
 logger = logging.getLogger(__name__)
 
-MONITOR = "val/ndcg@10"
+MONITOR = f"val/{CHOOSING_METRIC}"
 _CHECKPOINTS, _FINAL = "checkpoints", "final"
-_WANDB_MODES = {"dryrun": "offline", "run": "online", "disabled": "off", "online": "online", "offline": "offline"}
-_WANDB_SECONDS = 10  # to answer in, at the start
 _TEST_METRICS = "test_metrics.json"
+_AS_NAMED: dict[str, Any] = {"auto_insert_metric_name": False, "enable_version_counter": False}
+"""Of a checkpoint: its file has the name that is given, and an older one there is replaced."""
 
 _TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 1,
@@ -59,7 +64,7 @@ _TRAINER_DEFAULTS: dict[str, Any] = {
 
 
 class TrainingParser(CommandParser, LightningArgumentParser):
-    """Lightning's, with errors of a line."""
+    """Lightning's, which takes words as typed and says a mistake in a line."""
 
 
 class SavedConfig(SaveConfigCallback):
@@ -81,39 +86,68 @@ class TrainingCLI(LightningCLI):
     """The four commands of training; ``--help`` of each shows every setting."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Settings of a run that belong to neither model, data nor trainer."""
-        parser.add_argument(
-            "--output_dir", type=Path, default=Path("models/run"), help="Everything that the run makes goes here."
-        )
-        parser.add_argument(
+        """Settings of a run that belong to neither model, data nor trainer, and the callbacks that every run has.
+
+        A callback's own settings are set below its name, such as ``best_checkpoint: {monitor: val/recall@10}``, and
+        null switches it off. Further callbacks are listed in ``trainer.callbacks``.
+        """
+        add = parser.add_argument
+        add("--output_dir", type=Path, default=Path("models/run"), help="Everything that the run makes goes here.")
+        add(
             "--wandb",
             type=Literal["auto", "online", "offline", "off"],
             default="auto",
-            help="Weights & Biases: auto is online with an API key and offline without; off switches it off.",
+            help="Weights & Biases: auto is online with an API key and offline without; off switches it off. "
+            "Other loggers are named in trainer.logger, and then take the place of it and of the CSV files.",
         )
-        parser.add_argument(
+        add(
+            "--evaluation",
+            type=RetrievalEvaluation,
+            default=lazy_instance(RetrievalEvaluation),
+            help="Metrics over the whole catalogue after each epoch.",
+        )
+        add(
+            "--best_checkpoint",
+            type=ModelCheckpoint | None,
+            default=lazy_instance(ModelCheckpoint, monitor=MONITOR, mode="max", filename="best", **_AS_NAMED),
+            help="Keeps the checkpoint that is best by a metric.",
+        )
+        add(
             "--early_stopping",
-            type=int | None,
+            type=PositiveInt | EarlyStopping | None,
             default=None,
-            help=f"Stop after this many evaluations without a better {MONITOR}; none never stops early.",
+            help="Stop after this many evaluations without a better metric, that of best_checkpoint; none never stops "
+            "early. Or the settings of Lightning's EarlyStopping.",
         )
-        parser.add_argument(
+        add(
+            "--learning_curve",
+            type=LearningCurve | None,
+            default=lazy_instance(LearningCurve),
+            help="Draws learning_curve.png after each evaluation.",
+        )
+        add(
+            "--learning_rate_monitor",
+            type=LearningRateMonitor | None,
+            default=lazy_instance(LearningRateMonitor),
+            help="Logs the learning rate.",
+        )
+        add(
             "--checkpoint_every_n_steps",
-            type=int,
+            type=PositiveInt,
             default=500,
             help="How often checkpoints/last.ckpt is written, to resume a killed run from.",
         )
-        parser.add_argument(
+        add(
             "--ranker",
             type=RankerSettings | None,
             default=None,
             help="After fit, export the best checkpoint to final/ and train the repeat-explore ranker in it; none "
             "leaves that to the commands export and fit_ranker.",
         )
-        parser.add_argument("--predict_top_k", type=int, default=100, help="Products a query that predict writes.")
+        add("--predict_top_k", type=PositiveInt, default=100, help="Products a query that predict writes.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """A checkpoint that is named has to be there, and brings its own model settings along.
+        """A checkpoint that is named has to be there.
 
         Raises:
             ModelFolderError: there is no such checkpoint, or it is damaged.
@@ -121,13 +155,18 @@ class TrainingCLI(LightningCLI):
         super().parse_arguments(parser, args)
         self._words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
         config = self.config[self.config.subcommand]
-        if config.ckpt_path is None:
+        self._loaded: dict[str, Any] = {}
+        if config.ckpt_path is not None:
+            if config.ckpt_path in {"best", "last"}:
+                config.ckpt_path = str(config.output_dir / _CHECKPOINTS / f"{config.ckpt_path}.ckpt")
+            self._loaded = read_checkpoint(Path(config.ckpt_path))
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint brings its own model settings along; those of version 0.1 under their present names."""
+        if not self._loaded:
             return
-        file = Path(config.ckpt_path)
-        if config.ckpt_path in {"best", "last"}:
-            file = config.output_dir / _CHECKPOINTS / f"{config.ckpt_path}.ckpt"
-        read_checkpoint(file)  # says what is wrong with it
-        config.ckpt_path = str(file)
+        settings = {self.config.subcommand: {"model": model_settings(self._loaded)}}
+        self.config = self.parser.parse_object(settings, self.config)
         overruled = [name for name in (word.partition("=")[0] for word in self._words) if name.startswith("--model.")]
         if overruled:
             logger.warning("The checkpoint's own model settings are used; these are ignored: %s", " ".join(overruled))
@@ -169,8 +208,7 @@ class TrainingCLI(LightningCLI):
         if data.processed_dir is not None or data.source is not None or (self.subcommand == "fit" and not checkpoint):
             return
         if checkpoint:
-            record = read_checkpoint(Path(checkpoint)).get("NextOrderDataModule", {})
-            own = recorded_processed_folder(checkpoint, record)
+            own = recorded_processed_folder(checkpoint, self._loaded[DATA_STATE])
         else:
             own = own_processed_folder(config.model.base_model)
         if own is not None:
@@ -184,12 +222,16 @@ class TrainingCLI(LightningCLI):
             kwargs["precision"] = default_precision(asked["accelerator"])
         kwargs["enable_progress_bar"] = asked["enable_progress_bar"] is not False and sys.stderr.isatty()
         kwargs["default_root_dir"] = asked["default_root_dir"] or self.output_dir
-        if asked["logger"] in (None, True):
-            kwargs["logger"] = self._loggers()
+        loggers = asked["logger"]
+        if loggers in (None, True):
+            loggers = []
+            if self.subcommand == "fit":
+                mode = wandb_mode(self._get(self.config_init, "wandb"))
+                loggers = [CSVLogger(self.output_dir, name="logs"), *wandb_loggers(self.output_dir, mode)]
         given = asked["callbacks"] or []
-        kwargs["callbacks"] = [*(given if isinstance(given, list) else [given]), *self._callbacks(kwargs)]
+        callbacks = [*(given if isinstance(given, list) else [given]), *self._callbacks(has_logger=bool(loggers))]
         try:
-            return super().instantiate_trainer(**kwargs)
+            return super().instantiate_trainer(**kwargs, logger=loggers, callbacks=callbacks)
         except (ValueError, MisconfigurationException) as error:  # such as --trainer.devices 8 where there is one
             raise SettingError("These settings of the trainer do not work here", first_line(error)) from error
 
@@ -199,49 +241,40 @@ class TrainingCLI(LightningCLI):
         folder: Path = self._get(self.config_init, "output_dir")
         return folder
 
-    def _loggers(self) -> list[Logger]:
-        if self.subcommand != "fit":
-            return []
-        loggers: list[Logger] = [CSVLogger(self.output_dir, name="logs")]
-        mode = self._wandb_mode()
-        return loggers if mode == "off" else [*loggers, *wandb_loggers(self.output_dir, mode)]
+    @property
+    def evaluation(self) -> RetrievalEvaluation:
+        """The callback that measures, and what it has measured."""
+        callback: RetrievalEvaluation = self._get(self.config_init, "evaluation")
+        return callback
 
-    def _wandb_mode(self) -> str:
-        asked: str = self._get(self.config_init, "wandb")
-        if asked != "auto":
-            return asked
-        if mode := os.environ.get("WANDB_MODE"):
-            if mode.strip().lower() not in _WANDB_MODES:
-                known = ", ".join(_WANDB_MODES)
-                logger.warning("WANDB_MODE is %r, which is none of %s: Weights & Biases is offline", mode, known)
-            return _WANDB_MODES.get(mode.strip().lower(), "offline")
-        return "online" if _has_wandb_key() else "offline"
+    def _callbacks(self, *, has_logger: bool) -> list[Callback]:
+        config = self.config_init[self.subcommand]
+        callbacks = [config.evaluation, config.learning_curve, PredictionWriter(config.predict_top_k)]
+        if self.subcommand == "fit":
+            folder = self.output_dir / _CHECKPOINTS
+            last, every = {"dirpath": folder, "filename": "last", **_AS_NAMED}, config.checkpoint_every_n_steps
+            best, stopping = config.best_checkpoint, config.early_stopping
+            if best is not None and best.dirpath is None:
+                best.dirpath = os.path.realpath(folder)
+            if isinstance(stopping, int):
+                monitor, mode = self._monitor
+                stopping = EarlyStopping(monitor, mode=mode, patience=stopping, strict=False)
+            resume = ["python", "-m", "lit_rec", *self._words, "--ckpt_path", str(folder / "last.ckpt")]
+            callbacks += [
+                best,
+                ModelCheckpoint(**last, every_n_train_steps=every),
+                ModelCheckpoint(**last, every_n_epochs=1, save_on_train_epoch_end=True),
+                StopOnSignal(folder / "last.ckpt", shlex.join(resume)),
+                config.learning_rate_monitor if has_logger else None,
+                stopping,
+            ]
+        return [callback for callback in callbacks if callback is not None]
 
-    def _callbacks(self, trainer_options: dict[str, Any]) -> list[Callback]:
-        folder = self.output_dir / _CHECKPOINTS
-        options: dict[str, Any] = {"dirpath": folder, "auto_insert_metric_name": False, "enable_version_counter": False}
-        self.evaluation = RetrievalEvaluation()
-        every = self._get(self.config_init, "checkpoint_every_n_steps")
-        callbacks: list[Callback] = [
-            self.evaluation,
-            LearningCurve(self.evaluation),
-            PredictionWriter(self._get(self.config_init, "predict_top_k")),
-        ]
-        if self.subcommand != "fit":
-            return callbacks
-        last = folder / "last.ckpt"
-        self._best = ModelCheckpoint(filename="best", monitor=MONITOR, mode="max", **options)
-        callbacks += [
-            self._best,
-            ModelCheckpoint(filename="last", every_n_train_steps=every, **options),
-            ModelCheckpoint(filename="last", every_n_epochs=1, save_on_train_epoch_end=True, **options),
-            StopOnSignal(last, shlex.join(["python", "-m", "lit_rec", *self._words, "--ckpt_path", str(last)])),
-        ]
-        if trainer_options.get("logger"):
-            callbacks.append(LearningRateMonitor())
-        if (patience := self._get(self.config_init, "early_stopping")) is not None:
-            callbacks.append(EarlyStopping(MONITOR, mode="max", patience=patience, strict=False))
-        return callbacks
+    @property
+    def _monitor(self) -> tuple[str, str]:
+        """The metric that chooses the best checkpoint, and whether 'max' or 'min' of it is best."""
+        best: ModelCheckpoint | None = self._get(self.config_init, "best_checkpoint")
+        return (best.monitor, best.mode) if best is not None and best.monitor else (MONITOR, "max")
 
     def before_fit(self) -> None:
         """Say what is about to happen, and where an earlier run could go on."""
@@ -255,16 +288,14 @@ class TrainingCLI(LightningCLI):
         settings = self._ranker_settings
         if settings is not None and trainer.is_global_zero:
             ranker_training.inputs(self.datamodule.prepared_folder(), settings)  # read again after training
-        self._set_older_run_aside()
-
-    def _keeps_checkpoints(self) -> bool:
-        return self.trainer.is_global_zero and not getattr(self.trainer, "fast_dev_run", False)
+        if trainer.is_global_zero and not is_fast_dev_run(trainer):
+            self._set_older_run_aside()
 
     def _set_older_run_aside(self) -> None:
         """What another run has left in the folder is not lost, and not taken for this run's."""
         folder = self.output_dir / _CHECKPOINTS
         goes_on = self._checkpoint is not None and Path(self._checkpoint).parent.resolve() == folder.resolve()
-        if goes_on or not self._keeps_checkpoints() or not any(folder.glob("*.ckpt")):
+        if goes_on or not any(folder.glob("*.ckpt")):
             return
         older = next(path for n in count(1) if not (path := folder.with_name(f"{_CHECKPOINTS}.{n}")).exists())
         folder.rename(older)
@@ -276,38 +307,39 @@ class TrainingCLI(LightningCLI):
         if torch.distributed.is_initialized():  # what follows is the work of one process
             self.trainer.strategy.barrier()
             torch.distributed.destroy_process_group()
-        if not self._keeps_checkpoints():
-            return  # in a fast_dev_run there is nothing to go on with
-        self._print_table(VALIDATION_TITLE)
-        settings = self._ranker_settings
-        best = self._best_checkpoint()
-        if settings is not None:
-            self._fit_ranker(best, settings)
+        if not self._has_results():
             return
-        print_next_steps(
-            *self._test_command(Path(logs or self.output_dir) / "config.yaml", best),
-            self._export_command(best),
-            f"Learning curve: {self.output_dir / 'learning_curve.png'}",
-        )
-
-    def _best_checkpoint(self) -> Path:
-        """Of this run: without validation the last one; of a resumed one it may be in the folder that it began in."""
-        folder, found = self.output_dir / _CHECKPOINTS, self._best.best_model_path
-        own = folder / "best.ckpt"
-        files = [own if Path(found).resolve() == own.resolve() else Path(found)] if found else []
-        if found and self._checkpoint:  # of a run that was set aside, and went on without a better one
-            files.append(Path(self._checkpoint).with_name("best.ckpt"))
-        return next((file for file in files if file.is_file()), folder / "last.ckpt")
-
-    def _fit_ranker(self, best: Path, settings: RankerSettings) -> None:
+        if self.evaluation.results:
+            print_table(metrics_table(self.evaluation.results, VALIDATION_TITLE))
+        curve = f"Learning curve: {self.output_dir / 'learning_curve.png'}"
+        curves = [curve] if self._get(self.config_init, "learning_curve") is not None else []
+        settings, best = self._ranker_settings, self._best_checkpoint()
+        if settings is None:
+            test = self._test_command(Path(logs or self.output_dir) / "config.yaml", best)
+            print_next_steps(*test, self._export_command(best), *curves)
+            return
         model_dir = export_model(best, self.output_dir / _FINAL, ranker_follows=True)
         folder: ProcessedFolder = self.datamodule.prepared_folder(prepare_if_needed=False)
         metrics = ranker_training.fit_ranker(folder, model_dir, settings)
         if metrics:
-            encoder_only = {"encoder only": self.evaluation.best} if self.evaluation.best else {}
-            Console().print(metrics_table({**encoder_only, "ranker": metrics}, VALIDATION_TITLE))
-        curve = f"Learning curve: {self.output_dir / 'learning_curve.png'}"
-        print_next_steps(*ranker_commands(folder, model_dir), curve)
+            monitor, mode = self._monitor
+            encoder_only = self.evaluation.best(monitor.removeprefix("val/"), mode)
+            rows = {"encoder only": encoder_only} if encoder_only else {}
+            print_table(metrics_table({**rows, "ranker": metrics}, VALIDATION_TITLE))
+        print_next_steps(*ranker_commands(folder, model_dir), *curves)
+
+    def _best_checkpoint(self) -> Path:
+        """Of this run: without validation the last one; of a resumed one it may be in the folder that it began in."""
+        folder = self.output_dir / _CHECKPOINTS
+        best: ModelCheckpoint | None = self._get(self.config_init, "best_checkpoint")
+        files = []
+        if best is not None and best.best_model_path:
+            found = Path(best.best_model_path)
+            own = folder / found.name
+            files = [own if found.resolve() == own.resolve() else found]
+            if self._checkpoint:  # of a run that was set aside, and went on without a better one
+                files.append(Path(self._checkpoint).with_name(found.name))
+        return next((file for file in files if file.is_file()), folder / "last.ckpt")
 
     def before_validate(self) -> None:
         """Leave the printing to the table below."""
@@ -317,27 +349,40 @@ class TrainingCLI(LightningCLI):
 
     def after_validate(self) -> None:
         """Print the metrics."""
-        self._print_table(VALIDATION_TITLE)
-        print_next_steps(
-            *([self._export_command(self._checkpoint)] if self._checkpoint else []), command("fit", "--help")
-        )
+        if self._has_results():
+            print_table(metrics_table(self.evaluation.results, VALIDATION_TITLE))
+            print_next_steps(*self._export_commands(), command("fit", "--help"))
 
     def after_test(self) -> None:
         """Print the metrics beside those of earlier tests into the same folder, and keep them."""
-        if not self.trainer.is_global_zero or "test" not in self.evaluation.results:
+        if not self._has_results() or "test" not in self.evaluation.results:
             return  # under a spawning strategy the results stay in the processes that made them
         file = self.output_dir / _TEST_METRICS
         results: dict[str, dict[str, float]] = read_json(file) if file.exists() else {}
         tested = str(self._checkpoint or f"untrained {self.model.hparams['base_model']}")
         results[tested] = self.evaluation.results["test"]
         write_json(file, results, indent=2)
-        Console().print(metrics_table(results, TEST_TITLE))
-        figures = f"The figures are in {file}"
-        print_next_steps(*([self._export_command(self._checkpoint)] if self._checkpoint else []), figures)
+        print_table(metrics_table(results, TEST_TITLE))
+        print_next_steps(*self._export_commands(), f"The figures are in {file}")
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
-        print_next_steps(f"Predictions: {self.output_dir / 'predictions'}/part-*.parquet")
+        if self._has_results():
+            print_next_steps(f"Predictions: {self.output_dir / 'predictions'}/part-*.parquet")
+
+    def _has_results(self) -> bool:
+        """Whether this process has something to show at the end; of a fast_dev_run it only says what was run."""
+        trainer = self.trainer
+        if trainer.is_global_zero and is_fast_dev_run(trainer):
+            n = int(trainer.fast_dev_run)  # type: ignore[attr-defined]
+            batches = "one batch" if n == 1 else f"{n} batches"
+            logger.info(
+                "fast_dev_run: %s ran without an error on %s of each kind; nothing was kept", self.subcommand, batches
+            )
+        return trainer.is_global_zero and not is_fast_dev_run(trainer)
+
+    def _export_commands(self) -> list[str]:
+        return [self._export_command(self._checkpoint)] if self._checkpoint else []
 
     def _export_command(self, checkpoint: str | Path) -> str:
         return command("export", "--ckpt_path", checkpoint, "--output_dir", self.output_dir / _FINAL)
@@ -352,57 +397,10 @@ class TrainingCLI(LightningCLI):
             settings = ["--data.processed_dir", folder.path, "--output_dir", self.output_dir]
         return [command("test", *settings, "--ckpt_path", checkpoint)]
 
-    def _print_table(self, title: str) -> None:
-        if self.trainer.is_global_zero and self.evaluation.results:
-            Console().print(metrics_table(self.evaluation.results, title))
-
     @property
     def _checkpoint(self) -> str | None:
         path: str | None = self._get(self.config_init, "ckpt_path")
         return path
-
-
-def wandb_loggers(folder: Path, mode: str) -> list[Logger]:
-    """Weights & Biases, begun here and not in mid-training: it waits for minutes, and then fails, where it cannot.
-
-    Args:
-        folder: wandb/ is made in it.
-        mode: 'online' or 'offline'.
-
-    Returns:
-        One logger, offline where the server cannot be reached or refuses the key; none where the folder is not to be
-        written into.
-    """
-    import wandb
-
-    os.environ["WANDB_MODE"] = mode  # wandb refuses OFFLINE
-    settings = wandb.Settings(init_timeout=_WANDB_SECONDS)
-    options: dict[str, Any] = {"name": folder.name, "save_dir": folder, "settings": settings}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        made = WandbLogger(project="lit_rec", offline=mode == "offline", mode=mode, **options)
-        made.experiment  # noqa: B018 - begins the run
-    except (wandb.Error, OSError) as error:
-        found = str(error).strip().splitlines()[0]
-        if mode == "offline":
-            logger.warning("Weights & Biases is off, it cannot begin a run in %s: %s", folder, found)
-            return []
-        logger.warning("Weights & Biases is offline: %s", found)
-        return wandb_loggers(folder, "offline")
-    return [made]
-
-
-def _has_wandb_key() -> bool:
-    """Whether the environment names a key, or ``wandb login`` has left one."""
-    import wandb
-
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    servers = [os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url, "https://api.wandb.ai"]
-    try:
-        return any(netrc().authenticators(urlparse(server).hostname or "") is not None for server in servers)
-    except (OSError, NetrcParseError):
-        return False
 
 
 def run(args: ArgsType = None) -> TrainingCLI:

@@ -1,6 +1,6 @@
 """Whole-catalogue evaluation of 13,120 queries x 49,688 products: seconds and memory beside the embeddings.
 
-Ours is what validation runs: :class:`lit_rec.training.callbacks.CatalogueSearch` and
+Ours is what validation runs: :class:`lit_rec.training.retrieval_evaluation.CatalogueSearch` and
 :class:`lit_rec.metrics.retrieval.RetrievalMetrics`, 64 or 256 queries at a time. The peer is sentence-transformers'
 ``InformationRetrievalEvaluator`` with its default settings, on the first 1,000 of the same queries. Embeddings are
 random unit vectors of 384 dimensions, given to both ready-made, so that no encoder is in the figures. Each contender
@@ -37,7 +37,7 @@ from torch.nn.functional import normalize
 
 from lit_rec.core.errors import SettingError
 from lit_rec.metrics.retrieval import MAX_RANK, RetrievalMetrics
-from lit_rec.training.callbacks import CatalogueSearch
+from lit_rec.training.retrieval_evaluation import CatalogueSearch
 
 PEER = "the peer, all at once"
 GB_LIMIT = 2

@@ -1,8 +1,11 @@
 """Names of version 0.1, in flags, configs and records."""
 
 import pytest
+import yaml
 
-from lit_rec.core.former_names import present_names, present_record, present_words
+from lit_rec.cli.main import main, parse
+from lit_rec.core.former_names import SETTINGS, VALUES, present_names, present_record, present_words
+from lit_rec.data.settings import PrepareSettings
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,51 @@ def test_a_former_flag_goes_with_the_config_before_it(config, tmp_path):
     file.write_text(f"data:\n  prepare:\n    {config}\n")
     present = present_words(["fit", "--config", str(file), "--data.prepare.eval_serve_time", "false"])
     assert present[-2:] == ["--data.prepare.next_order_in_context", "always"]
+
+
+def test_flags_and_their_values_are_read_under_their_present_names_with_a_warning(caplog):
+    words = ["fit", "--model.loss", "pair", "--model.gradient_cache_rows=8", "--data.prepare.name_budget", "oldest"]
+    now = ["fit", "--model.loss", "mnrl", "--model.grad_cache_size=8", "--data.prepare.truncate", "keep_oldest"]
+    assert present_words(words) == now
+    assert "--model.gradient_cache_rows=8 is now --model.grad_cache_size=8" in caplog.text
+    assert len(caplog.messages) == 4  # two flags and two values
+    assert present_words(now) == now
+    assert len(caplog.messages) == 4
+
+
+def test_values_are_those_of_their_setting_alone():
+    words = ["recommend", "--query", "pair", "oldest", "--model_dir", "loss"]
+    assert present_words(words) == words
+
+
+def test_nested_settings_are_read_under_their_present_names():
+    former = {"model": {"loss": "pair", "phrases_from": None}, "data": {"prepare": {"name_budget": "newest"}}}
+    present = {"model": {"loss": "mnrl", "added_tokens_from": None}, "data": {"prepare": {"truncate": "keep_recent"}}}
+    assert present_names(former) == present
+    assert present_names(present) == present
+
+
+def test_a_config_file_is_read_under_its_present_names_and_left_as_it_is(tmp_path, caplog):
+    file = tmp_path / "former.yaml"
+    file.write_text("name_budget: oldest\neval_frac: 0.5\n")
+    for words in (["--config", str(file)], [f"--config={file}"]):
+        content = present_words(["prepare", *words])[-1].removeprefix("--config=")
+        assert yaml.safe_load(content) == {"truncate": "keep_oldest", "eval_frac": 0.5}
+    assert "former.yaml is read under present names" in caplog.text
+    assert file.read_text().startswith("name_budget")
+    _, arguments = parse(present_words(["prepare", "--config", str(file)]))
+    assert arguments["settings"] == PrepareSettings(truncate="keep_oldest", eval_frac=0.5)
+    for untouched in ("no/such.yaml", str(tmp_path)):
+        assert present_words(["prepare", "--config", untouched]) == ["prepare", "--config", untouched]
+
+
+def test_a_command_runs_with_a_former_flag(raw_dir, tmp_path, caplog):
+    words = ["--data_dir", str(raw_dir), "--output_dir", str(tmp_path), "--eval_frac", "0.5"]
+    folder = main(["prepare", *words, "--name_budget", "oldest"])
+    assert folder.name == "p5_mp20_ef0.5_oldest"
+    assert "--name_budget is now --truncate" in caplog.text
+
+
+def test_no_former_name_is_a_present_one():
+    assert not SETTINGS.keys() & set(SETTINGS.values())
+    assert not {(name, value) for (name, _), value in VALUES.items()} & VALUES.keys()

@@ -17,9 +17,10 @@ from lit_rec.core.errors import FileError
 from lit_rec.core.schema import Split
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.inference.recommender import Recommender
-from lit_rec.training.callbacks import CatalogueSearch, StopOnSignal
 from lit_rec.training.export import export_model
 from lit_rec.training.lightning_cli import TrainingCLI
+from lit_rec.training.retrieval_evaluation import CatalogueSearch
+from lit_rec.training.stop_on_signal import StopOnSignal
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -205,7 +206,7 @@ def test_a_prediction_that_breaks_off_leaves_the_files_of_before(
     before = tmp_path / "predictions" / "part-00000.parquet"
     before.parent.mkdir()
     before.write_text("of before")
-    monkeypatch.setattr("lit_rec.training.callbacks.pq.write_table", full_disk)
+    monkeypatch.setattr("lit_rec.training.prediction_writer.pq.write_table", full_disk)
     checkpoint = ["--ckpt_path", str(run.output_dir / "checkpoints" / "last.ckpt")]
     with pytest.raises(FileError, match=r"predict could not go on: .*No space left on device"):
         main(["predict", *data, *checkpoint, "--output_dir", str(tmp_path)])

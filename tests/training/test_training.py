@@ -28,8 +28,8 @@ from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.ranking.settings import RankerSettings
-from lit_rec.training import lightning_cli as training
-from lit_rec.training.lightning_cli import TrainingCLI, _has_wandb_key
+from lit_rec.training import lightning_cli, loggers
+from lit_rec.training.lightning_cli import TrainingCLI
 
 FIT = [
     *("--model.max_seq_length", "64"),
@@ -345,7 +345,7 @@ def test_best_and_last_name_the_runs_own_checkpoints(whole_run: TrainingCLI, bas
         words = ["--output_dir", str(whole_run.output_dir), "--ckpt_path", name]
         validated = main(["validate", *of_validate(base), *words])
         assert validated.model.hparams["max_seq_length"] == 64, "its own settings, not the command's defaults"
-        expected = whole_run.evaluation.best if epoch is None else whole_run.evaluation.results[f"epoch {epoch}"]
+        expected = whole_run.evaluation.best() if epoch is None else whole_run.evaluation.results[f"epoch {epoch}"]
         measured = validated.trainer.callback_metrics["val/ndcg@10"].item()
         assert measured == pytest.approx(expected["ndcg@10"], abs=1e-6)
 
@@ -539,10 +539,10 @@ def test_baskets_that_are_not_there_are_said_before_anything_is_prepared(base: l
 )
 def test_wandb_mode_is_read_in_any_case(said: str, mode: str, base: list[str], tmp_path: Path, monkeypatch) -> None:
     seen = []
-    monkeypatch.setattr(training, "wandb_loggers", lambda folder, asked: seen.append(asked) or [])
+    monkeypatch.setattr(lightning_cli, "wandb_loggers", lambda folder, mode: seen.append(mode) or [])
     monkeypatch.setenv("WANDB_MODE", said)
     main(["fit", *base, "--wandb", "auto", "--trainer.fast_dev_run", "true", "--output_dir", str(tmp_path)])
-    assert seen == ([] if mode == "off" else [mode])
+    assert seen == [mode]
 
 
 def test_wandb_that_refuses_is_offline_and_where_it_cannot_write_off(tmp_path: Path, monkeypatch, caplog) -> None:
@@ -554,7 +554,7 @@ def test_wandb_that_refuses_is_offline_and_where_it_cannot_write_off(tmp_path: P
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setattr(wandb, "init", refuse)
     with caplog.at_level(logging.WARNING, logger="lit_rec"):
-        assert training.wandb_loggers(tmp_path, "online") == []
+        assert loggers.wandb_loggers(tmp_path, "online") == []
     assert "Weights & Biases is offline: no such host" in caplog.text
     assert "Weights & Biases is off" in caplog.text
 
@@ -571,7 +571,7 @@ def test_wandb_is_online_with_a_key_and_offline_without(key, login, mode, base, 
     if login is not None:
         (tmp_path / ".netrc").write_text(f"machine api.wandb.ai login user password {login}\n")
         (tmp_path / ".netrc").chmod(0o600)
-    assert _has_wandb_key() == (mode == "online")
+    assert loggers.has_wandb_key() == (mode == "online")
 
 
 def test_a_machine_without_a_key_trains_with_wandb_offline(base: list[str], tmp_path: Path) -> None:
@@ -609,8 +609,8 @@ def test_a_run_that_goes_on_from_one_set_aside_without_a_better_epoch_takes_its_
     (aside / "best.ckpt").touch()
     cli = TrainingCLI.__new__(TrainingCLI)
     cli.subcommand = "fit"
-    cli.config_init = {"fit": Namespace(output_dir=tmp_path, ckpt_path=str(aside / "last.ckpt"))}
-    cli._best = SimpleNamespace(best_model_path=str(tmp_path / "checkpoints" / "best.ckpt"))
+    best = SimpleNamespace(best_model_path=str(tmp_path / "checkpoints" / "best.ckpt"))
+    cli.config_init = {"fit": Namespace(output_dir=tmp_path, ckpt_path=str(aside / "last.ckpt"), best_checkpoint=best)}
     assert cli._best_checkpoint() == aside / "best.ckpt"
 
 
