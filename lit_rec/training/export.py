@@ -13,7 +13,6 @@ from lit_rec.artifacts.model_record import ranker_record
 from lit_rec.core import schema
 from lit_rec.core.errors import ModelFolderError, NotPreparedError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_files, write_json
-from lit_rec.core.former_names import present_record
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.models.bi_encoder import BiEncoder
@@ -62,8 +61,7 @@ def export_model(ckpt_path: Path, output_dir: Path, *, ranker_follows: bool = Fa
         "global_step": content["global_step"],
         "model": model_settings(content),
         "data": {name: data.get(name) for name in ("processed_dir", "sha256")},
-        "context": present_record(data).get("context")
-        or (asdict(ContextForm.from_record(trained_on.params)) if trained_on else None),
+        "context": data.get("context") or (asdict(ContextForm.from_record(trained_on.params)) if trained_on else None),
         "metrics": content.get("callbacks", {}).get("RetrievalEvaluation", {}).get("results", {}),
     }
     with replaced_when_complete(output_dir, schema.MODEL_RECORD) as unfinished:

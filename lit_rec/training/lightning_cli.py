@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.trainer.states import TrainerFn
+from rich.console import Console
 
 from lit_rec.artifacts.model_folder import own_processed_folder, recorded_processed_folder
 from lit_rec.core import schema
@@ -31,7 +32,7 @@ from lit_rec.core.quiet import quiet_lightning
 from lit_rec.data.datamodule import NextOrderDataModule, locate
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
-from lit_rec.evaluation.tables import TEST_TITLE, VALIDATION_TITLE, metrics_table, print_table, ranker_commands
+from lit_rec.evaluation.tables import TEST_TITLE, VALIDATION_TITLE, metrics_table, ranker_commands
 from lit_rec.metrics.headline import CHOOSING_METRIC
 from lit_rec.models.bi_encoder import ADDED_TOKENS_FROM_DATA, BiEncoder
 from lit_rec.ranking import training as ranker_training
@@ -310,7 +311,7 @@ class TrainingCLI(LightningCLI):
         if not self._has_results():
             return
         if self.evaluation.results:
-            print_table(metrics_table(self.evaluation.results, VALIDATION_TITLE))
+            Console().print(metrics_table(self.evaluation.results, VALIDATION_TITLE))
         curve = f"Learning curve: {self.output_dir / 'learning_curve.png'}"
         curves = [curve] if self._get(self.config_init, "learning_curve") is not None else []
         settings, best = self._ranker_settings, self._best_checkpoint()
@@ -325,7 +326,7 @@ class TrainingCLI(LightningCLI):
             monitor, mode = self._monitor
             encoder_only = self.evaluation.best(monitor.removeprefix("val/"), mode)
             rows = {"encoder only": encoder_only} if encoder_only else {}
-            print_table(metrics_table({**rows, "ranker": metrics}, VALIDATION_TITLE))
+            Console().print(metrics_table({**rows, "ranker": metrics}, VALIDATION_TITLE))
         print_next_steps(*ranker_commands(folder, model_dir), *curves)
 
     def _best_checkpoint(self) -> Path:
@@ -350,7 +351,7 @@ class TrainingCLI(LightningCLI):
     def after_validate(self) -> None:
         """Print the metrics."""
         if self._has_results():
-            print_table(metrics_table(self.evaluation.results, VALIDATION_TITLE))
+            Console().print(metrics_table(self.evaluation.results, VALIDATION_TITLE))
             print_next_steps(*self._export_commands(), command("fit", "--help"))
 
     def after_test(self) -> None:
@@ -362,7 +363,7 @@ class TrainingCLI(LightningCLI):
         tested = str(self._checkpoint or f"untrained {self.model.hparams['base_model']}")
         results[tested] = self.evaluation.results["test"]
         write_json(file, results, indent=2)
-        print_table(metrics_table(results, TEST_TITLE))
+        Console().print(metrics_table(results, TEST_TITLE))
         print_next_steps(*self._export_commands(), f"The figures are in {file}")
 
     def after_predict(self) -> None:
