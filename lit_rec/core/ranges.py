@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 from lit_rec.core.errors import SettingError
 
 if TYPE_CHECKING:  # a type checker cannot look into the types of jsonargparse
-    PositiveInt = NonNegativeInt = int
-    UnitInterval = PositiveUnitInterval = PositiveFloat = NonNegativeFloat = float
+    PositiveInt = int
+    NonNegativeInt = int
+    PositiveFloat = float
+    NonNegativeFloat = float
+    UnitInterval = float
+    PositiveUnitInterval = float
 else:
-    from jsonargparse.typing import (
-        ClosedUnitInterval as UnitInterval,
-    )
+    from jsonargparse.typing import ClosedUnitInterval as UnitInterval
     from jsonargparse.typing import (
         NonNegativeFloat,
         NonNegativeInt,

@@ -6,7 +6,7 @@ import signal
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from lit_rec.core.errors import SettingError
+from lit_rec.core.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from lit_rec.core.schema import Split
 from lit_rec.data.batching import BatchSampler, ResumableLoader
 from lit_rec.data.contexts import ContextForm, product_name
@@ -47,7 +48,12 @@ class NextOrderDataModule(LightningDataModule):
     """Orders to train on, the catalogue and the held-out queries.
 
     Either name a prepared folder, or name a source: it is then prepared when that has not been done yet.
-    Validation, test and prediction each read the catalogue first and then the queries.
+    Validation, test and prediction each read the catalogue first and then the queries. Texts become tokens by
+    ``tokenizer``, which is to be set before use; the command line sets it to the model's encoder:
+
+    .. code-block:: python
+
+        data.tokenizer = model.encoder
 
     Args:
         processed_dir: a prepared folder, or one that holds some (the newest is taken). With a source, this is not
@@ -59,7 +65,7 @@ class NextOrderDataModule(LightningDataModule):
         n_users: users to generate, for the synthetic source.
         n_products: products to generate, for the synthetic source.
         batch_by: 'order' makes batches of whole orders, each context encoded once for all its products; 'pair'
-            makes batches of single pairs, as the reference has them.
+            makes batches of single pairs, as the Instacart seed has them.
         batch_size: orders, or pairs, a device and step.
         eval_batch_size: texts encoded at a time in evaluation.
         eval_queries: validate on this many queries only (seeded); none for all. Test and prediction take all.
@@ -83,18 +89,18 @@ class NextOrderDataModule(LightningDataModule):
         data_dir: Path | None = None,
         output_dir: Path = Path("processed"),
         prepare: PrepareSettings = PrepareSettings(),  # noqa: B008 - frozen
-        n_users: int = 2_000,
-        n_products: int = 2_000,
+        n_users: PositiveInt = 2_000,
+        n_products: PositiveInt = 2_000,
         batch_by: Literal["order", "pair"] = "order",
-        batch_size: int = 32,
-        eval_batch_size: int = 64,
-        eval_queries: int | None = None,
-        train_orders: int | None = None,
+        batch_size: PositiveInt = 32,
+        eval_batch_size: PositiveInt = 64,
+        eval_queries: PositiveInt | None = None,
+        train_orders: PositiveInt | None = None,
         feedback_dir: Path | None = None,
-        feedback_weight: float = 1.0,
-        hard_negative_weight: float = 1.0,
-        micro_batch_size: int | None = None,
-        num_workers: int | None = None,
+        feedback_weight: PositiveFloat = 1.0,
+        hard_negative_weight: NonNegativeFloat = 1.0,
+        micro_batch_size: PositiveInt | None = None,
+        num_workers: NonNegativeInt | None = None,
         pin_memory: bool | None = None,
         seed: int | None = None,
     ) -> None:
@@ -113,16 +119,15 @@ class NextOrderDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Prepare raw data where needed, and tokenise; done by one process."""
-        folder = self.prepared_folder()
-        cache = TokenCache(folder, self._tokenizer())
-        cache.build(self._tokenizer())
+        cache = self._token_cache(self.prepared_folder())
+        cache.build()
         if self.feedback is not None and self._is_fitting():
-            self.feedback.build(cache, self._tokenizer())
+            self.feedback.build(cache)
 
     def setup(self, stage: str) -> None:
         """Open the arrays on disk; nothing is read whole."""
         self.folder = self.prepared_folder(prepare_if_needed=False)
-        self.cache = TokenCache(self.folder, self._tokenizer())
+        self.cache = self._token_cache(self.folder)
         self.queries = EvaluationQueries.read(self.folder)
         if stage == "fit":
             pairs = self.cache.training_pairs()
@@ -130,7 +135,7 @@ class NextOrderDataModule(LightningDataModule):
                 pairs = self.feedback.beside(pairs, self.cache)
             dataset = OrderDataset if self.batch_by == "order" else PairDataset
             self.train_dataset = dataset(pairs, self._micro_batch_size())
-            if not len(self.queries.of_split(Split.VAL)) and self._trainer_value("global_rank", 0) == 0:
+            if not len(self.queries.of_split(Split.VAL)) and self._rank == 0:
                 logger.info("No validation queries in %s: the last checkpoint is taken, none is best", self.folder.path)
 
     def state_dict(self) -> dict[str, Any]:
@@ -179,18 +184,16 @@ class NextOrderDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Batches to train on; see :mod:`lit_rec.data.batching`."""
-        dataset = self.train_dataset
-        lengths = dataset.lengths
         sampler = BatchSampler(
-            lengths,
+            self.train_dataset.lengths,
             self.batch_size,
             seed=self.seed,
-            rank=self._trainer_value("global_rank", 0),
-            world_size=self._trainer_value("world_size", 1),
-            items=self._training_items(len(lengths)),
+            rank=self._rank,
+            world_size=self._world_size,
+            items=self._training_items(),
             by_length=self.batch_by == "order",  # the pairs of one order are of one length: they would stand together
         )
-        self._train_loader = ResumableLoader(dataset, sampler, **self._loader_options())
+        self._train_loader = ResumableLoader(self.train_dataset, sampler, **self._loader_options())
         if self._next_batch is not None:
             self._train_loader.load_state_dict(self._next_batch)
             self._next_batch = None  # a loader after this one begins at the beginning
@@ -229,8 +232,7 @@ class NextOrderDataModule(LightningDataModule):
 
     def _text_loader(self, dataset: TextDataset) -> DataLoader[Batch]:
         """This process's share of the texts, longest first: memory that is enough for one batch is enough for all."""
-        share = slice(self._trainer_value("global_rank", 0), None, self._trainer_value("world_size", 1))
-        rows = np.argsort(-dataset.texts.lengths, kind="stable")[share]
+        rows = np.argsort(-dataset.texts.lengths, kind="stable")[self._rank :: self._world_size]
         size = self.eval_batch_size
         batches = np.split(rows, np.arange(size, len(rows), size))
         return DataLoader(dataset, sampler=batches, batch_size=None, **self._loader_options())
@@ -244,13 +246,13 @@ class NextOrderDataModule(LightningDataModule):
         lots = seeded_fractions(ids, seed=self.seed, question="eval_queries")
         return np.sort(rows[np.argsort(lots)[:limit]])
 
-    def _training_items(self, n_items: int) -> NDArray[np.int64] | None:
-        limit = self.train_orders
-        if limit is None or limit >= len(self.train_dataset.pairs.anchors):
+    def _training_items(self) -> NDArray[np.int64] | None:
+        """The items of a seeded ``train_orders`` orders; None for all."""
+        pairs, limit = self.train_dataset.pairs, self.train_orders
+        if limit is None or limit >= len(pairs.anchors):
             return None
-        rng = np.random.default_rng(self.seed)
-        orders = np.sort(rng.permutation(len(self.train_dataset.pairs.anchors))[:limit])
-        return orders if n_items == len(self.train_dataset.pairs.anchors) else self.train_dataset.pairs.pairs_of(orders)
+        orders = np.sort(np.random.default_rng(self.seed).permutation(len(pairs.anchors))[:limit])
+        return orders if self.batch_by == "order" else pairs.pairs_of(orders)
 
     def prepared_folder(self, *, prepare_if_needed: bool = True) -> ProcessedFolder:
         """The folder that is trained on.
@@ -258,34 +260,38 @@ class NextOrderDataModule(LightningDataModule):
         Args:
             prepare_if_needed: make it from raw data where it is not there.
         """
-        if not prepare_if_needed and self.processed_dir is None and self.source is not None:
+        if self.processed_dir is not None or self.source is None:
+            return ProcessedFolder(find_processed_folder(self.processed_dir or self.output_dir))
+        if not prepare_if_needed:
             return ProcessedFolder(self.output_dir / self.settings.folder_name(self.source))
-        made = locate(
-            self.settings,
-            self.processed_dir,
+        folder = prepare(
             self.source,
             self.data_dir,
             self.output_dir,
+            self.settings,
             n_users=self.n_users,
             n_products=self.n_products,
         )
-        return ProcessedFolder(made)
+        return ProcessedFolder(folder)
 
     def _open_folder(self) -> ProcessedFolder:
         assert self.folder is not None, "setup() comes first"
         return self.folder
 
-    def _tokenizer(self) -> Tokenizer:
+    def _token_cache(self, folder: ProcessedFolder) -> TokenCache:
         if self.tokenizer is None:
-            if self.trainer is None:
-                raise SettingError(
-                    "A tokenizer is needed", "the data module has no trainer", "Set data_module.tokenizer first"
-                )
-            self.tokenizer = cast(Tokenizer, self.trainer.lightning_module.encoder)
-        return self.tokenizer
+            raise SettingError(
+                "A tokenizer is needed to read texts", "the data module has none", "Set data.tokenizer = model.encoder"
+            )
+        return TokenCache(folder, self.tokenizer)
 
-    def _trainer_value(self, name: str, default: int) -> int:
-        return default if self.trainer is None else int(getattr(self.trainer, name))
+    @property
+    def _rank(self) -> int:
+        return 0 if self.trainer is None else self.trainer.global_rank
+
+    @property
+    def _world_size(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size
 
     def _is_fitting(self) -> bool:
         return self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING
@@ -312,19 +318,3 @@ def _leave_signals_to_parent(worker: int) -> None:
     """A terminal's Ctrl-C reaches the loader's processes too: those that ended by it would be an error of the fit."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-
-
-def locate(
-    settings: PrepareSettings,
-    processed_dir: Path | None,
-    source: SourceName | None,
-    data_dir: Path | None,
-    output_dir: Path,
-    *,
-    n_users: int = 2_000,
-    n_products: int = 2_000,
-) -> Path:
-    """The processed folder that a data module of these settings reads; prepared where that is needed."""
-    if processed_dir is not None or source is None:
-        return find_processed_folder(processed_dir or output_dir)
-    return prepare(source, data_dir, output_dir, settings, n_users=n_users, n_products=n_products)

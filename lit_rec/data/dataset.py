@@ -252,11 +252,11 @@ class TokenCache:
     """
 
     def __init__(self, folder: ProcessedFolder, tokenizer: Tokenizer) -> None:
-        self.folder = folder
+        self.folder, self.tokenizer = folder, tokenizer
         key = sha256_of_texts([*sorted(folder.sha256.values()), tokenizer.fingerprint])[:16]
         self.path = folder.path / schema.TOKEN_CACHE / key
 
-    def build(self, tokenizer: Tokenizer) -> None:
+    def build(self) -> None:
         """Tokenise all texts, unless that is done."""
         if self.path.exists():
             return
@@ -264,12 +264,12 @@ class TokenCache:
         corpus, queries = list(self.folder.corpus.values()), list(self.folder.queries.values())
         with replaced_when_complete(self.path) as unfinished:
             for name, texts in ((_PRODUCTS, corpus), (_QUERIES, queries)):
-                write_tokens(unfinished, name, chunked(len(texts), texts.__getitem__, _TEXTS_PER_CHUNK), tokenizer)
+                write_tokens(unfinished, name, chunked(len(texts), texts.__getitem__, _TEXTS_PER_CHUNK), self.tokenizer)
             train = self.folder.path / schema.TRAIN_DATASET
             if train.is_dir():
-                self._write_pairs(load_from_disk(train), unfinished, tokenizer)
+                self._write_pairs(load_from_disk(train), unfinished)
 
-    def _write_pairs(self, pairs: ArrowDataset, unfinished: Path, tokenizer: Tokenizer) -> None:
+    def _write_pairs(self, pairs: ArrowDataset, unfinished: Path) -> None:
         """The reference's pairs are texts alone: an order is then a run of one anchor, a product is its text."""
         has_ids = {schema.QUERY_ID, schema.PRODUCT_ID} <= set(pairs.column_names)
         order = pairs.data.column(schema.QUERY_ID if has_ids else schema.ANCHOR)
@@ -290,7 +290,7 @@ class TokenCache:
         np.save(unfinished / _PAIR_PRODUCT, position.to_numpy().astype(np.int32))
         first_rows = order_start[:-1]
         texts = chunked(len(first_rows), lambda some: pairs[first_rows[some]][schema.ANCHOR], _TEXTS_PER_CHUNK)
-        write_tokens(unfinished, ANCHORS, texts, tokenizer)
+        write_tokens(unfinished, ANCHORS, texts, self.tokenizer)
 
     def products(self) -> TokenTable:
         """The catalogue."""

@@ -12,12 +12,13 @@ from datasets import load_from_disk
 from numpy.typing import NDArray
 
 from lit_rec.core import schema
-from lit_rec.core.errors import NotPreparedError, ProcessedFolderError, SettingError
+from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.files import read_json, replaced_when_complete, sha256_of_texts
 from lit_rec.core.next_steps import command
+from lit_rec.core.ranges import NonNegativeFloat, PositiveFloat, check_ranges
 from lit_rec.data.dataset import ANCHORS, HardNegatives, TokenCache, TrainingPairs
 from lit_rec.data.ragged import starts
-from lit_rec.data.tokens import Tokenizer, chunked, joined_tokens, read_tokens, write_tokens
+from lit_rec.data.tokens import chunked, joined_tokens, read_tokens, write_tokens
 
 _TEXTS_PER_CHUNK = 4_096
 _FEEDBACK = "feedback"
@@ -34,15 +35,11 @@ class FeedbackPairs:
     """
 
     path: Path
-    pair_weight: float = 1.0
-    hard_negative_weight: float = 1.0
+    pair_weight: PositiveFloat = 1.0
+    hard_negative_weight: NonNegativeFloat = 1.0
 
     def __post_init__(self) -> None:
-        if self.pair_weight <= 0 or self.hard_negative_weight < 0:
-            raise SettingError(
-                "feedback_weight must be above 0, and hard_negative_weight at least 0",
-                f"got {self.pair_weight} and {self.hard_negative_weight}",
-            )
+        check_ranges(self)
 
     @cached_property
     def sha256(self) -> dict[str, str]:
@@ -61,7 +58,7 @@ class FeedbackPairs:
         hashes: dict[str, str] = read_json(file)["sha256"]
         return hashes
 
-    def build(self, cache: TokenCache, tokenizer: Tokenizer) -> None:
+    def build(self, cache: TokenCache) -> None:
         """Tokenise the contexts, and put those of the processed folder before them, unless that is done."""
         folder = self._cache_of(cache)
         if folder.exists():
@@ -71,7 +68,7 @@ class FeedbackPairs:
         anchors = rows[schema.ANCHOR].take(pa.array(_order_start(rows)[:-1]))
         with replaced_when_complete(folder) as unfinished:
             texts = chunked(len(anchors), lambda some: anchors[some].to_pylist(), _TEXTS_PER_CHUNK)
-            write_tokens(unfinished, _FEEDBACK, texts, tokenizer)
+            write_tokens(unfinished, _FEEDBACK, texts, cache.tokenizer)
             joined_tokens(unfinished, ANCHORS, [(cache.path, ANCHORS), (unfinished, _FEEDBACK)])
 
     def beside(self, pairs: TrainingPairs, cache: TokenCache) -> TrainingPairs:

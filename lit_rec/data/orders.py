@@ -70,14 +70,18 @@ class UserHistory:
     @property
     def gaps(self) -> list[float | None]:
         """Days before each order and before the order to come, by gap or by two ages; None where not known."""
-        ages = [None, *(order.days_ago for order in self.orders)]
         gaps: list[float | None] = []
-        for order, age_before, age in zip([*self.orders, self], ages, [*ages[1:], 0.0], strict=True):
-            gap = order.days_since_prior_order
-            if gap is None and age_before is not None and age is not None:
-                gap = max(age_before - age, 0.0)
-            gaps.append(gap)
-        return gaps
+        age_before = None
+        for order in self.orders:
+            gaps.append(_gap(order.days_since_prior_order, age_before, order.days_ago))
+            age_before = order.days_ago
+        return [*gaps, _gap(self.days_since_prior_order, age_before, 0.0)]
+
+
+def _gap(given: float | None, age_before: float | None, age: float | None) -> float | None:
+    if given is not None or age_before is None or age is None:
+        return given
+    return max(age_before - age, 0.0)
 
 
 def _times(order: Order | UserHistory) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, disable_progress_bars
 from numpy.typing import NDArray
 from rich.progress import Progress, track
 
@@ -22,6 +21,7 @@ from lit_rec.core.errors import ProcessedFolderError, SettingError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_file, write_json
 from lit_rec.core.next_steps import command, flags
 from lit_rec.core.schema import Split
+from lit_rec.data.arrow_files import write_dataset
 from lit_rec.data.contexts import ContextForm, context_string, product_text
 from lit_rec.data.order_arrays import OrderArrays
 from lit_rec.data.processed import ProcessedFolder, content_hashes, missing_files
@@ -323,16 +323,3 @@ def _chunks(rows: NDArray[Any], description: str = "") -> Iterator[NDArray[Any]]
     begins = range(0, len(rows), _ORDERS_PER_CHUNK)
     for begin in track(begins, description=description, disable=len(begins) < 3 or not description):
         yield rows[begin : begin + _ORDERS_PER_CHUNK]
-
-
-def write_dataset(tables: Iterator[pa.Table], arrow_schema: pa.Schema, folder: Path) -> None:
-    """Stream tables into a Hugging Face dataset on disk."""
-    disable_progress_bars()  # of the empty cut; the chunks above have one
-    stream_file = folder.with_name(f"{folder.name}.arrow")
-    with pa.OSFile(str(stream_file), "wb") as sink, pa.ipc.new_stream(sink, arrow_schema) as stream:
-        for table in tables:
-            stream.write_table(table)
-    # The records of a dataset from an empty cut of it; the stream is its file already, and need not be copied.
-    Dataset.from_file(str(stream_file)).select(range(0)).save_to_disk(folder, num_shards=1)
-    (data_file,) = folder.glob("*.arrow")
-    stream_file.replace(data_file)

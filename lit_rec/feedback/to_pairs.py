@@ -14,9 +14,9 @@ from lit_rec import __version__
 from lit_rec.core import schema
 from lit_rec.core.errors import FeedbackStoreError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, write_json
+from lit_rec.data.arrow_files import write_dataset
 from lit_rec.data.contexts import ContextForm, context_string, product_name
 from lit_rec.data.orders import UserHistory
-from lit_rec.data.prepare import write_dataset
 from lit_rec.data.processed import ProcessedFolder, content_hashes
 from lit_rec.feedback.impressions import left_out, left_out_in_words, read_products
 from lit_rec.feedback.propensity import DEEPEST, Vector, examination_by_position, negative_weights, positive_weights

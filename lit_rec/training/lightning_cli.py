@@ -29,7 +29,7 @@ from lit_rec.core.files import check_folder, check_replaceable, read_json, write
 from lit_rec.core.next_steps import command, print_next_steps
 from lit_rec.core.parser import CommandParser
 from lit_rec.core.quiet import quiet_lightning
-from lit_rec.data.datamodule import NextOrderDataModule, locate
+from lit_rec.data.datamodule import NextOrderDataModule
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.evaluation.tables import TEST_TITLE, VALIDATION_TITLE, metrics_table, ranker_commands
@@ -183,13 +183,12 @@ class TrainingCLI(LightningCLI):
                 check_auxiliary_orders(config.ranker.auxiliary_orders)
         self._take_own_data(config)
         if config.model.added_tokens_from == ADDED_TOKENS_FROM_DATA:
-            options = {name: config.data[name] for name in ("processed_dir", "source", "data_dir", "output_dir")}
-            sizes = {name: config.data[name] for name in ("n_users", "n_products")}
-            folder = locate(PrepareSettings(**vars(config.data.prepare)), **options, **sizes)
-            config.model.added_tokens_from = str(folder)
+            settings = vars(config.data) | {"prepare": PrepareSettings(**vars(config.data.prepare))}
+            config.model.added_tokens_from = str(NextOrderDataModule(**settings).prepared_folder().path)
 
     def after_instantiate_classes(self) -> None:
-        """One seed for all that is not given one of its own."""
+        """One tokenizer for model and data, and one seed for all that is not given one of its own."""
+        self.datamodule.tokenizer = self.model.encoder
         if self._get(self.config, "data").seed is None and self._seed is not None:
             self.datamodule.seed = self._seed
 

@@ -29,7 +29,7 @@ def measure(processed_dir: Path, orders: int, rows: int | None, max_seq_length: 
     """One step in this process."""
     model = BiEncoder(max_seq_length=max_seq_length, dropout=0.0, grad_cache_size=rows)
     cache = TokenCache(ProcessedFolder(processed_dir), model.encoder)
-    cache.build(model.encoder)
+    cache.build()
     dataset = OrderDataset(cache.training_pairs(), micro_batch_size=rows or 64)
     batch = dataset[np.sort(np.random.default_rng(0).permutation(len(dataset))[:orders])]
     before = _peak_gb()

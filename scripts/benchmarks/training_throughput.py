@@ -202,6 +202,7 @@ def _ours(
         dropout=0.0 if batch_by == "order" else None,
     )
     data = NextOrderDataModule(processed_dir=folder, batch_by=batch_by, batch_size=batch_size, seed=seed)
+    data.tokenizer = model.encoder
     _transformer(model.encoder.sentence_transformer).register_forward_pre_hook(stopwatch.count_tokens)
     trainer = Trainer(
         accelerator=accelerator,

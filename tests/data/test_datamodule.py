@@ -91,8 +91,8 @@ def test_no_data_and_no_source_is_an_error_with_the_next_step(encoder, tmp_path)
         opened(encoder, processed_dir=tmp_path)
 
 
-def test_no_tokenizer_and_no_trainer_is_an_error_with_the_next_step(processed_dir):
-    with pytest.raises(SettingError, match=r"Set data_module\.tokenizer first"):
+def test_no_tokenizer_is_an_error_with_the_next_step(processed_dir):
+    with pytest.raises(SettingError, match=r"Set data\.tokenizer = model\.encoder"):
         NextOrderDataModule(processed_dir=processed_dir).prepare_data()
 
 

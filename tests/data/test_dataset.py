@@ -140,7 +140,7 @@ def of_reference(folder, tmp_path):
 
 def cached_pairs(folder, tokenizer):
     cache = TokenCache(folder, tokenizer)
-    cache.build(tokenizer)
+    cache.build()
     return cache.training_pairs()
 
 

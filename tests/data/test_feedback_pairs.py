@@ -9,10 +9,10 @@ import pytest
 from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.core.files import read_json, write_json
+from lit_rec.data.arrow_files import write_dataset
 from lit_rec.data.datamodule import NextOrderDataModule
 from lit_rec.data.dataset import ANCHORS, TokenCache
 from lit_rec.data.feedback_pairs import FeedbackPairs
-from lit_rec.data.prepare import write_dataset
 from lit_rec.data.processed import ProcessedFolder, content_hashes
 from lit_rec.data.tokens import read_tokens
 from lit_rec.models.encoder import TextEncoder
@@ -110,9 +110,15 @@ def test_settings_multiply_the_weights(encoder, processed_dir, feedback_dir):
     assert none.pair_weight[-3:].tolist() == [0.5, 1.5, 1.0]
 
 
-@pytest.mark.parametrize("options", [{"feedback_weight": 0.0}, {"hard_negative_weight": -1.0}])
-def test_settings_without_a_meaning_are_refused(options, feedback_dir):
-    with pytest.raises(SettingError, match="feedback_weight must be above 0"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"feedback_weight": 0.0}, r"pair_weight must be above 0: got 0\.0"),
+        ({"hard_negative_weight": -1.0}, r"hard_negative_weight must be at least 0: got -1\.0"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(options, message, feedback_dir):
+    with pytest.raises(SettingError, match=message):
         NextOrderDataModule(feedback_dir=feedback_dir, **options)
 
 
