@@ -202,9 +202,9 @@ def _foreign(place: Path, record: str) -> list[str]:
         written = content.get("sha256")
     except (OSError, ValueError, AttributeError):
         return found
-    if "lit_rec_version" not in content and record != schema.PARAMS:  # the reference project's does not name one
+    if "lit_rec_version" not in content and record != schema.PARAMS:  # the Instacart seed's does not name one
         return found
-    if written is None:  # of an older version, or of the reference project
+    if written is None:  # of an older version, or of the Instacart seed
         return [name for name in found if name in _OF_RUNS or name.endswith((".ckpt", ".db"))]
     ours = {record, *(name.partition("/")[0] for name in written)}
     return [name for name in found if name not in ours and not _is_hollow(place / name)]

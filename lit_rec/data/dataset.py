@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 _TEXTS_PER_CHUNK = 4_096
 _PRODUCTS, _QUERIES, ANCHORS = "products", "queries", "anchors"
-_REFERENCE_SPLIT_SEED = 42
+_SEED_FOLDER_SPLIT = 42
 _PAIR_PRODUCT, _ORDER_START = "pair_product.npy", "order_start.npy"
 
 Batch = dict[str, Any]
@@ -139,7 +139,7 @@ class OrderDataset(Dataset[Batch]):
 
 
 class PairDataset(OrderDataset):
-    """Answers an array of pairs with a batch of pairs, as the reference project has them.
+    """Answers an array of pairs with a batch of pairs, as the Instacart seed has them.
 
     Args:
         pairs: what to draw from.
@@ -270,7 +270,7 @@ class TokenCache:
                 self._write_pairs(load_from_disk(train), unfinished)
 
     def _write_pairs(self, pairs: ArrowDataset, unfinished: Path) -> None:
-        """The reference's pairs are texts alone: an order is then a run of one anchor, a product is its text."""
+        """The seed's pairs are texts alone: an order is then a run of one anchor, a product is its text."""
         has_ids = {schema.QUERY_ID, schema.PRODUCT_ID} <= set(pairs.column_names)
         order = pairs.data.column(schema.QUERY_ID if has_ids else schema.ANCHOR)
         product = pairs.data.column(schema.PRODUCT_ID if has_ids else schema.POSITIVE)
@@ -326,16 +326,16 @@ def _splits_and_histories(
     """The split of each query, and product indices of what had been bought before it."""
     path = folder.path / schema.EVAL_HISTORY
     if not path.is_dir():
-        if not folder.is_of_reference:
+        if not folder.is_instacart_seed:
             raise NotPreparedError(f"{path} is missing", "the folder has no history", "Run prepare again")
         logger.warning(
-            "%s is the reference project's: without %s, queries have empty histories, and a seeded hash of the query "
+            "%s is the Instacart seed's: without %s, queries have empty histories, and a seeded hash of the query "
             "id makes half of them val and half test",
             folder.path,
             schema.EVAL_HISTORY,
         )
         ids = np.array([int(query_id) for query_id in query_ids], dtype=np.int64)
-        splits = split_users(ids, eval_frac=1.0, val_frac=0.5, seed=_REFERENCE_SPLIT_SEED)
+        splits = split_users(ids, eval_frac=1.0, val_frac=0.5, seed=_SEED_FOLDER_SPLIT)
         return splits, [np.empty(0, dtype=np.int64)] * len(query_ids)
     rows = load_from_disk(path).select_columns([schema.QUERY_ID, schema.SPLIT, schema.HISTORY_PRODUCT_IDS])
     found = {

@@ -49,7 +49,7 @@ def read_training_histories(folder: ProcessedFolder) -> PurchaseHistories:
 
 
 def _table(folder: ProcessedFolder, name: str, do: str) -> pa.Table:
-    by = "the reference project" if folder.is_of_reference else f"lit_rec {folder.params['lit_rec_version']}"
+    by = "the Instacart seed" if folder.is_instacart_seed else f"lit_rec {folder.params['lit_rec_version']}"
     found = f"it was prepared with eval_frac {folder.params.get('eval_frac')}, by {by}"
     if not (folder.path / name).is_dir():
         raise NotPreparedError(f"{folder.path} holds no {name}", found, do)

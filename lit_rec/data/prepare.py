@@ -1,6 +1,6 @@
 """Raw orders to a processed folder: contexts, pairs, queries, corpus, relevance, history, parameters.
 
-The folder's files have the reference project's names and forms. It is written beside its place and renamed
+The folder's files have the Instacart seed's names and forms. It is written beside its place and renamed
 when it is complete, so that a killed run leaves nothing that looks finished.
 """
 

@@ -112,12 +112,15 @@ class ProcessedFolder:
 
     @cached_property
     def sha256(self) -> dict[str, str]:
-        """Content hashes of the artefacts: as recorded, or computed where the reference project made the folder."""
+        """Content hashes of the artefacts: as recorded, or computed where the Instacart seed made the folder."""
         return self.params.get("sha256") or content_hashes(self.path)
 
     @property
-    def is_of_reference(self) -> bool:
-        """Whether the reference project made the folder: it then has no history, no splits and no recorded hashes."""
+    def is_instacart_seed(self) -> bool:
+        """Whether chen-bowen/instacart_next_order_recommendation made the folder, which this project calls the seed.
+
+        It then has no history, no splits and no recorded hashes.
+        """
         return "lit_rec_version" not in self.params
 
     def query(self, query_id: str) -> str:

@@ -46,7 +46,7 @@ class BiEncoder(LightningModule):
         loss: 'multi_positive' takes all products of an order as positives and none of them as a negative, each
             order weighing the same; 'mnrl' weighs each pair the same, which on batches of single pairs is
             sentence-transformers' MultipleNegativesRankingLoss.
-        temperature: similarities are divided by it; the reference's scale of 30 is a temperature of 1/30.
+        temperature: similarities are divided by it; the seed's scale of 30 is a temperature of 1/30.
         logq_correction: subtract this times the log of a product's share of the training pairs from its
             score in training. In-batch negatives are drawn by popularity; 1 undoes that, 0 leaves it.
         learning_rate: peak of the schedule.

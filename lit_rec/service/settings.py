@@ -38,7 +38,7 @@ SETTINGS_FILE = "LIT_REC_SETTINGS"
 """Environment variable that names the file of settings; without it, ``.env`` of the working folder."""
 
 PREFIX = "LIT_REC_"
-"""Of the variables; names without it are those of the reference, and may be another program's."""
+"""Of the variables; names without it are those of the seed, and may be another program's."""
 
 DEFAULT_ARM = "default"
 """Name of the arm where there is one model."""

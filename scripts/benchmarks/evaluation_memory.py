@@ -56,7 +56,7 @@ def main(
     """Measure ours and the peer, and check that they say the same.
 
     Args:
-        n_queries: queries that ours evaluates; 13,120 is the reference project's number.
+        n_queries: queries that ours evaluates; 13,120 is the Instacart seed's number.
         n_products: size of the catalogue; 49,688 is Kaggle's.
         n_dimensions: of an embedding.
         peer_queries: the first so many queries are given to the peer, and to ours for comparison.

@@ -2,7 +2,7 @@
 
 Measures seconds of fitting, seconds of scoring 64 users, and peak resident memory, each method in a process of its
 own that holds the purchases too, and holds them against the limits of this project: 5 minutes and 8 GB. The peer is
-the reference project's counting (collaborative_filtering.py), a Python loop over the pairs of each order into a
+the Instacart seed's counting (collaborative_filtering.py), a Python loop over the pairs of each order into a
 dictionary: run here on a few thousand orders and extrapolated by the number of pairs, which favours it, since a
 dictionary grows slower as it outgrows the caches.
 
@@ -58,7 +58,7 @@ def main(
     for name in METHODS:
         print(f"{name}, in a process of its own")
         measured[name] = _in_own_process(_fit, name, processed_dir, n_users, n_products)
-    print("The reference's counting, on a few orders")
+    print("The seed's counting, on a few orders")
     peer = _in_own_process(_peer, processed_dir, n_users, n_products)
     _print(measured, peer)
     figures = {
@@ -181,7 +181,7 @@ def _print(measured: dict[str, dict[str, Any]], peer: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"The reference's loop: {peer['seconds_measured']} s for {peer['n_orders_measured']:,} orders, "
+        f"The seed's loop: {peer['seconds_measured']} s for {peer['n_orders_measured']:,} orders, "
         f"{peer['seconds_extrapolated']:,} s for all {peer['n_orders']:,}, extrapolated by the number of pairs"
     )
 

@@ -1,7 +1,7 @@
 """``prepare`` at Kaggle's full size: 206,209 users, 3.4 M orders, 34 M order lines, 49,688 products.
 
 Measures seconds, peak resident memory and size on disk of ``python -m lit_rec prepare`` as a process of its own,
-and holds them against the limits of this project: 6 minutes and 8 GB. The peer is the reference project's
+and holds them against the limits of this project: 6 minutes and 8 GB. The peer is the Instacart seed's
 preparation script (prepare_instacart_sbert.py), which cannot be run here at this size: it filters all prior rows
 anew for each target order, 15 ms x 131,209 orders = 33 minutes, and its README states 8 GB of memory. The data are
 made up by :mod:`lit_rec.data.sources.synthetic` (half a minute), since Kaggle's files may not be passed on; name a

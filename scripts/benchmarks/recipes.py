@@ -1,9 +1,9 @@
-"""The reference project's training recipe against ours, on the Instacart sample, with equal numbers of pairs seen.
+"""The Instacart seed's training recipe against ours, on the Instacart sample, with equal numbers of pairs seen.
 
 Three models are tested on the same held-out users, whose orders none of them was trained on:
 
-- untrained: MiniLM as it comes, on our contexts and on the reference's;
-- reference: ``configs/instacart_reference.yaml``: pair mode, names spent on the oldest orders, "Next:" in training
+- untrained: MiniLM as it comes, on our contexts and on the seed's;
+- reference: ``configs/instacart_seed.yaml``: pair mode, names spent on the oldest orders, "Next:" in training
   only, one target a user;
 - ours: ``configs/instacart.yaml``: whole orders, rolling targets, newest orders first.
 
@@ -12,7 +12,7 @@ checkpoint on the validation users; the table shows the test users.
 
     python scripts/benchmarks/recipes.py --data_dir ../shared/data/instacart-sample
 
-Writes results/recipes.json and results/recipes.md. By default each recipe sees as many pairs as the reference has in
+Writes results/recipes.json and results/recipes.md. By default each recipe sees as many pairs as the seed has in
 one epoch; on 2 CPU cores that takes half an hour. A model that an earlier, interrupted run has tested is not trained
 again; to begin anew, delete --work_dir.
 """
@@ -31,9 +31,9 @@ from lit_rec.core.schema import PARAMS
 from lit_rec.metrics.headline import HEADLINE_METRICS
 
 LABELS = {
-    "untrained_reference": "untrained MiniLM, the reference's contexts",
+    "untrained_reference": "untrained MiniLM, the seed's contexts",
     "untrained_ours": "untrained MiniLM, our contexts",
-    "reference": "the reference's recipe",
+    "reference": "the seed's recipe",
     "ours": "ours",
 }
 
@@ -84,12 +84,12 @@ def main(
     Args:
         data_dir: Kaggle-format files.
         work_dir: prepared data and models go here.
-        pairs: pairs that each recipe is trained on, over all epochs; none for all that the reference has.
+        pairs: pairs that each recipe is trained on, over all epochs; none for all that the seed has.
         epochs: evaluations to choose a checkpoint from; each sees pairs / epochs pairs.
         eval_frac: share of the users held out.
     """
     source: dict[str, Any] = {"data_dir": data_dir, "eval_frac": eval_frac}
-    as_reference = prepared(
+    as_seed = prepared(
         work_dir / f"data_reference_{eval_frac}",
         "--truncate",
         "keep_oldest",
@@ -98,24 +98,24 @@ def main(
         **source,
     )
     as_ours = prepared(work_dir / f"data_ours_{eval_frac}", "--targets", "rolling", "--rolling_targets", "0", **source)
-    counts = {folder: json.loads((folder / PARAMS).read_text(encoding="utf-8")) for folder in (as_reference, as_ours)}
-    pairs = pairs or epochs * counts[as_reference]["n_train_pairs"]
-    if pairs / epochs > counts[as_reference]["n_train_pairs"]:
+    counts = {folder: json.loads((folder / PARAMS).read_text(encoding="utf-8")) for folder in (as_seed, as_ours)}
+    pairs = pairs or epochs * counts[as_seed]["n_train_pairs"]
+    if pairs / epochs > counts[as_seed]["n_train_pairs"]:
         raise SettingError(
-            "The reference must have as many pairs an epoch as are asked for",
-            f"it has {counts[as_reference]['n_train_pairs']:,}, asked for are {pairs / epochs:,.0f}",
+            "The seed must have as many pairs an epoch as are asked for",
+            f"it has {counts[as_seed]['n_train_pairs']:,}, asked for are {pairs / epochs:,.0f}",
             "Ask for fewer --pairs or more --epochs",
         )
     orders_per_epoch = round(pairs / epochs * counts[as_ours]["n_train_orders"] / counts[as_ours]["n_train_pairs"])
-    reference_config, our_config = "configs/instacart_reference.yaml", "configs/instacart.yaml"
+    seed_config, our_config = "configs/instacart_seed.yaml", "configs/instacart.yaml"
     few = ["--trainer.max_epochs", str(epochs)]
     as_many_orders = ["--data.train_orders", str(orders_per_epoch), "--data.batch_size", "32"]
     as_many_pairs = ["--trainer.limit_train_batches", str(ceil(pairs / epochs / 64))]
     results = {
-        "untrained_reference": tested(reference_config, as_reference, work_dir / "untrained_reference"),
+        "untrained_reference": tested(seed_config, as_seed, work_dir / "untrained_reference"),
         "untrained_ours": tested(our_config, as_ours, work_dir / "untrained_ours"),
         "ours": trained(our_config, as_ours, work_dir / "ours", *few, *as_many_orders),
-        "reference": trained(reference_config, as_reference, work_dir / "reference", *few, *as_many_pairs),
+        "reference": trained(seed_config, as_seed, work_dir / "reference", *few, *as_many_pairs),
     }
     settings = {"pairs": pairs, "epochs": epochs, "eval_frac": eval_frac, "orders_per_epoch": orders_per_epoch}
     write(results, settings)

@@ -1,6 +1,6 @@
 """Pairs trained on per second: ours against sentence-transformers' own trainer, taking turns in one run.
 
-The peer is ``SentenceTransformerTrainer`` as the reference project uses it: 64 pairs a batch, ``NO_DUPLICATES``
+The peer is ``SentenceTransformerTrainer`` as the Instacart seed uses it: 64 pairs a batch, ``NO_DUPLICATES``
 sampler, ``MultipleNegativesRankingLoss`` of scale 30, 256 tokens, float32; on a GPU in bfloat16 too, which ours in
 bfloat16 is then held against. Ours is the LightningModule with the DataModule, under a Lightning Trainer with the
 gradient clipping of ``fit``, in batches of 32 whole orders and in batches of 64 pairs, in float32 and in the

@@ -1,4 +1,4 @@
-"""Batches of orders and of pairs, queries with what is known of them, and the reference's own artefacts."""
+"""Batches of orders and of pairs, queries with what is known of them, and the seed's own artefacts."""
 
 import shutil
 
@@ -128,8 +128,8 @@ def folder(make_random_tables, tmp_path):
 
 
 @pytest.fixture
-def of_reference(folder, tmp_path):
-    """The same folder as the reference project writes it: pairs of texts alone, no history, no hashes."""
+def of_seed(folder, tmp_path):
+    """The same folder as the Instacart seed writes it: pairs of texts alone, no history, no hashes."""
     theirs = tmp_path / "theirs"
     shutil.copytree(folder.path, theirs, ignore=shutil.ignore_patterns(schema.EVAL_HISTORY, schema.TRAIN_DATASET))
     train = load_from_disk(folder.path / schema.TRAIN_DATASET)
@@ -204,20 +204,20 @@ def test_a_folder_without_pairs_says_so(make_random_tables, tmp_path, word_token
         cached_pairs(ProcessedFolder(tmp_path / "eval_only"), word_tokenizer())
 
 
-def test_the_cache_follows_the_tokenizer_and_the_content(folder, of_reference, word_tokenizer):
+def test_the_cache_follows_the_tokenizer_and_the_content(folder, of_seed, word_tokenizer):
     path = TokenCache(folder, word_tokenizer()).path
     assert TokenCache(folder, word_tokenizer()).path == path
     assert TokenCache(folder, word_tokenizer("other")).path != path
-    theirs = TokenCache(of_reference, word_tokenizer()).path.name
-    write_json(of_reference.path / schema.EVAL_CORPUS, {**of_reference.corpus, "1": "changed"})
-    assert TokenCache(ProcessedFolder(of_reference.path), word_tokenizer()).path.name != theirs
+    theirs = TokenCache(of_seed, word_tokenizer()).path.name
+    write_json(of_seed.path / schema.EVAL_CORPUS, {**of_seed.corpus, "1": "changed"})
+    assert TokenCache(ProcessedFolder(of_seed.path), word_tokenizer()).path.name != theirs
 
 
-# --- the reference project's artefacts ---
+# --- the Instacart seed's artefacts ---
 
 
-def test_pairs_of_the_reference_are_the_same_orders_and_products(folder, of_reference, word_tokenizer):
-    ours, theirs = cached_pairs(folder, word_tokenizer()), cached_pairs(of_reference, word_tokenizer())
+def test_pairs_of_the_seed_are_the_same_orders_and_products(folder, of_seed, word_tokenizer):
+    ours, theirs = cached_pairs(folder, word_tokenizer()), cached_pairs(of_seed, word_tokenizer())
     np.testing.assert_array_equal(theirs.pair_product, ours.pair_product)
     np.testing.assert_array_equal(theirs.order_start, ours.order_start)
     np.testing.assert_array_equal(theirs.anchors.ids, ours.anchors.ids)
@@ -225,26 +225,26 @@ def test_pairs_of_the_reference_are_the_same_orders_and_products(folder, of_refe
     assert torch.equal(batch["product_position"], OrderDataset(ours)[np.array([0, 1])]["product_position"])
 
 
-def test_a_pair_of_the_reference_that_is_not_in_the_catalogue_is_refused(of_reference, word_tokenizer):
-    corpus = read_json(of_reference.path / schema.EVAL_CORPUS)
-    gone = load_from_disk(of_reference.path / schema.TRAIN_DATASET)[0]["positive"]
-    write_json(of_reference.path / schema.EVAL_CORPUS, {key: text for key, text in corpus.items() if text != gone})
+def test_a_pair_of_the_seed_that_is_not_in_the_catalogue_is_refused(of_seed, word_tokenizer):
+    corpus = read_json(of_seed.path / schema.EVAL_CORPUS)
+    gone = load_from_disk(of_seed.path / schema.TRAIN_DATASET)[0]["positive"]
+    write_json(of_seed.path / schema.EVAL_CORPUS, {key: text for key, text in corpus.items() if text != gone})
     with pytest.raises(ProcessedFolderError, match=rf"does not fit eval_corpus.json.*{gone}.*Run prepare again"):
-        cached_pairs(ProcessedFolder(of_reference.path), word_tokenizer())
-    assert list((of_reference.path / schema.TOKEN_CACHE).iterdir()) == []
+        cached_pairs(ProcessedFolder(of_seed.path), word_tokenizer())
+    assert list((of_seed.path / schema.TOKEN_CACHE).iterdir()) == []
 
 
-def test_queries_of_the_reference_have_empty_histories_and_a_split_that_is_said(of_reference, caplog):
+def test_queries_of_the_seed_have_empty_histories_and_a_split_that_is_said(of_seed, caplog):
     with caplog.at_level("WARNING"):
-        queries = EvaluationQueries.read(of_reference)
+        queries = EvaluationQueries.read(of_seed)
     assert "empty histories" in caplog.text
     assert "half of them val and half test" in caplog.text
     assert all(len(history) == 0 for history in queries.history)
     val, test = queries.of_split(Split.VAL), queries.of_split(Split.TEST)
     assert sorted([*val, *test]) == queries.of_split(None).tolist()
     assert min(len(val), len(test)) > 0
-    write_json(of_reference.path / schema.EVAL_QUERIES, dict(reversed(of_reference.queries.items())))
-    again = EvaluationQueries.read(ProcessedFolder(of_reference.path))
+    write_json(of_seed.path / schema.EVAL_QUERIES, dict(reversed(of_seed.queries.items())))
+    again = EvaluationQueries.read(ProcessedFolder(of_seed.path))
     assert dict(zip(again.query_ids, again.splits, strict=True)) == dict(
         zip(queries.query_ids, queries.splits, strict=True)
     )

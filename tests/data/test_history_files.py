@@ -216,10 +216,10 @@ def test_where_all_are_held_out_there_is_no_training_history_and_the_error_says_
         read_training_histories(made(1.0))
 
 
-def test_a_folder_of_the_reference_project_is_named_as_such(copy):
+def test_a_folder_of_the_seed_is_named_as_such(copy):
     shutil.rmtree(copy.path / schema.EVAL_HISTORY)
     write_json(copy.path / schema.PARAMS, {"eval_frac": 0.5})
-    with pytest.raises(NotPreparedError, match=r"holds no eval_history: .* by the reference project. Run prepare"):
+    with pytest.raises(NotPreparedError, match=r"holds no eval_history: .* by the Instacart seed. Run prepare"):
         read_eval_histories(ProcessedFolder(copy.path), list(copy.queries))
 
 

@@ -1,4 +1,4 @@
-"""The processed folder: nothing lost, nothing leaked, nothing half done, and in the reference's forms."""
+"""The processed folder: nothing lost, nothing leaked, nothing half done, and in the seed's forms."""
 
 import hashlib
 import json
@@ -361,10 +361,10 @@ def test_a_first_order_that_is_a_target_has_no_prior_orders(make, make_tables, b
     assert rows(folder, "eval_history")[0]["history_product_ids"] == []
 
 
-# --- the reference's forms ---
+# --- the seed's forms ---
 
 
-def test_json_files_have_the_forms_of_the_reference(made, tables):
+def test_json_files_have_the_forms_of_the_seed(made, tables):
     for name in (schema.EVAL_QUERIES, schema.EVAL_CORPUS, schema.EVAL_RELEVANT_DOCS):
         text = (made.path / name).read_text(encoding="utf-8")
         assert text == json.dumps(json.loads(text), indent=0, ensure_ascii=False)
@@ -375,7 +375,7 @@ def test_json_files_have_the_forms_of_the_reference(made, tables):
     assert all(isinstance(i, str) for ids in made.relevant_docs.values() for i in ids)
 
 
-def test_the_parameters_hold_all_that_the_reference_records(raw_dir, processed_dir):
+def test_the_parameters_hold_all_that_the_seed_records(raw_dir, processed_dir):
     params = read_json(processed_dir / schema.PARAMS)
     assert params["data_dir"] == str(raw_dir)
     assert params["output_dir"] == str(processed_dir)
@@ -386,7 +386,7 @@ def test_the_parameters_hold_all_that_the_reference_records(raw_dir, processed_d
     assert (processed_dir / schema.PARAMS).read_text().startswith('{\n  "')
 
 
-def test_datasets_have_the_columns_of_the_reference_and_the_ids(made):
+def test_datasets_have_the_columns_of_the_seed_and_the_ids(made):
     columns = ["anchor", "positive", "query_id", "product_id"]
     assert load_from_disk(made.path / "train_dataset").column_names == columns
     assert load_from_disk(made.path / "eval_dataset").column_names == columns
@@ -469,7 +469,7 @@ def test_a_folder_of_an_older_version_that_holds_something_else_is_kept(raw_dir,
     assert not (of_an_older_version / schema.TRAIN_HISTORY).exists()
 
 
-def test_a_folder_of_the_reference_project_is_not_replaced_unasked(raw_dir, tmp_path):
+def test_a_folder_of_the_seed_is_not_replaced_unasked(raw_dir, tmp_path):
     (tmp_path / "p5_mp20_ef0.1").mkdir()
     write_json(tmp_path / "p5_mp20_ef0.1" / schema.PARAMS, {"eval_frac": 0.1, "n_corpus": 3})
     with pytest.raises(ProcessedFolderError, match=r"source, input_sha256 differ.*--overwrite true"):

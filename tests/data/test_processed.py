@@ -96,7 +96,7 @@ def test_hashes_are_those_recorded_or_else_computed_from_the_content(processed_d
     assert ours.sha256 == ours.params["sha256"]
     copy = tmp_path / "copy"
     shutil.copytree(processed_dir, copy, ignore=shutil.ignore_patterns(schema.TOKEN_CACHE, schema.INDEX_CACHE))
-    write_json(copy / schema.PARAMS, {"eval_frac": 0.5})  # as the reference writes it
+    write_json(copy / schema.PARAMS, {"eval_frac": 0.5})  # as the seed writes it
     assert ProcessedFolder(copy).sha256 == ours.sha256
     write_json(copy / schema.EVAL_CORPUS, {"1": "changed"})
     assert ProcessedFolder(copy).sha256 != ours.sha256

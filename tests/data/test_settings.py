@@ -1,4 +1,4 @@
-"""Settings out of range are refused; a folder's name says how it was made, as the reference names it."""
+"""Settings out of range are refused; a folder's name says how it was made, as the seed names it."""
 
 import pytest
 
@@ -27,7 +27,7 @@ from lit_rec.data.settings import PrepareSettings
         ({"n_folds": 5, "eval_frac": 1.0, "targets": "rolling"}, "p5_mp20_fold0of5_roll4"),
     ],
 )
-def test_a_folder_is_named_as_the_reference_names_it_and_what_is_new_is_added(settings, name):
+def test_a_folder_is_named_as_the_seed_names_it_and_what_is_new_is_added(settings, name):
     assert PrepareSettings(**settings).folder_name("instacart") == name
 
 

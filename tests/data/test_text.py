@@ -1,4 +1,4 @@
-"""The one text template: the reference's forms, whole names, and where a budget of names is spent."""
+"""The one text template: the seed's forms, whole names, and where a budget of names is spent."""
 
 import re
 
@@ -40,8 +40,8 @@ def numbered_orders(sizes):
     ]
 
 
-def reference_context(orders, max_prior_orders, max_product_names, next_order):
-    """The reference project's walk: oldest order first, one counter of names over all of them."""
+def seed_context(orders, max_prior_orders, max_product_names, next_order):
+    """The Instacart seed's walk: oldest order first, one counter of names over all of them."""
 
     def tag(order):
         moment = f"w{order.order_dow}h{order.order_hour_of_day}"
@@ -63,13 +63,13 @@ def reference_context(orders, max_prior_orders, max_product_names, next_order):
     return f"{products}. Next: {tag(next_order)}" if next_order else f"{products}."
 
 
-def test_a_training_context_has_the_form_of_the_reference():
+def test_a_training_context_has_the_form_of_the_seed():
     orders = [Order(["A", "B"], 7.0, 3, 22), Order(["C"], 17.0, 3, 20)]
     context = written(orders, next_order=Order([], 23.0, 6, 6))
     assert context == "[+7d w3h22] A, B; [+17d w3h20] C. Next: +23d w6h6"
 
 
-def test_a_query_has_the_form_of_the_reference():
+def test_a_query_has_the_form_of_the_seed():
     orders = [Order(["Organic Milk", "Whole Wheat Bread"], 7.0, 4, 14)]
     assert written(orders) == "[+7d w4h14] Organic Milk, Whole Wheat Bread."
 
@@ -88,13 +88,13 @@ def test_a_gap_of_zero_days_is_written():
     assert written([Order(["A"], 0.0, 0, 8)]) == "[+0d w0h8] A."
 
 
-def test_names_are_whole_where_the_reference_cuts_at_the_full_stop():
+def test_names_are_whole_where_the_seed_cuts_at_the_full_stop():
     orders = [Order(["2.5% Lowfat Milk", "Dr. Pepper", '.5" Waterproof Tape'], None, 1, 2)]
     assert written(orders) == '[w1h2] 2.5% Lowfat Milk, Dr. Pepper, .5" Waterproof Tape.'
 
 
 @given(histories, st.integers(1, 6), st.integers(1, 20), st.none() | any_order)
-def test_the_oldest_budget_walks_as_the_reference_does(orders, max_orders, max_names, next_order):
+def test_the_oldest_budget_walks_as_the_seed_does(orders, max_orders, max_names, next_order):
     ours = written(
         orders,
         max_prior_orders=max_orders,
@@ -102,7 +102,7 @@ def test_the_oldest_budget_walks_as_the_reference_does(orders, max_orders, max_n
         truncate="keep_oldest",
         next_order=next_order,
     )
-    assert ours == reference_context(orders, max_orders, max_names, next_order)
+    assert ours == seed_context(orders, max_orders, max_names, next_order)
 
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=8), st.integers(1, 6), st.integers(1, 20))
@@ -143,7 +143,7 @@ def test_without_next_leaves_a_product_of_that_name_alone():
     assert without_next(written(orders, next_order=orders[0])) == "[w1h2] What's Next: Bar, Milk."
 
 
-def test_a_product_text_has_the_form_of_the_reference():
+def test_a_product_text_has_the_form_of_the_seed():
     assert (
         product_text("2.5% Lowfat Milk", "milk", "dairy")
         == "Product: 2.5% Lowfat Milk. Aisle: milk. Department: dairy."
