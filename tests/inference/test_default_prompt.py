@@ -60,7 +60,7 @@ def test_every_back_end_finds_what_training_measured(
         bundle = write_bundle(
             trained, Path(shutil.copy(corpus, tmp_path)), tmp_path / "bundle", name="tiny", backend=Backend(backend)
         )
-        encode = bundle.recommender(device="cpu").encode
+        encode = bundle.recommender(device="cpu").encoder.encode
     texts = list(ProcessedFolder(processed_dir).corpus.values())
     scores = torch.from_numpy(encode(held_out.queries.contexts) @ encode(texts).T)
     ranked = scores.argsort(dim=1, descending=True, stable=True)
