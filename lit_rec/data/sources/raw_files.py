@@ -139,10 +139,10 @@ def ready_files(
 
 
 def _missing_files(data_dir: Path, missing: Sequence[str], wanted: Collection[str]) -> list[Problem]:
-    """Each file that is not there, with the name that looks most like it; or the folder that has them all."""
+    """Each file that is not there, with the name that looks most like it; or the folders within that have some."""
     if not data_dir.is_dir():
-        what, do = f"is missing: there is no folder {data_dir}", f"Pass the folder of the {len(wanted)} files"
-        return [Problem(name, what, do) for name in missing]
+        what = f"is missing from {data_dir}" if data_dir.is_file() else f"is missing: there is no folder {data_dir}"
+        return [Problem(name, what, f"Pass the folder of the {len(wanted)} files") for name in missing]
     if len(missing) == len(wanted):
         folders = [path for depth in ("*", "*/*") for path in sorted(data_dir.glob(depth))]
         folders = [path for path in folders if any(find_file(path, name) for name in wanted)]
@@ -167,7 +167,7 @@ def _missing_files(data_dir: Path, missing: Sequence[str], wanted: Collection[st
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """The files in a zip or tar archive, without links, and those that macOS adds (``__MACOSX/``, ``._orders.csv``)."""
+    """The files in a zip or tar archive, but for links and what macOS adds (``__MACOSX/``, ``._orders.csv``)."""
     with ExitStack() as opened:
         if archive.name.lower().endswith(_TARS):
             tar = opened.enter_context(tarfile.open(archive))

@@ -376,7 +376,8 @@ def _buy_staples(rng: np.random.Generator, catalogue: Catalogue, habits: _Habits
     interval = habits.gap[user] * pace * rng.lognormal(np.log(1.2), 0.8, user.size)
 
     # User and day in one number that never falls: one binary search finds the next order of every pair.
-    clock, end = orders.user * _MAX_DAYS + orders.day, orders.first[user + 1]
+    clock = orders.user * _MAX_DAYS + orders.day
+    end = orders.first[user + 1]  # where the orders of the user end
     # Most are on the list from the start, and due some time around it; the others are taken up on the way.
     is_early = rng.random(user.size) < 0.65
     span = orders.day[end - 1]

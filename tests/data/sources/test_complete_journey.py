@@ -1,6 +1,7 @@
 """Complete Journey: a user's day as an order, a text as a product."""
 
 import sys
+import zipfile
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_a_folder_is_read_and_not_those_that_its_name_matches(tmp_path, tables, 
     (tmp_path / "shop1" / "transactions.parquet").write_bytes(b"of another shop")
     (tmp_path / "shop2" / "products.parquet").write_bytes(b"of another shop")
     assert complete_journey.load(tmp_path / name).order_lines.equals(tables.order_lines)
+
+
+def test_an_archive_of_csv_files_gives_the_same_tables(tmp_path, tables):
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        for path in write(tmp_path).glob("*.parquet"):
+            archive.writestr(f"data/{path.stem}.csv", pl.read_parquet(path).write_csv())
+            path.unlink()
+    unpacked = complete_journey.load(tmp_path)
+    assert unpacked.orders.equals(tables.orders)
+    assert unpacked.order_lines.equals(tables.order_lines)
+    assert unpacked.products.equals(tables.products)
 
 
 def test_a_missing_file_and_a_missing_column_are_told_together(tmp_path):

@@ -537,7 +537,8 @@ def test_a_folder_or_a_broken_link_in_the_place_of_a_file(tmp_path, put):
 
 def test_an_outer_zip_that_lacks_a_file(tmp_path):
     zipped(tmp_path / OUTER_ZIP, **{f"{stem}.csv": text for stem, text in KAGGLE.items() if stem != "aisles"})
-    assert only_problem_of(tmp_path).startswith("aisles.csv: is missing")
+    for data_dir in (tmp_path, tmp_path / OUTER_ZIP):
+        assert only_problem_of(data_dir).startswith(f"aisles.csv: is missing from {data_dir}. P")
 
 
 def test_bytes_that_are_not_text(tmp_path):
