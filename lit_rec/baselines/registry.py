@@ -1,7 +1,6 @@
 """The baselines by name. Asking for one imports it; the names alone import nothing."""
 
 import logging
-from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 from lit_rec.baselines.base import Baseline
@@ -9,7 +8,7 @@ from lit_rec.core.errors import SettingError
 
 logger = logging.getLogger(__name__)
 
-_CLASS_OF = {
+BASELINES = {
     "popularity": "popularity.Popularity",
     "personal_frequency": "personal_frequency.PersonalFrequency",
     "recency_frequency": "recency_frequency.RecencyFrequency",
@@ -22,29 +21,9 @@ _CLASS_OF = {
     "content_based": "content_based.ContentBased",
     "boosted_trees": "boosted_trees.BoostedTrees",
 }
+"""Module and class of each baseline by its name, in the order of reports: counting first, learning last."""
+
 _FORMER = {"item_item_reference": "item_item_seed"}  # of version 0.1; to be removed with version 0.3
-
-
-class _LazyClasses(Mapping[str, type[Baseline]]):
-    """Imports a class when it is looked up, so that counting does not wait for torch or scikit-learn."""
-
-    def __getitem__(self, name: str) -> type[Baseline]:
-        module, _, class_name = _CLASS_OF[name].partition(".")
-        found: type[Baseline] = getattr(import_module(f"lit_rec.baselines.{module}"), class_name)
-        return found
-
-    def __contains__(self, name: object) -> bool:
-        return name in _CLASS_OF
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_CLASS_OF)
-
-    def __len__(self) -> int:
-        return len(_CLASS_OF)
-
-
-BASELINES: Mapping[str, type[Baseline]] = _LazyClasses()
-"""The class of each baseline by its name, in the order of reports: counting first, learning last."""
 
 
 def baseline_class(name: str) -> type[Baseline]:
@@ -61,4 +40,6 @@ def baseline_class(name: str) -> type[Baseline]:
         name = _FORMER[name]
     if name not in BASELINES:
         raise SettingError(f"No baseline {name!r}", f"there are {', '.join(BASELINES)}", "Name one of those")
-    return BASELINES[name]
+    module, _, class_name = BASELINES[name].partition(".")
+    found: type[Baseline] = getattr(import_module(f"lit_rec.baselines.{module}"), class_name)
+    return found

@@ -14,8 +14,7 @@ from lit_rec.ranking.order_matrix import rows_at_a_time
 def co_occurrence(incidence: csr_array, neighbours: int | None = None) -> csr_array:
     """int32 ``(N, N)``: orders that hold both products; on the diagonal those that hold the one.
 
-    Whole numbers all through: 50 products of a user that go together with bananas sum to more than the 16 million
-    that float32 is exact to.
+    Whole numbers, as sums over a user's products can exceed the 16 million that float32 is exact to.
 
     Args:
         incidence: ``(O, N)`` of ones.
@@ -61,7 +60,11 @@ def _in_chunks(
     of_column: NDArray[np.float32],
     neighbours: int | None,
 ) -> csr_array:
-    """float32 ``(N, P)``: ``of_row_i c_ij of_column_j``, cut chunk by chunk, so that no more is held than is kept."""
+    """float32 ``(N, P)``: ``of_row_i c_ij of_column_j``, with c the number of orders that hold both.
+
+    All pairs at once would not fit into memory: rows are multiplied and cut chunk by chunk, and only the entries that
+    are kept are held.
+    """
     n_products = incidence.shape[1]
     by_product = incidence.T.tocsr()  # (N, O)
     at_a_time = rows_at_a_time(of_columns.shape[1])
@@ -94,10 +97,11 @@ def _strongest(rows: csr_array, row: NDArray[np.int64], neighbours: int | None) 
         return np.ones(len(row), dtype=bool)
     is_long = np.diff(rows.indptr) > neighbours
     cut = np.zeros(rows.shape[0], dtype=rows.dtype)  # all are above 0
-    # A dense partition takes a tenth of the time of sorting the entries of popular products.
+    # The lowest value that is kept: of a dense partition, which takes a tenth of the time of sorting the entries.
     cut[is_long] = np.partition(rows[is_long].toarray(), -neighbours, axis=1)[:, -neighbours]
     above, at = rows.data > cut[row], rows.data == cut[row]
     n_above = np.bincount(row[above], minlength=rows.shape[0])
+    # Entries at the cut are counted from the left: a running count over all rows, less its value at the row's start.
     n_at_before = np.concatenate(([0], np.cumsum(at)))
     rank_among_equals = n_at_before[1:] - n_at_before[rows.indptr[row]]
     kept: NDArray[np.bool_] = above | (at & (rank_among_equals <= neighbours - n_above[row]))

@@ -27,8 +27,8 @@ def for_catalogue(
 ) -> tuple[ProductStatistics, ItemItemModel]:
     """Statistics and item-item model of another catalogue, or of another order of the same one.
 
-    A new product has the mean statistics of similar ones, and goes with others as they do in the mean. All this is
-    computed here, once: scoring it costs as little as scoring any other.
+    A new product has the mean statistics and the mean item-item scores of similar ones. What that takes is computed
+    here, once: scoring a new product costs as little as scoring any other.
 
     Args:
         statistics: of the catalogue that the ranker was trained on.

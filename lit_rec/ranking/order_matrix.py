@@ -34,12 +34,8 @@ class OrderMatrix:
 
     @classmethod
     def of(cls, histories: PurchaseHistories, n_products: int) -> "OrderMatrix":
-        """Of some users.
-
-        Args:
-            histories: S of them.
-            n_products: N.
-        """
+        """Orders of S users."""
+        # Lines stand order by order, which is how a csr matrix stores rows: a row begins where the order changes.
         n_lines = len(histories.product)
         begins = np.ones(n_lines, dtype=bool)
         np.not_equal(histories.orders_ago[1:], histories.orders_ago[:-1], out=begins[1:])
@@ -109,8 +105,8 @@ def rows_at_a_time(n_columns: int) -> int:
     return max(1, _DENSE_CELLS // max(1, n_columns))
 
 
-def highest(values: NDArray[np.float64], k: int) -> NDArray[np.bool_]:
-    """Mark the k highest of each row; of equal ones at the cut those in front.
+def highest(values: NDArray[np.floating], k: int) -> NDArray[np.bool_]:
+    """Marks of the k highest of each row; of equal ones at the cut those in front.
 
     Args:
         values: ``(Q, U)``.
@@ -124,7 +120,7 @@ def highest(values: NDArray[np.float64], k: int) -> NDArray[np.bool_]:
     """
     if k >= values.shape[1]:
         return np.ones(values.shape, dtype=bool)
-    cut = np.partition(values, -k, axis=1)[:, -k, np.newaxis]
+    cut = np.partition(values, -k, axis=1)[:, -k, np.newaxis]  # the k-th highest
     above, at = values > cut, values == cut
     at &= np.cumsum(at, axis=1, dtype=np.int32) <= k - above.sum(axis=1, keepdims=True)
     marked: NDArray[np.bool_] = above | at
