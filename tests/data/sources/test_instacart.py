@@ -545,6 +545,9 @@ def test_bytes_that_are_not_text(tmp_path):
     write(tmp_path)
     (tmp_path / "aisles.csv").write_bytes(b"aisle_id,aisle\n1,milk\n2,caf\xe9\n")
     assert only_problem_of(tmp_path).startswith("aisles.csv, line 3: is not UTF-8 text")
+    (tmp_path / "aisles.csv").write_text(KAGGLE["aisles"])
+    (tmp_path / "products.csv").write_bytes(KAGGLE["products"].replace("Bread,2,2", "café").encode("latin-1"))
+    assert only_problem_of(tmp_path).startswith("products.csv, line 6: is not UTF-8 text")
 
 
 def test_all_problems_are_reported_together(tmp_path):
