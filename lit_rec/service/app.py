@@ -77,9 +77,8 @@ def create_app(settings: ServiceSettings, engine: Engine | None = None) -> FastA
         keys=Keys([key.get_secret_value() for key in settings.api_key]),
         metrics_keys=Keys([settings.metrics_key.get_secret_value()] if settings.metrics_key else []),
         rate_limits=state.rate_limits,
-        check_load=lambda route: check_room(app) if route == RECOMMEND else None,
+        check_load=lambda route: check_room(state.engine) if route == RECOMMEND else None,
         bodies=BodyReader(
-            monitoring,
             max_body_bytes=settings.max_body_bytes,
             max_held_bytes=settings.max_held_bytes,
             timeout_seconds=settings.body_timeout_seconds,
@@ -203,22 +202,20 @@ def _close(app: FastAPI) -> None:
 @contextmanager
 def _draining_on_sigterm(app: FastAPI) -> Iterator[None]:
     """Say so at ``/ready`` before the server is told to stop, for as long as load balancers need to notice."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     loop, stop = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or not callable(stop):
+        yield  # no server handles the signal, so there is nobody to wait with
+        return
+    stop_server = stop
 
     def drain(number: int, frame: FrameType | None) -> None:
-        was_draining, app.state.is_draining = app.state.is_draining, True
-        logger.info("draining", extra={"seconds": 0 if was_draining else app.state.settings.drain_seconds})
-        delay = 0 if was_draining else app.state.settings.drain_seconds
-        if callable(stop):
-            loop.call_soon_threadsafe(loop.call_later, delay, stop, number, frame)
+        delay = 0 if app.state.is_draining else app.state.settings.drain_seconds
+        app.state.is_draining = True
+        logger.info("draining", extra={"seconds": delay})
+        loop.call_soon_threadsafe(loop.call_later, delay, stop_server, number, frame)
 
-    if callable(stop):  # a server handles the signal; otherwise there is nobody to wait with
-        signal.signal(signal.SIGTERM, drain)
+    signal.signal(signal.SIGTERM, drain)
     try:
         yield
     finally:
-        if callable(stop):
-            signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGTERM, stop)

@@ -10,7 +10,6 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
 from lit_rec.service.http_errors import ApiError
-from lit_rec.service.monitoring import Monitoring
 
 ANY_ORIGIN = "*"
 _PERHAPS_JSON = {"", "text/plain", "application/x-www-form-urlencoded"}  # as curl -d and sendBeacon say of any text
@@ -26,7 +25,6 @@ class BodyReader:
     """Reads bodies within limits.
 
     Args:
-        monitoring: counts.
         max_body_bytes: of one, inflated.
         max_held_bytes: of all requests that are being answered.
         timeout_seconds: for a body to arrive.
@@ -35,14 +33,13 @@ class BodyReader:
 
     def __init__(
         self,
-        monitoring: Monitoring,
         *,
         max_body_bytes: int,
         max_held_bytes: int,
         timeout_seconds: float,
         origins: Collection[str] = (),
     ) -> None:
-        self._monitoring, self._origins = monitoring, origins
+        self._origins = origins
         self._max_body_bytes, self._max_held_bytes = max_body_bytes, max_held_bytes
         self._timeout_seconds = timeout_seconds
         self._held_bytes = 0
@@ -80,8 +77,8 @@ class BodyReader:
         def hold(n_bytes: int) -> None:
             nonlocal held
             if self._held_bytes + n_bytes > self._max_held_bytes:
-                self._monitoring.refused.labels("overload").inc()
-                raise ApiError(503, "overloaded", "Too many large requests at once.", retry_after=1)
+                message = "Too many large requests at once."
+                raise ApiError(503, "overloaded", message, retry_after=1, refused="overload")
             self._held_bytes += n_bytes
             held += n_bytes
 
@@ -109,8 +106,7 @@ class BodyReader:
                     hold(len(chunks[-1]))
                     is_whole = not message.get("more_body", False)
         except TimeoutError:
-            self._monitoring.refused.labels("slow_body").inc()
-            raise ApiError(408, "body_timeout", "The body did not arrive in time.") from None
+            raise ApiError(408, "body_timeout", "The body did not arrive in time.", refused="slow_body") from None
         return b"".join(chunks)
 
     def _inflated(self, body: bytes) -> bytes:
@@ -132,8 +128,8 @@ class BodyReader:
         return urlsplit(origin).netloc != headers.get("host")
 
     def _too_large(self) -> ApiError:
-        self._monitoring.refused.labels("size").inc()
-        return ApiError(413, "body_too_large", f"A body may have at most {self._max_body_bytes:,} bytes.")
+        message = f"A body may have at most {self._max_body_bytes:,} bytes."
+        return ApiError(413, "body_too_large", message, refused="size")
 
 
 def as_json(scope: Scope, body: bytes) -> Scope:

@@ -67,6 +67,7 @@ class ApiError(Exception):
         fields: what is wrong, field by field.
         retry_after: seconds; None for no ``Retry-After``.
         headers: others.
+        refused: why the request was not let in, as ``requests_refused_total`` counts it; empty where it was.
     """
 
     def __init__(
@@ -78,9 +79,11 @@ class ApiError(Exception):
         fields: Sequence[FieldError] | None = None,
         retry_after: float | None = None,
         headers: Mapping[str, str] | None = None,
+        refused: str = "",
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.fields = status, code, message, fields
+        self.refused = refused
         self.headers = dict(headers or {})
         if retry_after is not None:
             self.headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
@@ -104,6 +107,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ApiError)
     async def api_error(_: Request, error: ApiError) -> Response:
+        if error.refused:
+            app.state.monitoring.refused.labels(error.refused).inc()
         return error.response()
 
     @app.exception_handler(HTTPException)

@@ -23,6 +23,7 @@ OPEN_ROUTES = frozenset({"/", "/static", "/health", "/ready", "/docs", "/docs-st
 """Templates that anybody may read."""
 
 METRICS = "/metrics"
+_KEY_REQUIRED = "Send a key, as X-API-Key or as Authorization: Bearer."
 _UNKNOWN = "unknown"
 _UNNAMED = "other"
 _NOT_COUNTED = frozenset({"/health", "/ready", METRICS, "/static", "/docs-static"})
@@ -93,6 +94,8 @@ class RequestMiddleware:
             # Nobody reads it; but BentoML's time-out waits for an answer, and the server's end for that.
             await Response(status_code=499)(scope, receive, answer)
         except ApiError as error:
+            if error.refused:
+                self._monitoring.refused.labels(error.refused).inc()
             await error.response()(scope, receive, answer)
         except Exception:
             logger.exception("request_failed", extra={"route": route})
@@ -121,15 +124,11 @@ class RequestMiddleware:
             client = scope.get("client")
             caller = f"key {name}" if name else f"address {client[0] if client else ''}"
             if (seconds := await self._rate_limits.seconds_to_wait(caller, route)) is not None:
-                self._refuse("rate")
-                raise ApiError(429, "rate_limited", "Too many requests; wait before the next.", retry_after=seconds)
+                message = "Too many requests; wait before the next."
+                raise ApiError(429, "rate_limited", message, retry_after=seconds, refused="rate")
         if accepted and name is None and route not in OPEN_ROUTES and route != _UNKNOWN:
-            self._refuse("key")
             code, message = ("invalid_key", "This key is not accepted.") if sent else ("key_required", _KEY_REQUIRED)
-            raise ApiError(401, code, message, headers={"WWW-Authenticate": "Bearer"})
-
-    def _refuse(self, reason: str) -> None:
-        self._monitoring.refused.labels(reason).inc()
+            raise ApiError(401, code, message, headers={"WWW-Authenticate": "Bearer"}, refused="key")
 
     def _count(self, scope: Scope, route: str, status: int | None, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -138,9 +137,6 @@ class RequestMiddleware:
         level = logging.DEBUG if route in _NOT_COUNTED else logging.INFO
         extra = {"method": method, "path": scope["path"], "route": route, "status": status or 500}
         logger.log(level, "request", extra=extra | {"latency_ms": round(seconds * 1_000, 2)})
-
-
-_KEY_REQUIRED = "Send a key, as X-API-Key or as Authorization: Bearer."
 
 
 class _Answer:

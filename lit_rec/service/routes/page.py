@@ -129,12 +129,10 @@ def add_page(app: FastAPI) -> None:
         is_known = static.is_not_modified(response.headers, request.headers)
         return NotModifiedResponse(response.headers) if is_known else response
 
-    _add_people(app)
-    _add_products(app)
-    _add_figures(app)
+    _add_calls(app)
 
 
-def _add_people(app: FastAPI) -> None:
+def _add_calls(app: FastAPI) -> None:
     @app.get("/page/shoppers", include_in_schema=False)  # the former name, to be removed with version 0.3
     @app.get("/page/users", responses=ERRORS, summary="Users that the service knows", tags=["page"])
     def users(
@@ -174,8 +172,6 @@ def _add_people(app: FastAPI) -> None:
             next=[catalogue[product_id] for product_id in known.next_product_ids],
         )
 
-
-def _add_products(app: FastAPI) -> None:
     @app.get("/page/products", responses=ERRORS, summary="Search the catalogue", tags=["page"])
     def products(
         request: Request,
@@ -184,8 +180,6 @@ def _add_products(app: FastAPI) -> None:
     ) -> ProductsFound:
         return ProductsFound(products=_catalogue(request).search(q, limit))
 
-
-def _add_figures(app: FastAPI) -> None:
     @app.get("/page/about", responses=ERRORS, summary="What is served", tags=["page"])
     def about(request: Request) -> About:
         state, recommender = request.app.state, _recommender(request)

@@ -72,16 +72,16 @@ def add_recommend(app: FastAPI) -> None:
         return response
 
 
-def check_room(app: FastAPI) -> None:
+def check_room(engine: Engine) -> None:
     """Refuse a call of /recommend that would only wait in vain, before its body is read.
 
     Raises:
         ApiError: it would.
     """
     try:
-        app.state.engine.check_room()
+        engine.check_room()
     except OverloadedError as error:
-        raise _refused(app, error) from error
+        raise _refused(error) from error
 
 
 async def _rank(body: RecommendRequest, app: FastAPI) -> RankResult:
@@ -93,15 +93,14 @@ async def _rank(body: RecommendRequest, app: FastAPI) -> RankResult:
             _rank_request(body, app.state.users), body.user_id or _hash(body) or request_id_of_context.get()
         )
     except (OverloadedError, NotReadyError) as error:
-        raise _refused(app, error) from error
+        raise _refused(error) from error
 
 
-def _refused(app: FastAPI, error: OverloadedError | NotReadyError) -> ApiError:
-    code, message, retry_after = "loading", "The models are not loaded.", 5.0
+def _refused(error: OverloadedError | NotReadyError) -> ApiError:
     if isinstance(error, OverloadedError):
-        code, message, retry_after = "overloaded", "Too many requests at once.", error.retry_after
-    app.state.monitoring.refused.labels({"overloaded": "overload"}.get(code, code)).inc()
-    return ApiError(503, code, message, retry_after=retry_after)
+        message = "Too many requests at once."
+        return ApiError(503, "overloaded", message, retry_after=error.retry_after, refused="overload")
+    return ApiError(503, "loading", "The models are not loaded.", retry_after=5, refused="loading")
 
 
 def _rank_request(body: RecommendRequest, users: Mapping[str, User]) -> RankRequest:
