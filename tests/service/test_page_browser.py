@@ -11,6 +11,7 @@ import pytest
 from lit_rec.core import schema
 from lit_rec.core.files import write_json
 from lit_rec.feedback.report import make_report
+from lit_rec.feedback.settings import ReportSettings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
 expect = sync_api.expect
@@ -141,7 +142,7 @@ def test_a_user_from_choice_to_purchase(service, visit, users, until):
     assert set(hits) == found
     expect(page.locator(".really .hit")).to_have_count(len(found))
     expect(page.locator(".really .names > li")).to_have_count(len(known["next"]))
-    expect(page.get_by_role("heading", name=f"{len(known['orders'])} past basket")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"{len(known['orders'])} past order")).to_be_visible()
     expect(page.locator(".timeline circle")).to_have_count(len(known["orders"]))
 
     # look, put into the cart, buy
@@ -165,10 +166,18 @@ def test_a_user_from_choice_to_purchase(service, visit, users, until):
     counts = app.state.store.funnel()
     assert [counts[name] for name in ("click", "add_to_cart", "purchase")] == [1, 1, 1]
     assert counts["impression"] == int(step(page, "impression").text_content())
-    report = make_report(app.state.store)
+    report = make_report(app.state.store, ReportSettings())
     assert (report["n_requests"], sum(report["left_out"].values())) == (0, counts["impression"] + 3), "nobody shopped"
     served = httpx.get(f"{url}/metrics").text
     assert "feedback_unattributed_total 0.0" in served, "events name lists that were served"
+
+
+def test_the_fragment_of_version_0_1_names_a_user_too(service, visit, users):
+    url, _ = service()
+    user_id, page = list(users[1])[-1], visit(url)
+    page.goto("about:blank")
+    page.goto(f"{url}/#shopper={user_id}")
+    expect(page.get_by_label(re.compile("^User"))).to_have_value(user_id)
 
 
 def test_leaving_out_and_taking_back(service, visit, users):
@@ -239,7 +248,7 @@ def test_a_history_built_with_the_keyboard_alone(service, visit, corpus):
     keys.press("Escape")
     expect(page.get_by_role("listbox")).to_be_hidden()
     search.fill("")
-    tab_to("Next basket")
+    tab_to("Next order")
     keys.press("Enter")
     tab_to("search") if page.evaluate("document.activeElement.id") == "search" else search.focus()
     keys.type("milk")
@@ -251,7 +260,7 @@ def test_a_history_built_with_the_keyboard_alone(service, visit, corpus):
     is_settled(page)
     history = [{"product_ids": chosen[:2]}, {"product_ids": chosen[2:], "days_since_prior_order": 7}]
     expect_cards(page, ask(url, history=history))
-    tab_to("out of basket 2")
+    tab_to("out of order 2")
     keys.press("Enter")
     expect(page.locator(".orders .removable")).to_have_count(2)
     tab_to("Add to cart")
