@@ -77,10 +77,10 @@ def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processed_dir(raw_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A processed folder of those users with rolling targets."""
     from lit_rec.data.prepare import prepare
-    from lit_rec.data.settings import PrepareSettings
+    from lit_rec.data.settings import PrepareSettings, RawData
 
     settings = PrepareSettings(targets="rolling", eval_frac=0.5)
-    return prepare("instacart", raw_dir, tmp_path_factory.mktemp("processed"), settings)
+    return prepare(RawData("instacart", raw_dir, tmp_path_factory.mktemp("processed")), settings)
 
 
 @pytest.fixture(scope="session")

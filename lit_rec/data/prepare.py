@@ -1,85 +1,30 @@
-"""Raw orders to a processed folder: contexts, pairs, queries, corpus, relevance, history, parameters.
-
-The folder's files have the Instacart seed's names and forms. It is written beside its place and renamed
-when it is complete, so that a killed run leaves nothing that looks finished.
-"""
+"""Raw orders to a processed folder; nothing is done where it is there already."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-from rich.progress import Progress, track
+from rich.progress import Progress
 
-from lit_rec import __version__
 from lit_rec.core import schema
 from lit_rec.core.errors import ProcessedFolderError, SettingError
-from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_file, write_json
+from lit_rec.core.files import check_replaceable, sha256_of_file
 from lit_rec.core.next_steps import command, flags
-from lit_rec.core.schema import Split
-from lit_rec.data.arrow_files import write_dataset
-from lit_rec.data.contexts import ContextForm, context_string, product_text
-from lit_rec.data.order_arrays import OrderArrays
-from lit_rec.data.processed import ProcessedFolder, content_hashes, missing_files
-from lit_rec.data.ragged import concatenated_ranges, starts
-from lit_rec.data.settings import PrepareSettings, SourceName
+from lit_rec.data.processed import ProcessedFolder, missing_files
+from lit_rec.data.processed_writer import write_processed
+from lit_rec.data.settings import PrepareSettings, RawData
 from lit_rec.data.sources import complete_journey, instacart, synthetic
-from lit_rec.data.tables import Tables
-from lit_rec.data.targets import Targets, choose_targets
 
 logger = logging.getLogger(__name__)
 
-_ORDERS_PER_CHUNK = 8_192
-_PAIR_SCHEMA = pa.schema(
-    [
-        (schema.ANCHOR, pa.string()),
-        (schema.POSITIVE, pa.string()),
-        (schema.QUERY_ID, pa.int64()),
-        (schema.PRODUCT_ID, pa.int64()),
-    ]
-)
-_HISTORY_SCHEMA = pa.schema(
-    [
-        (schema.QUERY_ID, pa.int64()),
-        (schema.USER_ID, pa.int64()),
-        (schema.SPLIT, pa.string()),
-        (schema.DAYS_SINCE_PRIOR, pa.float32()),
-        (schema.ORDER_DOW, pa.int8()),
-        (schema.ORDER_HOUR, pa.int8()),
-        (schema.HISTORY_PRODUCT_IDS, pa.list_(pa.int64())),
-        (schema.HISTORY_ORDERS_AGO, pa.list_(pa.int32())),
-        (schema.HISTORY_DAYS_AGO, pa.list_(pa.float32())),
-        (schema.HISTORY_CART_POSITIONS, pa.list_(pa.int32())),
-        (schema.HISTORY_DOWS, pa.list_(pa.int8())),
-        (schema.HISTORY_HOURS, pa.list_(pa.int8())),
-    ]
-)
 
-
-def prepare(
-    source: SourceName,
-    data_dir: Path | None,
-    output_dir: Path,
-    settings: PrepareSettings,
-    *,
-    n_users: int = 2_000,
-    n_products: int = 2_000,
-    overwrite: bool = False,
-) -> Path:
-    """Raw files to a processed folder inside ``output_dir``; reuses it where it already holds what is asked.
+def prepare(raw: RawData, settings: PrepareSettings, *, overwrite: bool = False) -> Path:
+    """Raw files to a processed folder; one that already holds what is asked is left as it is.
 
     Args:
-        source: what the raw files are.
-        data_dir: where they are; None for data, inside the PyPI package, or a folder in data named after what is
-            asked. Synthetic data are generated there first.
-        output_dir: the processed folder is made inside.
+        raw: where the raw files are, and inside which folder the processed one is made. Synthetic data are generated
+            first.
         settings: how pairs and queries are made.
-        n_users: how many users to generate, for the synthetic source.
-        n_products: how many products to generate, for the synthetic source.
         overwrite: replace a folder of the same name that was made from other input.
 
     Returns:
@@ -92,41 +37,38 @@ def prepare(
             ``output_dir`` for a chain of paths.
         FileError: the folder cannot be written, or holds something that is not ours.
     """
-    folder = output_dir / settings.folder_name(source)
+    folder = raw.output_dir / settings.folder_name(raw.source)
     if "::" in str(folder):
         raise SettingError("A processed folder needs a path without ::", f"got {folder}", "Pass another --output_dir")
-    if not overwrite and (folder / schema.PARAMS).is_file():
+    is_there = not overwrite and (folder / schema.PARAMS).is_file()
+    if is_there:
         _ = ProcessedFolder(folder).params  # says so where it is damaged
-    if overwrite or not (folder / schema.PARAMS).is_file():
+    else:
         check_replaceable(folder, schema.PARAMS)
-    if source == "instacart":
-        data_dir = data_dir or Path("data")
-    if source == "synthetic":
-        data_dir = _made_up(data_dir, n_users, n_products, settings.seed)
-    reader = complete_journey if source == "complete_journey" else instacart
-    fingerprint = {file.name: sha256_of_file(file) for file in reader.input_files(data_dir)}
-    places: list[object] = ["--output_dir", output_dir, *(["--data_dir", data_dir] if data_dir else [])]
-    if source == "synthetic":
-        places += ["--n_users", n_users, "--n_products", n_products]
-    again = command("prepare", "--source", source, *places, *flags(settings), "--overwrite", "true")
-    if not overwrite and _reusable(folder, settings, source, fingerprint, again):
+    if raw.source == "instacart" and raw.data_dir is None:
+        raw = replace(raw, data_dir=Path("data"))
+    if raw.source == "synthetic":
+        raw = replace(raw, data_dir=_generated(raw, settings.seed))
+    reader = complete_journey if raw.source == "complete_journey" else instacart
+    fingerprint = {file.name: sha256_of_file(file) for file in reader.input_files(raw.data_dir)}
+    if is_there and _holds(folder, settings, raw, fingerprint):
         logger.info("%s already holds this; nothing to do (prepare --overwrite true makes it anew)", folder)
         return folder
     check_replaceable(folder, schema.PARAMS)
-    tables = reader.load(data_dir, logger.info)
     provenance = {
-        "source": source,
-        "data_dir": str(data_dir) if data_dir else None,
+        "source": raw.source,
+        "data_dir": str(raw.data_dir) if raw.data_dir else None,
         "output_dir": str(folder),
         "input_sha256": fingerprint,
     }
-    write_processed(tables, settings, folder, provenance)
+    write_processed(reader.load(raw.data_dir, logger.info), settings, folder, provenance)
     return folder
 
 
-def _made_up(data_dir: Path | None, n_users: int, n_products: int, seed: int) -> Path:
+def _generated(raw: RawData, seed: int) -> Path:
     """The folder of the synthetic data that are asked for; they are generated where they are not there yet."""
-    data_dir = data_dir or Path(f"data/synthetic_u{n_users}_p{n_products}_s{seed}")
+    n_users, n_products = raw.n_users, raw.n_products
+    data_dir = raw.data_dir or Path(f"data/synthetic_u{n_users}_p{n_products}_s{seed}")
     if synthetic.holds(data_dir, n_users=n_users, n_products=n_products, seed=seed):
         logger.info("Using the users in %s", data_dir)
         return data_dir
@@ -143,172 +85,20 @@ def _made_up(data_dir: Path | None, n_users: int, n_products: int, seed: int) ->
     return data_dir
 
 
-def write_processed(tables: Tables, settings: PrepareSettings, folder: Path, provenance: dict[str, Any]) -> None:
-    """Write a whole processed folder, or nothing.
+def _holds(folder: Path, settings: PrepareSettings, raw: RawData, fingerprint: dict[str, str]) -> bool:
+    """Whether a finished folder holds all that was asked.
 
-    Args:
-        tables: validated tables.
-        settings: what was asked.
-        folder: where it goes; a processed folder that is there is replaced, anything else is refused.
-        provenance: what :data:`~lit_rec.core.schema.PARAMS` records besides settings, counts and hashes.
+    Raises:
+        ProcessedFolderError: it was made from other input or settings.
     """
-    logger.info("Sorting %s order lines by user and time", f"{len(tables.order_lines):,}")
-    histories = OrderArrays.from_tables(tables)
-    products = tables.products
-    del tables  # the flat arrays hold all that is needed of the order lines
-    targets = choose_targets(histories, settings)
-    counts = (len(histories.order_ids), len(histories.user_ids), len(targets.train), len(targets.eval))
-    logger.info("%s orders of %s users: %s targets to train on, %s to evaluate on", *(f"{n:,}" for n in counts))
-    with replaced_when_complete(folder, schema.PARAMS) as unfinished:
-        writer = _Writer(products, histories, settings, unfinished)
-        record = {
-            **provenance,
-            **asdict(settings),
-            "lit_rec_version": __version__,
-            "n_users": len(histories.user_ids),
-            "n_train_users": len(targets.train_users),
-            "n_train_orders": len(targets.train),
-            "eval_serve_time": settings.next_order_in_context != "always",  # the seed's name
-            "n_train_pairs": writer.write_pairs(targets.train, schema.TRAIN_DATASET, in_training=True),
-            "n_eval_pairs": writer.write_pairs(targets.eval, schema.EVAL_DATASET),
-            "n_eval_queries": len(targets.eval),
-            "n_val_queries": int((targets.eval_split == Split.VAL).sum()),
-            "n_test_queries": int((targets.eval_split == Split.TEST).sum()),
-            "n_corpus": len(products),
-        }
-        writer.write_evaluation(targets)
-        writer.write_training_histories(targets.train_users)
-        write_json(unfinished / schema.PARAMS, {**record, "sha256": content_hashes(unfinished)}, indent=2)
-
-
-class _Writer:
-    """Writes the files of one folder; holds what they share."""
-
-    def __init__(self, products: Any, histories: OrderArrays, settings: PrepareSettings, folder: Path) -> None:  # noqa: ANN401
-        self.form = ContextForm.from_record(asdict(settings))
-        self.histories, self.settings, self.folder = histories, settings, folder
-        self.product_ids: NDArray[np.int64] = products[schema.PRODUCT_ID].to_numpy().astype(np.int64)
-        self.corpus_ids = [str(product_id) for product_id in self.product_ids.tolist()]
-        self.names = dict(zip(self.corpus_ids, products[schema.PRODUCT_NAME].to_list(), strict=True))
-        columns = (schema.PRODUCT_NAME, schema.AISLE, schema.DEPARTMENT)
-        self.product_texts = [product_text(*row) for row in products.select(columns).iter_rows()]
-        # A gap is the time since the order before, so an order's age is a difference of sums of gaps.
-        self._days = np.nan_to_num(histories.days_since_prior).astype(np.float64).cumsum()
-
-    def context(self, order: int, *, in_training: bool = False) -> str:
-        """The context of a target order: strictly earlier orders of the same user, and nothing else."""
-        settings = self.settings
-        history = self.histories.history_before(
-            order, self.corpus_ids, settings.max_prior_orders, settings.max_product_names
-        )
-        return context_string(history, self.names, self.form, in_training=in_training)
-
-    def write_pairs(self, targets: NDArray[np.int64], name: str, *, in_training: bool = False) -> int:
-        """One row a pair; the rows of one order stand together. No target, no dataset.
-
-        Returns:
-            The number of pairs.
-        """
-        if len(targets) == 0:
-            return 0
-        write_dataset(self._pair_tables(targets, name, in_training=in_training), _PAIR_SCHEMA, self.folder / name)
-        return int(self.histories.lines_per_order[targets].sum())
-
-    def _pair_tables(self, targets: NDArray[np.int64], name: str, *, in_training: bool) -> Iterator[pa.Table]:
-        texts = pa.array(self.product_texts)
-        for chunk in _chunks(targets, f"Writing {name}"):
-            contexts = pa.array([self.context(order, in_training=in_training) for order in chunk.tolist()])
-            products = np.concatenate([self.histories.products_of(order) for order in chunk.tolist()])
-            row_of_pair = np.repeat(np.arange(len(chunk)), self.histories.lines_per_order[chunk])
-            columns = [
-                contexts.take(pa.array(row_of_pair)),
-                texts.take(pa.array(products)),
-                pa.array(self.histories.order_ids[chunk][row_of_pair]),
-                pa.array(self.product_ids[products]),
-            ]
-            yield pa.Table.from_arrays(columns, schema=_PAIR_SCHEMA)
-
-    def write_evaluation(self, targets: Targets) -> None:
-        """Queries, corpus, relevance and history of the held-out orders."""
-        orders = targets.eval.tolist()
-        query_ids = [str(order_id) for order_id in self.histories.order_ids[targets.eval].tolist()]
-        contexts = [self.context(order) for order in orders]
-        bought = [self.product_ids[self.histories.products_of(order)].tolist() for order in orders]
-        write_json(self.folder / schema.EVAL_QUERIES, dict(zip(query_ids, contexts, strict=True)))
-        write_json(self.folder / schema.EVAL_CORPUS, dict(zip(self.corpus_ids, self.product_texts, strict=True)))
-        relevant = {query: [str(product) for product in ids] for query, ids in zip(query_ids, bought, strict=True)}
-        write_json(self.folder / schema.EVAL_RELEVANT_DOCS, relevant)
-        self._write_histories(schema.EVAL_HISTORY, targets.eval, targets.eval_split)
-
-    def write_training_histories(self, users: NDArray[np.int64]) -> None:
-        """The whole history of each user who may be trained on; the moment of asking is that of the last order.
-
-        No such user, no dataset.
-        """
-        ends = self.histories.order_start[users + 1]
-        ends = ends - (self.histories.lines_per_order[ends - 1] == 0)  # a last order whose products are not known
-        ends = ends[ends > self.histories.order_start[users]]
-        if len(ends) > 0:
-            self._write_histories(schema.TRAIN_HISTORY, ends, np.full(len(ends), Split.TRAIN))
-
-    def _write_histories(self, name: str, ends: NDArray[np.int64], splits: NDArray[np.str_]) -> None:
-        """One row for each of ``ends``: the orders of its user before it.
-
-        Args:
-            name: of the dataset.
-            ends: orders to be predicted; of users to be trained on, the place after their last order.
-            splits: the split of each.
-        """
-        chunks = zip(_chunks(ends, f"Writing {name}"), _chunks(splits), strict=True)
-        tables = (self._history_table(chunk, split) for chunk, split in chunks)
-        write_dataset(tables, _HISTORY_SCHEMA, self.folder / name)
-
-    def _history_table(self, ends: NDArray[np.int64], splits: NDArray[np.str_]) -> pa.Table:
-        histories, of_queries = self.histories, splits[0] != Split.TRAIN
-        asked_at = ends if of_queries else ends - 1
-        user = histories.order_user[asked_at]
-        first = histories.order_start[user]
-        n_lines = histories.line_start[ends] - histories.line_start[first]
-        lines = concatenated_ranges(histories.line_start[first], histories.line_start[ends])
-        orders = concatenated_ranges(first, ends)
-        order = np.repeat(orders, histories.lines_per_order[orders])
-        days_ago = np.repeat(self._days[asked_at], n_lines) - self._days[order]
-        offsets = pa.array(starts(n_lines).astype(np.int32))
-        gap = histories.days_since_prior[asked_at]
-        not_known = np.full(len(ends), not of_queries)
-        columns = [
-            pa.array(histories.order_ids[asked_at]),
-            pa.array(histories.user_ids[user]),
-            pa.array(splits.tolist()),
-            pa.array(gap, mask=np.isnan(gap) | not_known),
-            pa.array(histories.order_dow[asked_at], mask=not_known),
-            pa.array(histories.order_hour[asked_at], mask=not_known),
-        ]
-        of_lines = (
-            self.product_ids[histories.line_product[lines]],
-            (np.repeat(ends, n_lines) - order).astype(np.int32),
-            days_ago.astype(np.float32),
-            histories.line_cart_position[lines].astype(np.int32),
-            histories.order_dow[order],
-            histories.order_hour[order],
-        )
-        columns += [pa.ListArray.from_arrays(offsets, pa.array(values)) for values in of_lines]
-        return pa.Table.from_arrays(columns, schema=_HISTORY_SCHEMA)
-
-
-def _reusable(
-    folder: Path, settings: PrepareSettings, source: SourceName, fingerprint: dict[str, str], again: str
-) -> bool:
-    """Whether a finished folder already holds what was asked."""
-    if not (folder / schema.PARAMS).exists():
-        return False
     record = asdict(PrepareSettings()) | ProcessedFolder(folder).params  # an older version had fewer settings
-    asked = {**asdict(settings), "source": source, "input_sha256": fingerprint}
+    asked = {**asdict(settings), "source": raw.source, "input_sha256": fingerprint}
     if differing := [key for key, value in asked.items() if record.get(key) != value]:
+        again = command("prepare", "--source", raw.source, *flags(replace(raw, source="instacart")), *flags(settings))
         raise ProcessedFolderError(
             f"{folder} was prepared from other input or settings",
             f"{', '.join(differing)} differ",
-            f"Name another output_dir to keep both, or replace it: {again}",
+            f"Name another output_dir to keep both, or replace it: {again} --overwrite true",
         )
     if "n_train_users" not in record:
         logger.info("%s is of an older version, without %s: making it anew", folder, schema.TRAIN_HISTORY)
@@ -317,9 +107,3 @@ def _reusable(
         logger.info("%s lacks %s: making it anew", folder, ", ".join(missing[:5]))
         return False
     return True
-
-
-def _chunks(rows: NDArray[Any], description: str = "") -> Iterator[NDArray[Any]]:
-    begins = range(0, len(rows), _ORDERS_PER_CHUNK)
-    for begin in track(begins, description=description, disable=len(begins) < 3 or not description):
-        yield rows[begin : begin + _ORDERS_PER_CHUNK]

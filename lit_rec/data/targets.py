@@ -13,7 +13,7 @@ from lit_rec.data.split import fold_users, seeded_fractions, split_users
 
 
 @dataclass(frozen=True)
-class Targets:
+class TargetOrders:
     """The orders to be predicted, as positions in :class:`OrderArrays`.
 
     Args:
@@ -29,38 +29,38 @@ class Targets:
     train_users: NDArray[np.int64]
 
 
-def choose_targets(histories: OrderArrays, settings: PrepareSettings) -> Targets:
+def choose_targets(arrays: OrderArrays, settings: PrepareSettings) -> TargetOrders:
     """Pick the orders to train on and the orders to evaluate on; no user is on both sides.
 
     Args:
-        histories: all orders.
+        arrays: all orders.
         settings: what was asked.
 
     Raises:
         SettingError: the settings leave no order at all.
     """
-    side = _sides(histories.user_ids, settings)
-    last = np.flatnonzero(histories.is_target & (histories.lines_per_order > 0))
-    taking_part = _users_taking_part(histories, last, settings)
-    last = last[taking_part[histories.order_user[last]]]
-    side_of_last = side[histories.order_user[last]]
+    side = _sides(arrays.user_ids, settings)
+    last = np.flatnonzero(arrays.is_target & (arrays.lines_per_order > 0))
+    taking_part = _users_taking_part(arrays, last, settings)
+    last = last[taking_part[arrays.order_user[last]]]
+    side_of_last = side[arrays.order_user[last]]
     train = last[side_of_last == Split.TRAIN]
     if settings.targets == "rolling":
-        rolling = _rolling_targets(histories, settings.rolling_targets)
-        rolling_user = histories.order_user[rolling]
+        rolling = _rolling_targets(arrays, settings.rolling_targets)
+        rolling_user = arrays.order_user[rolling]
         train = np.union1d(train, rolling[(side[rolling_user] == Split.TRAIN) & taking_part[rolling_user]])
     if settings.sample_frac is not None:
-        fractions = seeded_fractions(histories.order_ids[train], seed=settings.seed, question="sample")
+        fractions = seeded_fractions(arrays.order_ids[train], seed=settings.seed, question="sample")
         train = train[fractions < settings.sample_frac]
     held_out = side_of_last != Split.TRAIN
     if len(train) + held_out.sum() == 0:
         raise SettingError(
             "No order is left to train or evaluate on",
-            f"{len(histories.user_ids):,} users, {int(histories.is_target.sum()):,} labelled last orders, "
+            f"{len(arrays.user_ids):,} users, {int(arrays.is_target.sum()):,} labelled last orders, "
             f"eval_frac {settings.eval_frac}, sample_frac {settings.sample_frac}",
             "Use more data, or a larger sample_frac",
         )
-    return Targets(
+    return TargetOrders(
         train=train,
         eval=last[held_out],
         eval_split=side_of_last[held_out],
@@ -76,23 +76,23 @@ def _sides(user_ids: NDArray[np.int64], settings: PrepareSettings) -> NDArray[np
     return split_users(user_ids, eval_frac=settings.eval_frac, val_frac=val_frac, seed=seed)
 
 
-def _users_taking_part(histories: OrderArrays, last: NDArray[np.int64], settings: PrepareSettings) -> NDArray[np.bool_]:
+def _users_taking_part(arrays: OrderArrays, last: NDArray[np.int64], settings: PrepareSettings) -> NDArray[np.bool_]:
     """Bool ``(U,)``: all users, or a seeded ``max_target_orders`` of those with a labelled last order."""
     if settings.max_target_orders is None:
-        return np.ones(len(histories.user_ids), dtype=bool)
-    users = histories.order_user[last]
-    lots = seeded_fractions(histories.user_ids[users], seed=settings.seed, question="max_target_orders")
-    chosen = np.zeros(len(histories.user_ids), dtype=bool)
+        return np.ones(len(arrays.user_ids), dtype=bool)
+    users = arrays.order_user[last]
+    lots = seeded_fractions(arrays.user_ids[users], seed=settings.seed, question="max_target_orders")
+    chosen = np.zeros(len(arrays.user_ids), dtype=bool)
     chosen[users[np.argsort(lots)[: settings.max_target_orders]]] = True
     return chosen
 
 
-def _rolling_targets(histories: OrderArrays, per_user: int) -> NDArray[np.int64]:
+def _rolling_targets(arrays: OrderArrays, per_user: int) -> NDArray[np.int64]:
     """Past orders with an order before them: each user's newest ``per_user``, or all where that is 0."""
-    is_past = ~histories.is_target & (histories.lines_per_order > 0)
-    candidates = np.flatnonzero(is_past & (histories.order_number >= 2))
+    is_past = ~arrays.is_target & (arrays.lines_per_order > 0)
+    candidates = np.flatnonzero(is_past & (arrays.order_number >= 2))
     if per_user == 0:
         return candidates
-    user = histories.order_user[candidates]
+    user = arrays.order_user[candidates]
     candidates_until = np.searchsorted(user, user, side="right")  # sorted by user: the end of each one's run
     return candidates[candidates_until - np.arange(len(candidates)) <= per_user]

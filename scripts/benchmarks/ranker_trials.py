@@ -42,7 +42,7 @@ from lit_rec.data.histories import PurchaseHistories, Queries
 from lit_rec.data.history_files import read_eval_histories, read_training_histories
 from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.settings import PrepareSettings, SourceName
+from lit_rec.data.settings import PrepareSettings, RawData, SourceName
 from lit_rec.metrics.functional import membership, ndcg
 from lit_rec.metrics.intervals import paired_difference
 from lit_rec.ranking.affinity import AFFINITY_FEATURES, Affinity
@@ -429,7 +429,7 @@ def prepared(
 ) -> Fold:
     """A fold; prepare does nothing where that has been done."""
     settings = PrepareSettings(targets="rolling", rolling_targets=1, n_folds=n_folds, fold=fold)
-    folder = ProcessedFolder(prepare(source, data_dir, work_dir / "processed", settings))
+    folder = ProcessedFolder(prepare(RawData(source, data_dir, work_dir / "processed"), settings))
     return Fold(folder, read_auxiliary_orders(auxiliary_orders, folder) if auxiliary_orders else None)
 
 

@@ -13,7 +13,7 @@ from lit_rec.baselines.popularity import Popularity
 from lit_rec.cli.main import main
 from lit_rec.core.errors import LitRecError, NotPreparedError, SettingError
 from lit_rec.data.prepare import prepare
-from lit_rec.data.settings import PrepareSettings
+from lit_rec.data.settings import PrepareSettings, RawData
 from lit_rec.evaluation import methods
 from lit_rec.evaluation.per_query import load_per_query
 from lit_rec.metrics.retrieval import RetrievalMetrics
@@ -119,7 +119,7 @@ def test_untuned_baselines_are_the_published_ones(evaluate):
 
 
 def test_a_folder_for_evaluation_alone(raw_dir, tmp_path, evaluate, caplog):
-    sealed = prepare("instacart", raw_dir, tmp_path, PrepareSettings(eval_frac=1.0))
+    sealed = prepare(RawData("instacart", raw_dir, tmp_path), PrepareSettings(eval_frac=1.0))
     with caplog.at_level("INFO", "lit_rec"):
         report = evaluate("--baselines", *NAMES, processed_dir=sealed)
     assert "own past orders" in caplog.text

@@ -15,7 +15,7 @@ from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.next_steps import command, config_for, flags, print_next_steps
 from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import find_processed_folder
-from lit_rec.data.settings import PrepareSettings
+from lit_rec.data.settings import PrepareSettings, RawData
 from lit_rec.training.lightning_cli import TrainingCLI, run
 
 PACKAGE = Path(lit_rec.__file__).parent
@@ -67,7 +67,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fitted(place, raw_dir, tiny_model):
     """Prepared data without a test part, and a run on them."""
-    data = prepare("instacart", raw_dir, place / "data", PrepareSettings(eval_frac=0.5, val_frac=1.0))
+    data = prepare(RawData("instacart", raw_dir, place / "data"), PrepareSettings(eval_frac=0.5, val_frac=1.0))
     model = ["--model.base_model", str(tiny_model), "--model.max_seq_length", "32"]
     words = [*model, "--data.processed_dir", str(data), *QUICK, "--trainer.limit_train_batches", "1"]
     return data, words
@@ -131,11 +131,11 @@ def test_a_folder_of_other_input_is_replaced_by_the_command_that_is_named(raw_di
     other = place / "raw"
     shutil.copytree(raw_dir, other)
     (other / "aisles.csv").write_text((other / "aisles.csv").read_text() + "9999,other things\n")
-    folder = prepare("instacart", raw_dir, place / "kept", settings)
+    folder = prepare(RawData("instacart", raw_dir, place / "kept"), settings)
     with pytest.raises(ProcessedFolderError, match="Name another output_dir") as raised:
-        prepare("instacart", other, place / "kept", settings)
+        prepare(RawData("instacart", other, place / "kept"), settings)
     (again,) = suggested(str(raised.value))
-    assert parsed(again).data_dir == other
+    assert parsed(again).raw.data_dir == other
     assert main(shlex.split(again)[3:]) == folder
 
 

@@ -20,8 +20,8 @@ from lit_rec.data.dataset import (
     TokenCache,
     TrainingPairs,
 )
-from lit_rec.data.prepare import write_processed
 from lit_rec.data.processed import ProcessedFolder
+from lit_rec.data.processed_writer import write_processed
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.tokens import TokenTable
 

@@ -190,7 +190,7 @@ def test_a_folder_that_is_none_is_named(encoder, processed_dir, tmp_path):
 
 def test_products_of_another_catalogue_are_refused(encoder, processed_dir, tmp_path):
     folder = write_feedback(tmp_path / "feedback", [(3, "4", 1.0), (3, "99999", 1.0)])
-    with pytest.raises(ProcessedFolderError, match=r"1 of its 2 pairs are of a product .* such as 99999"):
+    with pytest.raises(ProcessedFolderError, match="1 of its 2 products are not there, such as 99999"):
         opened(encoder, processed_dir, folder)
 
 

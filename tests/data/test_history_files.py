@@ -13,8 +13,8 @@ from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.files import read_json, write_json
 from lit_rec.data.histories import UNKNOWN, PurchaseHistories
 from lit_rec.data.history_files import read_eval_histories, read_training_histories
-from lit_rec.data.prepare import write_processed
 from lit_rec.data.processed import ProcessedFolder
+from lit_rec.data.processed_writer import write_processed
 from lit_rec.data.rolling_targets import rolling_targets
 from lit_rec.data.settings import PrepareSettings
 from lit_rec.data.tables import Tables
@@ -240,5 +240,5 @@ def test_a_purchase_that_is_not_in_the_catalogue_is_refused(copy):
     corpus = read_json(copy.path / schema.EVAL_CORPUS)
     write_json(copy.path / schema.EVAL_CORPUS, {key: text for key, text in corpus.items() if key != "7"})
     n_lines = sum(row["history_product_ids"].count(7) for row in rows(copy, schema.TRAIN_HISTORY))
-    with pytest.raises(ProcessedFolderError, match=rf"{n_lines} purchases are of products that are not there"):
+    with pytest.raises(ProcessedFolderError, match=rf"{n_lines} of its [\d,]+ products are not there"):
         read_training_histories(ProcessedFolder(copy.path))

@@ -17,9 +17,10 @@ from lit_rec.core import schema
 from lit_rec.core.errors import FileError, InputError, NotPreparedError, ProcessedFolderError, SettingError
 from lit_rec.core.files import read_json, write_json
 from lit_rec.data.history_files import read_eval_histories
-from lit_rec.data.prepare import prepare, write_processed
+from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import ProcessedFolder, content_hashes, find_processed_folder
-from lit_rec.data.settings import PrepareSettings
+from lit_rec.data.processed_writer import write_processed
+from lit_rec.data.settings import PrepareSettings, RawData
 from lit_rec.data.split import split_users
 from lit_rec.data.tables import Tables
 
@@ -413,12 +414,12 @@ def test_two_runs_write_the_same_content_whatever_the_order_of_rows(made, make, 
 @pytest.mark.parametrize("name", ["shop[1]", "shop*"])
 def test_folders_whose_names_are_patterns_are_read_and_written_by_their_names(raw_dir, tmp_path, name):
     settings = PrepareSettings(eval_frac=0.5)
-    plain = ProcessedFolder(prepare("instacart", raw_dir, tmp_path / "shop1", settings))
+    plain = ProcessedFolder(prepare(RawData("instacart", raw_dir, tmp_path / "shop1"), settings))
     assert find_processed_folder(tmp_path / "shop1") == plain.path
     shutil.copytree(raw_dir, tmp_path / name)
     header, _, aisles = (raw_dir / "aisles.csv").read_text().partition("\n")
     (tmp_path / name / "aisles.csv").write_text(f"{header}\n{aisles.upper()}")
-    folder = ProcessedFolder(prepare("instacart", tmp_path / name, tmp_path / name, settings))
+    folder = ProcessedFolder(prepare(RawData("instacart", tmp_path / name, tmp_path / name), settings))
     assert folder.path == tmp_path / name / plain.path.name
     assert folder.corpus != plain.corpus
     assert folder.queries == plain.queries
@@ -429,7 +430,7 @@ def test_folders_whose_names_are_patterns_are_read_and_written_by_their_names(ra
 
 def test_a_path_that_datasets_takes_for_a_chain_of_paths_is_refused_before_any_work(raw_dir, tmp_path):
     with pytest.raises(SettingError, match=r"needs a path without ::.*Pass another --output_dir"):
-        prepare("instacart", raw_dir, tmp_path / "a::b", PrepareSettings())
+        prepare(RawData("instacart", raw_dir, tmp_path / "a::b"), PrepareSettings())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -439,7 +440,7 @@ def test_a_path_that_datasets_takes_for_a_chain_of_paths_is_refused_before_any_w
 def test_a_finished_folder_is_reused(raw_dir, processed_dir):
     before = (processed_dir / schema.PARAMS).stat()
     settings = PrepareSettings(targets="rolling", eval_frac=0.5)
-    assert prepare("instacart", raw_dir, processed_dir.parent, settings) == processed_dir
+    assert prepare(RawData("instacart", raw_dir, processed_dir.parent), settings) == processed_dir
     after = (processed_dir / schema.PARAMS).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
@@ -447,7 +448,7 @@ def test_a_finished_folder_is_reused(raw_dir, processed_dir):
 @pytest.fixture
 def of_an_older_version(raw_dir, tmp_path):
     """A folder as it was before there were folds and training histories."""
-    folder = prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+    folder = prepare(RawData("instacart", raw_dir, tmp_path), PrepareSettings())
     shutil.rmtree(folder / schema.TRAIN_HISTORY)
     record = read_json(folder / schema.PARAMS)
     newer = ("n_train_users", "n_folds", "fold")
@@ -457,7 +458,7 @@ def of_an_older_version(raw_dir, tmp_path):
 
 def test_a_folder_of_an_older_version_is_made_anew(raw_dir, of_an_older_version, caplog):
     with caplog.at_level("INFO"):
-        again = prepare("instacart", raw_dir, of_an_older_version.parent, PrepareSettings())
+        again = prepare(RawData("instacart", raw_dir, of_an_older_version.parent), PrepareSettings())
     assert "is of an older version, without train_history: making it anew" in caplog.text
     assert again == of_an_older_version
     assert ProcessedFolder(again).params["n_train_users"] == len(rows(ProcessedFolder(again), "train_history"))
@@ -465,7 +466,7 @@ def test_a_folder_of_an_older_version_is_made_anew(raw_dir, of_an_older_version,
 
 def test_a_folder_of_an_older_version_that_holds_something_else_is_kept(raw_dir, of_an_older_version):
     with pytest.raises(ProcessedFolderError, match=r": rolling_targets differ.*--overwrite true"):
-        prepare("instacart", raw_dir, of_an_older_version.parent, PrepareSettings(rolling_targets=7))
+        prepare(RawData("instacart", raw_dir, of_an_older_version.parent), PrepareSettings(rolling_targets=7))
     assert not (of_an_older_version / schema.TRAIN_HISTORY).exists()
 
 
@@ -473,35 +474,35 @@ def test_a_folder_of_the_seed_is_not_replaced_unasked(raw_dir, tmp_path):
     (tmp_path / "p5_mp20_ef0.1").mkdir()
     write_json(tmp_path / "p5_mp20_ef0.1" / schema.PARAMS, {"eval_frac": 0.1, "n_corpus": 3})
     with pytest.raises(ProcessedFolderError, match=r"source, input_sha256 differ.*--overwrite true"):
-        prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+        prepare(RawData("instacart", raw_dir, tmp_path), PrepareSettings())
     assert read_json(tmp_path / "p5_mp20_ef0.1" / schema.PARAMS)["n_corpus"] == 3
 
 
 def test_other_input_is_refused_until_overwriting_is_asked_for(raw_dir, tmp_path):
     data_dir = tmp_path / "raw"
     shutil.copytree(raw_dir, data_dir)
-    folder = prepare("instacart", data_dir, tmp_path / "out", PrepareSettings())
+    folder = prepare(RawData("instacart", data_dir, tmp_path / "out"), PrepareSettings())
     products = data_dir / "products.csv"
     products.write_text(products.read_text().replace("Organic", "Unheard Of"))
     with pytest.raises(ProcessedFolderError, match=r"input_sha256 differ.*--overwrite true"):
-        prepare("instacart", data_dir, tmp_path / "out", PrepareSettings())
+        prepare(RawData("instacart", data_dir, tmp_path / "out"), PrepareSettings())
     assert "Unheard Of" not in (folder / schema.EVAL_CORPUS).read_text()
-    assert prepare("instacart", data_dir, tmp_path / "out", PrepareSettings(), overwrite=True) == folder
+    assert prepare(RawData("instacart", data_dir, tmp_path / "out"), PrepareSettings(), overwrite=True) == folder
     assert "Unheard Of" in (folder / schema.EVAL_CORPUS).read_text()
 
 
 def test_settings_that_the_name_does_not_tell_are_compared_too(raw_dir, tmp_path):
     """Two settings of one folder name: rolling_targets says nothing where only last orders are targets."""
-    prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+    prepare(RawData("instacart", raw_dir, tmp_path), PrepareSettings())
     with pytest.raises(ProcessedFolderError, match="rolling_targets differ"):
-        prepare("instacart", raw_dir, tmp_path, PrepareSettings(rolling_targets=7))
+        prepare(RawData("instacart", raw_dir, tmp_path), PrepareSettings(rolling_targets=7))
 
 
 def test_a_folder_whose_record_is_damaged_is_named(raw_dir, tmp_path):
-    folder = prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+    folder = prepare(RawData("instacart", raw_dir, tmp_path), PrepareSettings())
     (folder / schema.PARAMS).write_text("{")
     with pytest.raises(ProcessedFolderError, match=r"data_prep_params.json cannot be read"):
-        prepare("instacart", raw_dir, tmp_path, PrepareSettings())
+        prepare(RawData("instacart", raw_dir, tmp_path), PrepareSettings())
 
 
 def test_missing_input_leaves_no_folder(raw_dir, tmp_path):
@@ -509,7 +510,7 @@ def test_missing_input_leaves_no_folder(raw_dir, tmp_path):
     shutil.copytree(raw_dir, data_dir)
     (data_dir / "orders.csv").unlink()
     with pytest.raises(InputError, match=r"orders\.csv"):
-        prepare("instacart", data_dir, tmp_path / "out", PrepareSettings())
+        prepare(RawData("instacart", data_dir, tmp_path / "out"), PrepareSettings())
     assert not (tmp_path / "out").exists()
 
 
@@ -522,11 +523,11 @@ def test_a_run_that_ends_in_its_middle_leaves_nothing_that_looks_finished(raw_di
 import resource, signal
 from pathlib import Path
 from lit_rec.data.prepare import prepare
-from lit_rec.data.settings import PrepareSettings
+from lit_rec.data.settings import PrepareSettings, RawData
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 signal.signal(signal.SIGXFSZ, signal.{on_full})
-prepare("instacart", Path({str(raw_dir)!r}), Path({str(tmp_path)!r}), PrepareSettings(targets="rolling"))
+prepare(RawData("instacart", Path({str(raw_dir)!r}), Path({str(tmp_path)!r})), PrepareSettings(targets="rolling"))
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     killed = on_full == "SIG_DFL"
@@ -536,7 +537,7 @@ prepare("instacart", Path({str(raw_dir)!r}), Path({str(tmp_path)!r}), PrepareSet
     assert len(list(tmp_path.iterdir())) == killed  # nobody was there to tidy up
     with pytest.raises(NotPreparedError):
         find_processed_folder(tmp_path)
-    folder = prepare("instacart", raw_dir, tmp_path, PrepareSettings(targets="rolling"))
+    folder = prepare(RawData("instacart", raw_dir, tmp_path), PrepareSettings(targets="rolling"))
     assert list(tmp_path.iterdir()) == [folder]
     assert find_processed_folder(tmp_path) == folder
 
@@ -553,7 +554,9 @@ def test_what_was_finished_before_stays_until_its_replacement_is_whole(made, tab
 
 def test_made_up_users_are_generated_where_there_are_none(tmp_path):
     data_dir = tmp_path / "synthetic"
-    folder = prepare("synthetic", data_dir, tmp_path, PrepareSettings(eval_frac=0.5), n_users=30, n_products=60)
+    folder = prepare(
+        RawData("synthetic", data_dir, tmp_path, n_users=30, n_products=60), PrepareSettings(eval_frac=0.5)
+    )
     assert folder.name == "synthetic_p5_mp20_ef0.5"
     assert len(ProcessedFolder(folder).corpus) == 60
     assert Path(data_dir / "orders.csv").is_file()
@@ -564,7 +567,7 @@ def test_made_up_users_of_another_size_or_seed_are_others(tmp_path, monkeypatch,
     n_users = {}
     for size, seed in ((30, 1), (50, 1), (30, 2)):
         settings = PrepareSettings(eval_frac=0.5, seed=seed)
-        folder = prepare("synthetic", None, Path(f"out{size}"), settings, n_users=size, n_products=60)
+        folder = prepare(RawData("synthetic", None, Path(f"out{size}"), n_users=size, n_products=60), settings)
         n_users[folder] = ProcessedFolder(folder).params["n_users"]
     assert list(n_users.values()) == [30, 50, 30]
     assert [path.name for path in sorted(Path("data").iterdir())] == [
@@ -573,10 +576,12 @@ def test_made_up_users_of_another_size_or_seed_are_others(tmp_path, monkeypatch,
         "synthetic_u50_p60_s1",
     ]
     with caplog.at_level("INFO"):
-        prepare("synthetic", None, Path("out30"), settings, n_users=30, n_products=60)
+        prepare(RawData("synthetic", None, Path("out30"), n_users=30, n_products=60), settings)
     assert "Using the users in data/synthetic_u30_p60_s2" in caplog.text
     with pytest.raises(SettingError, match=r"holds n_users 30, n_products 60, seed 2"):
-        prepare("synthetic", Path("data/synthetic_u30_p60_s2"), Path("out"), settings, n_users=31, n_products=60)
+        prepare(
+            RawData("synthetic", Path("data/synthetic_u30_p60_s2"), Path("out"), n_users=31, n_products=60), settings
+        )
 
 
 # --- what is in the place ---
@@ -587,7 +592,7 @@ def test_what_is_not_ours_is_refused_before_the_input_is_read(raw_dir, tmp_path)
     folder.mkdir()
     (folder / "notes.txt").touch()
     with pytest.raises(FileError, match=r"it holds notes\.txt, which would be lost"):
-        prepare("instacart", tmp_path / "no such folder", tmp_path, PrepareSettings(), overwrite=True)
+        prepare(RawData("instacart", tmp_path / "no such folder", tmp_path), PrepareSettings(), overwrite=True)
     assert [file.name for file in folder.iterdir()] == ["notes.txt"]
 
 
@@ -598,12 +603,12 @@ def test_a_record_is_not_believed_where_its_files_are_gone(lost, processed_dir, 
     shutil.rmtree(folder / lost) if (folder / lost).is_dir() else (folder / lost).unlink()
     settings = PrepareSettings(targets="rolling", eval_frac=0.5)
     with caplog.at_level("INFO", "lit_rec"):
-        assert prepare("instacart", raw_dir, tmp_path, settings) == folder
+        assert prepare(RawData("instacart", raw_dir, tmp_path), settings) == folder
     assert f"lacks {lost}" in caplog.text
     assert content_hashes(folder) == whole
     caplog.clear()
     with caplog.at_level("INFO", "lit_rec"):
-        prepare("instacart", raw_dir, tmp_path, settings)
+        prepare(RawData("instacart", raw_dir, tmp_path), settings)
     assert "already holds this" in caplog.text
 
 
@@ -611,7 +616,7 @@ def test_a_folder_that_is_only_read_again_may_hold_anything(processed_dir, raw_d
     folder = shutil.copytree(processed_dir, tmp_path / processed_dir.name)
     (folder / "notes.md").write_text("mine")
     settings = PrepareSettings(targets="rolling", eval_frac=0.5)
-    assert prepare("instacart", raw_dir, tmp_path, settings) == folder
+    assert prepare(RawData("instacart", raw_dir, tmp_path), settings) == folder
     with pytest.raises(FileError, match=r"it holds notes\.md, which would be lost"):
-        prepare("instacart", raw_dir, tmp_path, settings, overwrite=True)
+        prepare(RawData("instacart", raw_dir, tmp_path), settings, overwrite=True)
     assert (folder / "notes.md").read_text() == "mine"

@@ -7,7 +7,7 @@ from lit_rec.core.errors import NotPreparedError, ProcessedFolderError
 from lit_rec.core.schema import Split
 from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.settings import PrepareSettings
+from lit_rec.data.settings import PrepareSettings, RawData
 from lit_rec.data.sources import synthetic
 from lit_rec.evaluation.held_out import catalogue, onto_catalogue, read_held_out, read_training
 
@@ -20,7 +20,7 @@ def folder(processed_dir):
 @pytest.fixture(scope="module")
 def evaluation_only(raw_dir, tmp_path_factory):
     settings = PrepareSettings(eval_frac=1.0)
-    return ProcessedFolder(prepare("instacart", raw_dir, tmp_path_factory.mktemp("sealed"), settings))
+    return ProcessedFolder(prepare(RawData("instacart", raw_dir, tmp_path_factory.mktemp("sealed")), settings))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def other_users(tmp_path_factory):
     """A folder of other users, whose orders have the same ids, with fewer products."""
     raw, processed = tmp_path_factory.mktemp("other"), tmp_path_factory.mktemp("other_processed")
     synthetic.generate(raw / "kaggle", n_users=40, n_products=150, seed=8)
-    return ProcessedFolder(prepare("instacart", raw / "kaggle", processed, PrepareSettings(eval_frac=0.5)))
+    return ProcessedFolder(prepare(RawData("instacart", raw / "kaggle", processed), PrepareSettings(eval_frac=0.5)))
 
 
 def test_the_queries_of_each_split(folder):

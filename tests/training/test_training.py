@@ -25,7 +25,7 @@ from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
 from lit_rec.data.dataset import TokenCache
 from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import ProcessedFolder
-from lit_rec.data.settings import PrepareSettings
+from lit_rec.data.settings import PrepareSettings, RawData
 from lit_rec.models.bi_encoder import BiEncoder
 from lit_rec.ranking.settings import RankerSettings
 from lit_rec.training import lightning_cli, loggers
@@ -521,7 +521,7 @@ def test_after_training_in_two_processes_one_of_them_trains_the_ranker(
 def test_without_held_out_users_fit_trains_and_takes_the_last_checkpoint(
     base: list[str], raw_dir: Path, tmp_path: Path, capsys
 ) -> None:
-    folder = prepare("instacart", raw_dir, tmp_path / "made", PrepareSettings(eval_frac=0))
+    folder = prepare(RawData("instacart", raw_dir, tmp_path / "made"), PrepareSettings(eval_frac=0))
     short = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--early_stopping", "1"]
     main(["fit", *base, *short, "--data.processed_dir", str(folder), "--output_dir", str(tmp_path / "run")])
     assert [file.name for file in (tmp_path / "run" / "checkpoints").iterdir()] == ["last.ckpt"]
