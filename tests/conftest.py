@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from lit_rec.data.histories import UNKNOWN, PurchaseHistories, Queries
 from lit_rec.data.ragged import starts
@@ -15,6 +16,10 @@ from lit_rec.data.ragged import starts
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+
+settings.register_profile("busy machine", deadline=None)  # several processes at once
+settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")

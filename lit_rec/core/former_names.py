@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 logger = logging.getLogger(__name__)
 
 SETTINGS = {
@@ -160,6 +158,8 @@ def present_words(words: Sequence[str]) -> list[str]:
 
 def _present_value(former: str, value: str, switches: dict[str, Any]) -> str:
     """A flag's value; of a config file with former names its content under present ones, which the parsers take too."""
+    import yaml  # not for help
+
     if former in switches:
         switches[former] = yaml.safe_load(value)
         return _next_order(switches)

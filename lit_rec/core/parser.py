@@ -67,6 +67,8 @@ def _one_line(message: str) -> str:
     said = re.sub(r" For further information visit \S+\.(?= |$)", ".", said)
     if missing := re.fullmatch("the following arguments are required: (.*)", said):
         return f"missing: {', '.join(f'--{name}' for name in missing[1].split(', '))}"
+    said = re.sub(r"\. Got value: NestedArg\(.*\)$", "", said)
+    said = re.sub(r'Parser key "([\w.]+)": Parser key "([\w.]+)":', r'Parser key "\1.\2":', said)
     return re.sub(r'Parser key "([\w.]+)":', r"--\1:", said)
 
 

@@ -61,7 +61,7 @@ WRONG = {
     "feedback": "the following arguments are required: COMMAND",
     "prepare --sauce instacart": "unrecognized arguments: --sauce instacart\nDid you mean --source?",
     "prepare --config nowhere.yaml": NO_FILE,
-    "prepare --eval_frac much": "--eval_frac: Expected a <class 'float'>. Got value: much",
+    "prepare --eval_frac much": "--eval_frac: ",
     "recommend --n_samples -1": "--n_samples: Input should be greater than or equal to 0. Got value: -1",
     "export": "missing: --ckpt_path, --output_dir",
     "feedback report --jsn x": "unrecognized arguments: --jsn x\nDid you mean --json?",
@@ -69,7 +69,7 @@ WRONG = {
     "fit --overwrite true": "unrecognized arguments: --overwrite true",
     "fit --config nowhere.yaml": NO_FILE,
     "fit --trainer.max_epochs x": "--trainer.max_epochs: Expected a <class 'int'>. Got value: x",
-    "fit --ranker.max_epochs x": "--ranker: --max_epochs: Expected a",
+    "fit --ranker.max_epochs x": "--ranker.max_epochs: Input should be a valid integer",
 }
 
 

@@ -57,7 +57,9 @@ def test_another_encoding_is_refused_and_the_header_named(client):
     assert "Content-Encoding 'br'" in refused.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(TEXT)[:-3], gzip.compress(TEXT) + b"more"])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(TEXT)[:-3], gzip.compress(TEXT) + b"more"], ids=["text", "cut", "more"]
+)
 def test_what_is_no_whole_gzip_is_the_callers_fault(client, content):
     refused = send(client, content, Content_Encoding="gzip")
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_gzip")
