@@ -3,6 +3,8 @@
 import ast
 import shlex
 import shutil
+from collections import ChainMap
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,7 +42,8 @@ def parsed(monkeypatch):
         assert words[:3] == ["python", "-m", "lit_rec"]
         if words[3] not in TRAINING_COMMANDS:
             arguments = parse_command(words[3:])[1]
-            return SimpleNamespace(**arguments | vars(arguments.get("settings", SimpleNamespace())))
+            classes = (vars(value) for value in arguments.values() if is_dataclass(value))
+            return SimpleNamespace(**ChainMap(arguments, *classes))
         with monkeypatch.context() as patched:
             for step in ("before_instantiate_classes", "instantiate_classes", "after_instantiate_classes"):
                 patched.setattr(TrainingCLI, step, lambda self: None)
@@ -135,7 +138,7 @@ def test_a_folder_of_other_input_is_replaced_by_the_command_that_is_named(raw_di
     with pytest.raises(ProcessedFolderError, match="Name another output_dir") as raised:
         prepare(RawData("instacart", other, place / "kept"), settings)
     (again,) = suggested(str(raised.value))
-    assert parsed(again).raw.data_dir == other
+    assert parsed(again).data_dir == other
     assert main(shlex.split(again)[3:]) == folder
 
 
