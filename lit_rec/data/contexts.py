@@ -185,17 +185,3 @@ def product_aisle(text: str) -> str:
     'milk. Department: dairy eggs.'
     """
     return text.rpartition(_AISLE_INFIX)[2] if _AISLE_INFIX in text else ""
-
-
-def wrapped(name: str, width: int) -> str:
-    r"""A name or a path as a cell of a table, broken after a word where it is longer than ``width``.
-
-    >>> wrapped("models/recency_frequency", 16)
-    'models/recency_\nfrequency'
-    """
-    lines = [""]
-    for word in re.findall(r"[^\\/_ -]*[\\/_ -]*", name):
-        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
-            lines.append("")
-        lines[-1] += word
-    return "\n".join(lines)

@@ -5,13 +5,15 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
+
+from lit_rec.data.ragged import concatenated_ranges, starts
 
 Tokens = dict[str, Tensor]
 """``input_ids`` and ``attention_mask``, each int64 ``(B, L)``: what a transformer takes."""
@@ -40,20 +42,22 @@ class TokenTable:
         ids: int32 ``(sum of lengths,)``.
         starts: int64 ``(T + 1,)``; text ``t`` is ``ids[starts[t]:starts[t + 1]]``.
         pad_token_id: fills up short rows.
+        file: folder and name that :func:`read_tokens` mapped it from; None for a table in memory.
     """
 
     ids: NDArray[np.int32]
     starts: NDArray[np.int64]
     pad_token_id: int
+    file: tuple[Path, str] | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A spawned worker opens the file itself: a pickled memory map would carry all of it."""
-        file = getattr(self.ids, "filename", None)
-        ids = self.ids if file is None else _MappedIds(Path(file))
-        return _unpickled, (ids, np.asarray(self.starts), self.pad_token_id)
+        """A spawned worker maps the files itself: a pickled memory map would carry all of them."""
+        if self.file is not None:
+            return read_tokens, self.file
+        return TokenTable, (self.ids, self.starts, self.pad_token_id)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -66,10 +70,8 @@ class TokenTable:
         Args:
             rows: int64 ``(S,)``.
         """
-        texts = [self.ids[start:end] for start, end in zip(self.starts[rows], self.starts[rows + 1], strict=True)]
-        lengths = self.lengths[rows]
-        starts = np.concatenate(([0], np.cumsum(lengths)))
-        return TokenTable(np.concatenate([*texts, self.ids[:0]]), starts, self.pad_token_id)
+        ids = self.ids[concatenated_ranges(self.starts[rows], self.starts[rows + 1])]
+        return TokenTable(ids, starts(self.lengths[rows]), self.pad_token_id)
 
     def padded(self, rows: NDArray[np.int64]) -> Tokens:
         """The texts at ``rows`` as one batch, padded to its longest.
@@ -77,13 +79,12 @@ class TokenTable:
         Args:
             rows: int64 ``(B,)``.
         """
-        starts, ends = self.starts[rows], self.starts[rows + 1]
-        lengths = ends - starts
+        begin, end = self.starts[rows], self.starts[rows + 1]
+        lengths = end - begin
+        # A mask of the real tokens is filled row by row, in the order in which the texts stand one after another.
         mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
         input_ids = np.full(mask.shape, self.pad_token_id, dtype=np.int64)
-        input_ids[mask] = np.concatenate(
-            [self.ids[start:end] for start, end in zip(starts, ends, strict=True)] or [self.ids[:0]]
-        )
+        input_ids[mask] = self.ids[concatenated_ranges(begin, end)]
         return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
 
 
@@ -102,7 +103,7 @@ def write_tokens(folder: Path, name: str, texts: Iterable[Sequence[str]], tokeni
             rows = tokenizer.token_ids(chunk)
             lengths.extend(map(len, rows))
             stream.write(np.concatenate([np.asarray(row, dtype=np.int32) for row in rows]).tobytes())
-    np.save(folder / f"{name}.starts.npy", np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+    np.save(folder / f"{name}.starts.npy", starts(np.array(lengths, dtype=np.int64)))
     (folder / f"{name}.json").write_text(json.dumps({"pad_token_id": tokenizer.pad_token_id}), encoding="utf-8")
 
 
@@ -127,33 +128,23 @@ def joined_tokens(folder: Path, name: str, parts: Sequence[tuple[Path, str]]) ->
 
 def read_tokens(folder: Path, name: str) -> TokenTable:
     """Open what :func:`write_tokens` wrote."""
-    starts = np.load(folder / f"{name}.starts.npy", mmap_mode="r")
-    record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    return TokenTable(_MappedIds(folder / f"{name}.ids").open(), starts, record["pad_token_id"])
-
-
-class _MappedIds(NamedTuple):
-    """A file of ids, to be opened where it is read."""
-
-    file: Path
-
-    def open(self) -> NDArray[np.int32]:
-        if self.file.stat().st_size == 0:
-            return np.empty(0, np.int32)  # nothing cannot be mapped
-        return np.memmap(self.file, dtype=np.int32, mode="r")
-
-
-def _unpickled(ids: "NDArray[np.int32] | _MappedIds", starts: NDArray[np.int64], pad_token_id: int) -> TokenTable:
-    return TokenTable(ids.open() if isinstance(ids, _MappedIds) else ids, starts, pad_token_id)
+    file = folder / f"{name}.ids"
+    is_empty = file.stat().st_size == 0  # and cannot be mapped
+    return TokenTable(
+        ids=np.empty(0, np.int32) if is_empty else np.memmap(file, dtype=np.int32, mode="r"),
+        starts=np.load(folder / f"{name}.starts.npy", mmap_mode="r"),
+        pad_token_id=json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["pad_token_id"],
+        file=(folder, name),
+    )
 
 
 def chunked(
     n_rows: int, rows_to_texts: Callable[[slice], Sequence[str]], rows_per_chunk: int
 ) -> Iterable[Sequence[str]]:
     """The texts of ``n_rows`` rows, some at a time, under a progress bar where they are many."""
-    starts = range(0, n_rows, rows_per_chunk)
-    for start in track(starts, description="Tokenising", disable=len(starts) < 3):
-        yield rows_to_texts(slice(start, min(start + rows_per_chunk, n_rows)))
+    begins = range(0, n_rows, rows_per_chunk)
+    for begin in track(begins, description="Tokenising", disable=len(begins) < 3):
+        yield rows_to_texts(slice(begin, min(begin + rows_per_chunk, n_rows)))
 
 
 def length_sorted_chunks(table: TokenTable, rows: NDArray[np.int64], rows_per_chunk: int | None) -> list[Tokens]:

@@ -1,5 +1,6 @@
 """Tables of results, for a terminal of 80 columns and as markdown; and what to run next."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from math import isnan, nan
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.text import Text
 from lit_rec.core.files import read_json
 from lit_rec.core.next_steps import command
 from lit_rec.core.schema import Split
-from lit_rec.data.contexts import product_name, wrapped
+from lit_rec.data.contexts import product_name
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.evaluation.report import Report, queries_of
 from lit_rec.evaluation.slices import SLICES
@@ -60,7 +61,7 @@ def metrics_table(results: Mapping[str, Mapping[str, float]], title: str) -> Gro
         if known:
             bold = [f"[bold]{cell}[/bold]" if v == best else cell for cell, v in zip(cells, values, strict=True)]
             rows.append([name, *bold])
-    return _titled(title, _table(["", *(escape(wrapped(label, width)) for label in labels)], rows))
+    return _titled(title, _table(["", *(escape(_wrapped(label, width)) for label in labels)], rows))
 
 
 def print_metrics_file(file: str) -> None:
@@ -250,7 +251,7 @@ def _markdown(header: Sequence[str], rows: _Rows) -> str:
 
 def _report_table(title: str, header: Sequence[str], rows: _Rows) -> Group:
     """A table whose names of methods are broken where they may be, and whose figures are whole."""
-    escaped = [[escape(wrapped(name, _NAME_WIDTH)), *map(escape, cells)] for name, *cells in rows]
+    escaped = [[escape(_wrapped(name, _NAME_WIDTH)), *map(escape, cells)] for name, *cells in rows]
     return _titled(title, _table([escape(name) for name in header], escaped))
 
 
@@ -269,3 +270,17 @@ def _table(header: Sequence[str], rows: _Rows) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _wrapped(name: str, width: int) -> str:
+    r"""A name or a path as a cell of a table, broken after a word where it is longer than ``width``.
+
+    >>> _wrapped("models/recency_frequency", 16)
+    'models/recency_\nfrequency'
+    """
+    lines = [""]
+    for word in re.findall(r"[^\\/_ -]*[\\/_ -]*", name):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(lines)
