@@ -6,8 +6,7 @@ The page is plain files, served as they lie in ``static/``; it loads nothing fro
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
-from lit_rec.data.histories import UNKNOWN, PurchaseHistories, histories_of
+from lit_rec.data.histories import histories_of
 from lit_rec.inference.recommender import Recommender
 from lit_rec.service.catalogue import Catalogue, Product
 from lit_rec.service.engine import NotReadyError
@@ -168,7 +167,10 @@ def _add_calls(app: FastAPI) -> None:
         history = histories_of([bought], recommender.product_index)
         return UserDetail(
             user_id=user_id,
-            orders=list(_past_orders(history, recommender.index.product_ids, catalogue)),
+            orders=[
+                PastOrder(**vars(order), products=[catalogue[product_id] for product_id in order.product_ids])
+                for order in history.user_history(0, recommender.index.product_ids).orders
+            ],
             next=[catalogue[product_id] for product_id in known.next_product_ids],
         )
 
@@ -251,19 +253,6 @@ def _catalogue(request: Request) -> Catalogue:
         popularity = [] if ranker is None else ranker.item_item.popularity.tolist()
         catalogue = state.catalogue = Catalogue(recommender.corpus, popularity)
     return catalogue
-
-
-def _past_orders(history: PurchaseHistories, product_ids: Sequence[str], catalogue: Catalogue) -> Iterator[PastOrder]:
-    """Orders of one user, oldest first; those without a product of the catalogue are left out."""
-    for _, lines in groupby(range(len(history.product)), key=lambda line: int(history.orders_ago[line])):
-        rows = list(lines)
-        dow, hour = int(history.line_dow[rows[0]]), int(history.line_hour[rows[0]])
-        yield PastOrder(
-            days_ago=float(history.days_ago[rows[0]]),
-            order_dow=None if dow == UNKNOWN else dow,
-            order_hour_of_day=None if hour == UNKNOWN else hour,
-            products=[catalogue[product_ids[history.product[row]]] for row in rows],
-        )
 
 
 def _latency(seconds: Histogram) -> Latency:
