@@ -1,4 +1,4 @@
-"""What the service counts for Prometheus. The names of the reference are kept."""
+"""What the service counts for Prometheus. The names of the Instacart seed are kept."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
