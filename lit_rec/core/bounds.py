@@ -1,8 +1,9 @@
 """Numbers within bounds as types, and settings classes that check them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import ge, gt, le, lt
-from typing import Annotated, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -53,8 +54,27 @@ def check_bounds(settings: object) -> None:
     Raises:
         SettingError: a value is out of its bounds.
     """
-    for name, hint in get_type_hints(type(settings), include_extras=True).items():
-        value = getattr(settings, name)
+    hints = get_type_hints(type(settings), include_extras=True)
+    _check(hints, {name: getattr(settings, name) for name in hints})
+
+
+def check_arguments(function: Callable[..., object], arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that do not keep the bounds of a function's annotations.
+
+    Args:
+        function: whose annotations.
+        arguments: by name; those without an annotation are left alone.
+
+    Raises:
+        SettingError: a value is out of its bounds.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    _check({name: hint for name, hint in hints.items() if name in arguments}, arguments)
+
+
+def _check(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    for name, hint in hints.items():
+        value = values[name]
         alternatives = (hint, *get_args(hint))  # of ``PositiveInt | None`` the bounds are one level down
         bounds = [bound for each in alternatives for bound in getattr(each, "__metadata__", ())]
         rules = [(_RULES[type(bound)], bound) for bound in bounds]

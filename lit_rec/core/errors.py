@@ -6,7 +6,8 @@
     ├── InputError (ValueError)               raw files: every problem found, in one report
     ├── ProcessedFolderError (ValueError)     a processed folder that cannot be used as asked
     │   └── NotPreparedError (FileNotFoundError)   there is none, or it is not finished
-    ├── ModelFolderError (FileNotFoundError)  a model folder, hub id or checkpoint that cannot be loaded
+    ├── ModelFolderError (FileNotFoundError)  a model folder or hub id that cannot be loaded
+    ├── CheckpointError (FileNotFoundError)   a checkpoint that is missing, damaged, or not of this model
     ├── BundleError (FileNotFoundError)       what package wrote is missing, damaged or of another lit_rec
     ├── CatalogueError (ValueError)           a catalogue that is not the model's
     ├── NotMeasuredError (ValueError)         a model without recorded metrics, where they are needed
@@ -99,7 +100,11 @@ class NotPreparedError(ProcessedFolderError, FileNotFoundError):
 
 
 class ModelFolderError(LitRecError, FileNotFoundError):
-    """A model folder, hub id or checkpoint is missing or cannot be loaded."""
+    """A model folder or hub id is missing or cannot be loaded."""
+
+
+class CheckpointError(LitRecError, FileNotFoundError):
+    """A checkpoint is missing, damaged, or its tokens are not those of the model that loads it."""
 
 
 class BundleError(LitRecError, FileNotFoundError):

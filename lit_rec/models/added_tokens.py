@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from datasets import load_from_disk
 
 from lit_rec.core import schema
-from lit_rec.core.errors import NotPreparedError, SettingError
+from lit_rec.core.errors import NotPreparedError
 from lit_rec.data.contexts import product_name
 from lit_rec.data.processed import find_processed_folder
 
@@ -24,10 +24,7 @@ def frequent_names(processed_dir: Path, min_count: int) -> list[str]:
 
     Raises:
         NotPreparedError: the folder is none, or holds nothing to train on.
-        SettingError: ``min_count`` is below 1.
     """
-    if min_count < 1:
-        raise SettingError("added_token_min_count must be at least 1", f"got {min_count}")
     pairs = find_processed_folder(processed_dir) / schema.TRAIN_DATASET
     if not pairs.is_dir():
         raise NotPreparedError(f"No training pairs to count names in at {pairs}", "there is no such folder")

@@ -11,23 +11,25 @@ from torch import Tensor
 from transformers import get_scheduler
 
 from lit_rec.artifacts.pretrained import DEFAULT_BASE_MODEL
-from lit_rec.core.errors import ModelFolderError, SettingError
+from lit_rec.core.bounds import PositiveFloat, PositiveInt, Share, check_arguments
+from lit_rec.core.errors import CheckpointError
 from lit_rec.core.former_names import present_names
 from lit_rec.models.added_tokens import frequent_names
 from lit_rec.models.encoder import EncoderKind, TextEncoder
 from lit_rec.models.losses import (
+    LossName,
     gather_candidates,
     global_mean,
     mean_over_anchors,
     multi_positive_loss,
     with_hard_negatives,
 )
-
-_TOKENS = "tokens_fingerprint"
-
+from lit_rec.models.tokenization import TruncationSide
 
 ADDED_TOKENS_FROM_DATA = "data"
-"""What ``fit`` takes for the processed folder that it trains on."""
+"""Value of ``added_tokens_from`` that stands for the processed folder that ``fit`` trains on."""
+
+_TOKENS = "tokens_fingerprint"
 
 
 class BiEncoder(LightningModule):
@@ -65,30 +67,27 @@ class BiEncoder(LightningModule):
         base_model: str = DEFAULT_BASE_MODEL,
         encoder: EncoderKind = "transformer",
         added_tokens_from: str | None = None,
-        added_token_min_count: int = 3,
+        added_token_min_count: PositiveInt = 3,
         max_seq_length: int = 256,
-        truncation_side: Literal["left", "right"] = "left",
-        loss: Literal["multi_positive", "mnrl"] = "multi_positive",
-        temperature: float = 1 / 30,
+        truncation_side: TruncationSide = "left",
+        loss: LossName = "multi_positive",
+        temperature: PositiveFloat = 1 / 30,
         logq_correction: float = 0.0,
         learning_rate: float = 1e-4,
         weight_decay: float = 0.0,
-        warmup_frac: float = 0.1,
+        warmup_frac: Share = 0.1,
         schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine",
         dropout: float | None = None,
         gradient_checkpointing: bool = False,
-        grad_cache_size: int | None = None,
+        grad_cache_size: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise SettingError("temperature must be above 0", f"got {temperature}")
-        if not 0 <= warmup_frac <= 1:
-            raise SettingError("warmup_frac must be a share between 0 and 1", f"got {warmup_frac}")
         base_model = _lasting(base_model)
         added_tokens_from = _lasting(added_tokens_from) if added_tokens_from else None
         self.save_hyperparameters()
         # LightningCLI keeps the words that were typed.
         self.hparams.update(base_model=base_model, added_tokens_from=added_tokens_from)
+        check_arguments(BiEncoder.__init__, self.hparams)
         self.checkpoint_epoch: int | None = None
         self.encoder = TextEncoder(
             base_model,
@@ -148,11 +147,11 @@ class BiEncoder(LightningModule):
         """Refuse weights of other tokens.
 
         Raises:
-            ModelFolderError: the base model or the folder of the added tokens has changed.
+            CheckpointError: the base model or the folder of the added tokens has changed.
         """
         if checkpoint.get(_TOKENS, self.encoder.fingerprint) != self.encoder.fingerprint:
             names, base_model = self.hparams["added_tokens_from"], self.hparams["base_model"]
-            raise ModelFolderError(
+            raise CheckpointError(
                 "The checkpoint's tokens are not those of this model",
                 f"base_model {base_model!r} or added_tokens_from {names!r} has other content than in training",
                 "Bring back what it was trained with",
@@ -168,8 +167,7 @@ class BiEncoder(LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Embeddings of a batch of products or queries; callbacks make metrics of them."""
-        embeddings: Tensor = self(batch["tokens"])
-        return embeddings
+        return self.encoder(batch["tokens"])  # type: ignore[no-any-return]
 
     test_step = validation_step
     predict_step = validation_step

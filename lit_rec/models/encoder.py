@@ -14,7 +14,6 @@ from lit_rec.core.errors import SettingError
 from lit_rec.core.files import sha256_of_texts
 from lit_rec.models.tokenization import (
     StaticTokenizer,
-    TextTokenizer,
     TransformerTokenizer,
     TruncationSide,
     is_static,
@@ -75,7 +74,7 @@ class TextEncoder(nn.Module):
         self._prompt = default_prompt(self.sentence_transformer)
         self.sentence_transformer.set_pooling_include_prompt(True)  # as it is trained, here and in every back end
         tokenizer = StaticTokenizer if self.is_static else TransformerTokenizer
-        self._tokenizer: TextTokenizer = tokenizer(self.sentence_transformer, max_seq_length, truncation_side)
+        self._tokenizer = tokenizer(self.sentence_transformer, max_seq_length, truncation_side)
         self._token_dropout = (dropout or 0.0) if self.is_static else 0.0
         for name, parameter in self.named_parameters():
             if ".pooler." in name:  # BERT's, which a mean over tokens leaves unused: DDP would wait for its gradient
@@ -84,7 +83,7 @@ class TextEncoder(nn.Module):
             for module in self.modules():
                 if isinstance(module, nn.Dropout):
                     module.p = dropout
-        self._checked_memory_savers(gradient_checkpointing, grad_cache_size)
+        self._check_memory_settings(gradient_checkpointing, grad_cache_size)
         self.grad_cache_size = grad_cache_size
         if gradient_checkpointing:
             self.sentence_transformer.gradient_checkpointing_enable({"use_reentrant": False})  # as DDP needs it
@@ -119,12 +118,7 @@ class TextEncoder(nn.Module):
             float32 ``(sum of B_i, D)``, of length 1; zeros for a static encoder's text without a token.
         """
         if self.grad_cache_size is not None and torch.is_grad_enabled():
-            chunks = split_chunks(chunks, self.grad_cache_size)
-            # Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (2021). A checkpoint
-            # around each chunk is their algorithm, run by autograd: encode without a graph, loss, gradients of the
-            # embeddings, then chunk after chunk encoded again (with the same dropout) and gone back through. So
-            # clipping, accumulation, precision and DDP stay what they are.
-            embeddings = [checkpoint(self._encode, chunk, use_reentrant=False) for chunk in chunks]
+            embeddings = self._encode_with_grad_cache(chunks, self.grad_cache_size)
         else:
             features = self._tokenizer.features(chunks, self._token_dropout if self.training else 0.0)
             embeddings = [self._encode(each) for each in features]
@@ -138,9 +132,18 @@ class TextEncoder(nn.Module):
         embeddings: Tensor = self.sentence_transformer(dict(features))["sentence_embedding"]
         return embeddings
 
-    def _checked_memory_savers(self, gradient_checkpointing: bool, grad_cache_size: int | None) -> None:
-        if grad_cache_size is not None and grad_cache_size < 1:
-            raise SettingError("grad_cache_size must be at least 1", f"got {grad_cache_size}")
+    def _encode_with_grad_cache(self, chunks: Sequence[dict[str, Tensor]], rows: int) -> list[Tensor]:
+        """Embeddings whose activations are computed again on the way back, ``rows`` texts at a time.
+
+        An activation checkpoint around each part is GradCache, run by autograd: encode without a graph; loss; gradients
+        of the embeddings; then part after part encoded again, with the same dropout, and gone back through. Clipping,
+        accumulation, precision and DDP stay what they are.
+
+        Source: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (2021).
+        """
+        return [checkpoint(self._encode, part, use_reentrant=False) for part in split_chunks(chunks, rows)]
+
+    def _check_memory_settings(self, gradient_checkpointing: bool, grad_cache_size: int | None) -> None:
         asked = {"gradient_checkpointing": gradient_checkpointing, "grad_cache_size": grad_cache_size}
         if self.is_static and (found := [name for name, value in asked.items() if value]):
             raise SettingError(

@@ -1,6 +1,6 @@
 """In-batch losses as pure functions, and what makes them right over several processes."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed
@@ -8,6 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lit_rec.core.errors import ShapeError
+
+LossName = Literal["multi_positive", "mnrl"]
+"""How an order's pairs weigh: together as much as any other order, or each as much as any other pair."""
 
 # B anchors, C candidate products, P (anchor, product) pairs, D embedding
 

@@ -7,7 +7,7 @@ A transformer's tokenizer belongs to transformers and is told how to cut at each
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from tokenizers import AddedToken, Tokenizer
@@ -23,23 +23,6 @@ TruncationSide = Literal["left", "right"]
 # B texts, L tokens, S tokens of all texts together
 
 _NO_PADDING = 0  # the id that fills up rows of a tokenizer without one; masks leave it out again
-
-
-class TextTokenizer(Protocol):
-    """What an encoder needs of a tokenizer."""
-
-    max_seq_length: int
-    pad_token_id: int
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes when the token ids of any text would."""
-
-    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, cut to ``max_seq_length``."""
-
-    def features(self, chunks: Sequence[dict[str, Tensor]], dropout: float) -> list[dict[str, Tensor]]:
-        """What the encoder's first module takes, for texts that are padded in chunks."""
 
 
 class TransformerTokenizer:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lit_rec.core.errors import ModelFolderError, first_line
+from lit_rec.core.errors import CheckpointError, first_line
 from lit_rec.core.former_names import present_names, present_record
 
 DATA_STATE = "NextOrderDataModule"
@@ -20,11 +20,11 @@ def read_checkpoint(ckpt_path: Path) -> dict[str, Any]:
     Settings that version 0.1 wrote are under their present names.
 
     Raises:
-        ModelFolderError: there is no such file, it is damaged, or it is no checkpoint of this project.
+        CheckpointError: there is no such file, it is damaged, or it is no checkpoint of this project.
     """
     if not ckpt_path.is_file():
         do = "fit writes checkpoints/best.ckpt and last.ckpt"
-        raise ModelFolderError(f"No checkpoint at {ckpt_path}", "there is no such file", do)
+        raise CheckpointError(f"No checkpoint at {ckpt_path}", "there is no such file", do)
     try:
         with zipfile.ZipFile(ckpt_path) as archive:  # torch writes a checksum of each part, and does not look at it
             damaged = archive.testzip()
@@ -35,7 +35,7 @@ def read_checkpoint(ckpt_path: Path) -> dict[str, Any]:
             raise KeyError(f"it holds no {min(missing)}")
     except zipfile.BadZipFile as error:
         do = "Name another one that fit wrote, such as best.ckpt or last.ckpt beside it, or run fit again"
-        raise ModelFolderError(f"{ckpt_path} is damaged, or no checkpoint", str(error), do) from error
+        raise CheckpointError(f"{ckpt_path} is damaged, or no checkpoint", str(error), do) from error
     except (KeyError, RuntimeError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise no_checkpoint(ckpt_path, error) from error
     settings, data = present_names(content["hyper_parameters"]), present_record(content.get(DATA_STATE, {}))
@@ -47,7 +47,7 @@ def model_settings(content: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in content["hyper_parameters"].items() if not name.startswith("_")}
 
 
-def no_checkpoint(ckpt_path: Path, error: Exception) -> ModelFolderError:
+def no_checkpoint(ckpt_path: Path, error: Exception) -> CheckpointError:
     """What to raise where something else was saved in a file."""
     found = first_line(error).strip("'\"")  # a KeyError is the repr of its key
-    return ModelFolderError(f"{ckpt_path} is no checkpoint of this project", found, "Name one that fit wrote")
+    return CheckpointError(f"{ckpt_path} is no checkpoint of this project", found, "Name one that fit wrote")

@@ -11,7 +11,7 @@ from lit_rec import __version__
 from lit_rec.artifacts.model_folder import product_digests, recorded_processed_folder
 from lit_rec.artifacts.model_record import ranker_record
 from lit_rec.core import schema
-from lit_rec.core.errors import ModelFolderError, NotPreparedError
+from lit_rec.core.errors import FileError, NotPreparedError
 from lit_rec.core.files import check_replaceable, replaced_when_complete, sha256_of_files, write_json
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder
@@ -36,9 +36,8 @@ def export_model(ckpt_path: Path, output_dir: Path, *, ranker_follows: bool = Fa
         The model folder.
 
     Raises:
-        FileError: the folder holds something that is not ours, or cannot be written.
-        ModelFolderError: there is no such checkpoint, it is damaged or none of this project's, or the folder holds a
-            ranker of other data.
+        CheckpointError: there is no such checkpoint, it is damaged or none of this project's.
+        FileError: the folder cannot be written, holds something that is not ours, or a ranker of other data.
     """
     check_replaceable(output_dir, schema.MODEL_RECORD)
     content = read_checkpoint(ckpt_path)
@@ -91,7 +90,7 @@ def _check_ranker_fits(model_dir: Path, ckpt_path: Path, content: dict[str, Any]
     """A ranker of the checkpoint's own data still fits: it knows nothing of the text encoder."""
     of_ranker, of_checkpoint = ranker_record(model_dir).get("data", {}), content[DATA_STATE]
     if of_ranker.get("sha256") != of_checkpoint.get("sha256"):
-        raise ModelFolderError(
+        raise FileError(
             f"{model_dir} holds a ranker of other data than {ckpt_path}, which export would delete",
             f"the ranker was trained on {of_ranker.get('processed_dir')}, "
             f"the checkpoint on {of_checkpoint.get('processed_dir')}",

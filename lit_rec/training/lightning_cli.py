@@ -151,7 +151,7 @@ class TrainingCLI(LightningCLI):
         """A checkpoint that is named has to be there.
 
         Raises:
-            ModelFolderError: there is no such checkpoint, or it is damaged.
+            CheckpointError: there is no such checkpoint, or it is damaged.
         """
         super().parse_arguments(parser, args)
         self._words = sys.argv[1:] if args is None else args if isinstance(args, list) else []
@@ -410,7 +410,7 @@ def run(args: ArgsType = None) -> TrainingCLI:
         args: command line after the program's name; None for the process's own.
 
     Raises:
-        ModelFolderError: the checkpoint named is not there, or damaged.
+        CheckpointError: the checkpoint named is not there, or damaged.
     """
     quiet_lightning()
     return TrainingCLI(

@@ -168,7 +168,7 @@ def test_prepare_takes_a_config_that_flags_overrule(raw_dir: Path, tmp_path: Pat
 def test_an_error_of_ours_ends_the_process_with_one_sentence(tmp_path: Path) -> None:
     answer = in_a_process("-m", "lit_rec", "export", "--ckpt_path", str(tmp_path / "no.ckpt"), "--output_dir", "x")
     assert answer.returncode == 1
-    assert "ModelFolderError: No checkpoint at" in answer.stderr
+    assert "CheckpointError: No checkpoint at" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from lit_rec.core.errors import ModelFolderError, SettingError
+from lit_rec.core.errors import CheckpointError, SettingError
 from lit_rec.data.dataset import Batch, OrderDataset, TrainingPairs
 from lit_rec.data.tokens import TokenTable
 from lit_rec.models.bi_encoder import BiEncoder
@@ -83,7 +83,14 @@ def test_the_rate_warms_up_then_falls_as_a_cosine_over_all_epochs_and_the_loss_f
 
 
 @pytest.mark.parametrize(
-    "settings", [{"temperature": 0.0}, {"temperature": -1.0}, {"warmup_frac": -0.1}, {"warmup_frac": 1.1}]
+    "settings",
+    [
+        {"temperature": 0.0},
+        {"warmup_frac": -0.1},
+        {"warmup_frac": 1.1},
+        {"grad_cache_size": 0},
+        {"added_token_min_count": 0},
+    ],
 )
 def test_settings_out_of_range_are_named(settings: dict[str, float], tiny_model: Path) -> None:
     with pytest.raises(SettingError, match=next(iter(settings))):
@@ -158,6 +165,6 @@ def test_a_static_model_trains_and_its_checkpoint_is_bound_to_its_tokens(
     model.on_save_checkpoint(content)
     model.on_load_checkpoint(content)
     other = BiEncoder(str(tiny_model), "static", folder, added_token_min_count=3, max_seq_length=64)
-    with pytest.raises(ModelFolderError, match="added_tokens_from"):
+    with pytest.raises(CheckpointError, match="added_tokens_from"):
         other.on_load_checkpoint(content)
     other.on_load_checkpoint({})  # of before fingerprints were kept

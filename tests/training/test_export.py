@@ -11,7 +11,7 @@ import lit_rec
 from lit_rec.artifacts.model_folder import product_digests
 from lit_rec.artifacts.model_record import check_files
 from lit_rec.cli.main import main
-from lit_rec.core.errors import FileError, ModelFolderError
+from lit_rec.core.errors import CheckpointError, FileError, ModelFolderError
 from lit_rec.data.contexts import ContextForm
 from lit_rec.data.processed import ProcessedFolder
 from lit_rec.models.bi_encoder import BiEncoder
@@ -149,7 +149,7 @@ def test_a_ranker_of_the_same_data_is_kept(checkpoint: Path, tmp_path: Path, cap
 def test_a_ranker_of_other_data_is_not_deleted(checkpoint: Path, tmp_path: Path) -> None:
     folder = export_model(checkpoint, tmp_path / "final")
     ranker = with_ranker(folder, {"data": {"processed_dir": "processed/other", "sha256": {"a": "b"}}})
-    with pytest.raises(ModelFolderError, match="the ranker was trained on processed/other"):
+    with pytest.raises(FileError, match="the ranker was trained on processed/other"):
         export_model(checkpoint, folder)
     assert {name: (folder / name).read_bytes() for name in ranker} == ranker
 
@@ -185,7 +185,7 @@ def test_a_wrong_checkpoint_is_named_and_what_was_there_stays(kind: str, checkpo
     target.mkdir(parents=True)
     before = '{"lit_rec_version": "of before"}'
     (target / "lit_rec.json").write_text(before)
-    with pytest.raises(ModelFolderError, match=r"wrong\.ckpt") as caught:
+    with pytest.raises(CheckpointError, match=r"wrong\.ckpt") as caught:
         export_model(file, target)
     assert "\n" not in str(caught.value)
     assert (target / "lit_rec.json").read_text() == before
@@ -213,5 +213,5 @@ def test_a_checkpoint_whose_base_model_is_gone_says_so(checkpoint: Path, tmp_pat
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
 def test_a_damaged_checkpoint_is_named_before_any_work(command: str, checkpoint: Path, tmp_path: Path) -> None:
     wrong_checkpoint("zeros in a weight", tmp_path / "wrong.ckpt", checkpoint)
-    with pytest.raises(ModelFolderError, match=r"wrong\.ckpt is damaged, or no checkpoint: its part"):
+    with pytest.raises(CheckpointError, match=r"wrong\.ckpt is damaged, or no checkpoint: its part"):
         main([command, "--ckpt_path", str(tmp_path / "wrong.ckpt")])

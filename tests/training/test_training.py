@@ -21,7 +21,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from lit_rec.cli.main import main
-from lit_rec.core.errors import ModelFolderError, NotPreparedError, SettingError
+from lit_rec.core.errors import CheckpointError, NotPreparedError, SettingError
 from lit_rec.data.dataset import TokenCache
 from lit_rec.data.prepare import prepare
 from lit_rec.data.processed import ProcessedFolder
@@ -393,7 +393,7 @@ def test_one_seed_acts_on_the_data_and_the_ranker_unless_they_have_their_own(bas
 )
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
 def test_a_checkpoint_that_is_not_there_is_named(command: str, words: list[str], base: list[str]) -> None:
-    with pytest.raises(ModelFolderError, match=r"No checkpoint at no/such(/checkpoints/(best|last))?\.ckpt"):
+    with pytest.raises(CheckpointError, match=r"No checkpoint at no/such(/checkpoints/(best|last))?\.ckpt"):
         main([command, *words])
 
 
