@@ -13,7 +13,7 @@ from datasets import load_from_disk
 from numpy.typing import NDArray
 
 from lit_rec.core import schema
-from lit_rec.core.errors import ProcessedFolderError, SettingError
+from lit_rec.core.errors import ProcessedFolderError
 from lit_rec.core.schema import Split
 from lit_rec.data.dataset import EvaluationQueries
 from lit_rec.data.histories import PurchaseHistories, Queries
@@ -52,12 +52,12 @@ class HeldOut:
 
     @property
     def basket_size(self) -> NDArray[np.int64]:
-        """int64 ``(Q,)``: relevant products."""
+        """How many products are relevant, int64 ``(Q,)``."""
         return np.array([len(products) for products in self.relevant], dtype=np.int64)
 
     @property
     def repeat_share(self) -> NDArray[np.float32]:
-        """float32 ``(Q,)``: share of the relevant products that are in the history."""
+        """Share of the relevant products that are in the history, float32 ``(Q,)``."""
         shares = [np.isin(r, h).mean() for r, h in zip(self.relevant, self.history, strict=True)]
         return np.array(shares, dtype=np.float32)
 
@@ -106,7 +106,7 @@ class Training:
 
 
 def catalogue(folder: ProcessedFolder) -> NDArray[np.int64]:
-    """int64 ``(N,)``: product ids, in catalogue order."""
+    """Product ids in catalogue order, int64 ``(N,)``."""
     return np.fromiter(map(int, folder.corpus), dtype=np.int64, count=len(folder.corpus))
 
 
@@ -212,9 +212,6 @@ def _check_apart(source: ProcessedFolder, histories: PurchaseHistories, reported
 
 
 def _places(from_ids: NDArray[np.int64], to_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """int64 ``(len(from_ids),)``: where each id stands in ``to_ids``, -1 where it does not."""
-    if len(np.unique(to_ids)) != len(to_ids):
-        raise SettingError("A catalogue holds each product once", "found one twice", "Run prepare again")
-    order = np.argsort(to_ids)
-    found = np.minimum(np.searchsorted(to_ids, from_ids, sorter=order), len(to_ids) - 1)
-    return np.where(to_ids[order[found]] == from_ids, order[found], -1)
+    """Where each id stands in ``to_ids``, int64 ``(len(from_ids),)``; -1 where it does not."""
+    place = {product_id: row for row, product_id in enumerate(to_ids.tolist())}
+    return np.array([place.get(product_id, -1) for product_id in from_ids.tolist()], dtype=np.int64)

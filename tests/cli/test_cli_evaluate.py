@@ -173,3 +173,12 @@ def test_help_comes_without_torch():
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     for option in ("--model_dir", "--baselines", "--baseline", "--per_query", "--tune_by"):
         assert option in done.stdout
+
+
+def test_former_flags_and_names_still_work(evaluate, tmp_path, caplog):
+    words = ["--baselines", "popularity", "last_basket", "--against", "last_basket", "--json", tmp_path / "a.json"]
+    report = evaluate(*words, "--pictures", tmp_path / "plots", "--tune_by", "explore_part_recall@100")
+    assert report["baseline"] == "last_basket"
+    assert report["tuned_by"] == "explore_filtered_recall@100"
+    assert (tmp_path / "plots" / "metrics.png").is_file()
+    assert "--against is now --baseline" in caplog.text
