@@ -293,9 +293,14 @@ def test_the_commands_named_at_the_end_of_fit_run_as_they_are(base: list[str], t
     assert (tmp_path / "final" / "lit_rec.json").is_file()
 
 
-def test_fast_dev_run_leaves_nothing(base: list[str], tmp_path: Path) -> None:
-    cli = main(["fit", *base, "--trainer.fast_dev_run", "true", "--output_dir", str(tmp_path / "run")])
+def test_fast_dev_run_leaves_nothing_and_says_what_was_run(base: list[str], tmp_path: Path, caplog) -> None:
+    caplog.set_level(logging.INFO, "lit_rec")
+    words = ["--trainer.fast_dev_run", "true", "--output_dir", str(tmp_path / "run")]
+    cli = main(["fit", *base, *words])
     assert cli.trainer.global_step == 1
+    assert caplog.messages[-1] == "fast_dev_run: fit ran without an error on one batch of each kind; nothing was kept"
+    for command in ("test", "predict"):  # of a part of the catalogue
+        main([command, *of_validate(base), *words, "--model.base_model", base[1], "--model.max_seq_length", "64"])
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.name != "config.yaml"]
 
 
