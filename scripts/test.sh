@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The test suite on every core, in the .venv that quickstart.sh makes. Arguments go to pytest: -m slow runs the slow
-# tests instead, -n 0 all in one process.
+# tests instead, best with -n 0: all in one process, since they start programs with time limits of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/venv.sh quickstart,dev
