@@ -152,11 +152,17 @@ class Recommender:
         histories = [self.history_from_context(user) if isinstance(user, str) else user for user in users]
         return Queries(contexts, histories_of(histories, self.product_index))
 
-    def needs_text(self, queries: Queries) -> NDArray[np.bool_]:
-        """Bool ``(Q,)``: whose context has to be encoded. With a ranker, only of users without a known purchase."""
-        if self.ranker is None:
-            return np.ones(len(queries), dtype=np.bool_)
-        return np.equal(queries.histories.n_lines, 0, dtype=np.bool_)
+    def needs_text(self, n_known: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whose context has to be encoded: with a ranker, only that of users without a known purchase.
+
+        Args:
+            n_known: int64 ``(Q,)``, purchases of each user that the catalogue holds.
+
+        Returns:
+            Bool ``(Q,)``.
+        """
+        by_text: NDArray[np.bool_] = (n_known == 0) | (self.ranker is None)
+        return by_text
 
     def scores(self, queries: Queries, query_embeddings: Vectors | None = None) -> Vectors:
         """Scores of the whole catalogue, float32 ``(Q, N)``: by the ranker where there is one, else by the text.
@@ -170,7 +176,7 @@ class Recommender:
             SettingError: a score is NaN.
             ShapeError: there is another number of embeddings than texts that need one.
         """
-        by_text = np.flatnonzero(self.needs_text(queries))
+        by_text = np.flatnonzero(self.needs_text(queries.histories.n_lines))
         contexts = [queries.contexts[row] for row in by_text.tolist()]
         if query_embeddings is None:
             query_embeddings = self.encoder.encode(contexts)

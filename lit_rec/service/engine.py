@@ -160,7 +160,7 @@ class Arm:
             history = recommender.history_from_context(context or "")
         bought = dict.fromkeys(product_id for order in history.orders for product_id in order.product_ids)
         unknown = [product_id for product_id in bought if product_id not in recommender.product_index]
-        needs_text = recommender.ranker is None or len(unknown) == len(bought)  # as Recommender.needs_text
+        needs_text = bool(recommender.needs_text(np.array([len(bought) - len(unknown)]))[0])
         embedding, encode_ms = None, 0.0
         if needs_text:
             context = recommender.context_from_history(history) if context is None else context

@@ -96,7 +96,7 @@ def test_the_answer_is_the_ranking_of_the_scores(recommender):
 
 def test_encoding_apart_from_ranking_gives_the_same_answer(recommender):
     queries = recommender.queries_of(CONTEXTS)
-    assert recommender.needs_text(queries).tolist() == [False, True, True, False, True]
+    assert recommender.needs_text(queries.histories.n_lines).tolist() == [False, True, True, False, True]
     embeddings = recommender.encoder.encode([CONTEXTS[row] for row in (1, 2, 4)])
     for row, scores in enumerate(recommender.scores(queries, embeddings)):
         answer = recommender.best(scores, queries.select(slice(row, row + 1)), 7, ["p0"])
@@ -261,7 +261,7 @@ def test_without_a_ranker_past_orders_are_put_into_words(own):
     context = "[w1h8] Milk, Bread, Rye, Sliced; [+9d w0h0] Product 1."
     assert recommender.context_from_history(user) == context
     assert recommender.context_from_history(UserHistory()) == "(no prior orders)."
-    assert recommender.needs_text(recommender.queries_of([user])).all()
+    assert recommender.needs_text(recommender.queries_of([user]).histories.n_lines).all()
     answer = recommender.recommend(user, len(CORPUS))
     assert ids(answer) == ids(recommender.recommend(context, len(CORPUS)))
     reasons = {item.product_id: item.reason for item in answer}
