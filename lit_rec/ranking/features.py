@@ -60,9 +60,9 @@ def ranker_features(
         statistics: of other users.
         item_item: of other users.
     """
-    affinity = Affinity.of(histories, item_item)
+    affinity, users = Affinity.of(histories, item_item), user_features(histories)
     repeat = repeat_candidates(histories, affinity, statistics)
-    return RankerFeatures(repeat, explore_candidates(histories, affinity, statistics), user_features(histories))
+    return RankerFeatures(repeat, explore_candidates(histories, affinity, statistics, users), users)
 
 
 def repeat_candidates(
@@ -82,7 +82,7 @@ def repeat_candidates(
 
 
 def explore_candidates(
-    histories: PurchaseHistories, affinity: Affinity, statistics: ProductStatistics
+    histories: PurchaseHistories, affinity: Affinity, statistics: ProductStatistics, users: Floats
 ) -> CandidateFeatures:
     """The products that each user has not bought and that are among the best by one of four simple scores.
 
@@ -90,6 +90,7 @@ def explore_candidates(
         histories: of a few users.
         affinity: of the same users.
         statistics: of other users.
+        users: their :func:`user_features`.
     """
     all_candidates = affinity.item_item.all_candidates
     is_bought = np.zeros((len(histories), len(statistics.columns)), dtype=bool)
@@ -97,7 +98,7 @@ def explore_candidates(
     query, column = np.nonzero(_is_among_best(affinity.scores, is_bought[:, all_candidates]))
     product = all_candidates[column]
     own = stacked(affinity.columns(query, column))
-    features = [own, user_features(histories)[query], statistics.columns[product]]
+    features = [own, users[query], statistics.columns[product]]
     return CandidateFeatures(query, product, np.concatenate(features, axis=1))
 
 

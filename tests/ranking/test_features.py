@@ -48,7 +48,9 @@ def test_bought_products_are_told_by_their_purchases_and_their_affinity(build):
 
 
 def candidates_of(histories, item_item):
-    return explore_candidates(histories, Affinity.of(histories, item_item), STATISTICS_OF_NOTHING)
+    return explore_candidates(
+        histories, Affinity.of(histories, item_item), STATISTICS_OF_NOTHING, user_features(histories)
+    )
 
 
 @pytest.fixture
