@@ -9,7 +9,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from lit_rec.cli.main import main
-from lit_rec.core.errors import ModelFolderError, SettingError
+from lit_rec.core.errors import CheckpointError, SettingError
 from lit_rec.core.schema import Backend, Split
 from lit_rec.data.dataset import padded
 from lit_rec.data.processed import ProcessedFolder
@@ -91,7 +91,7 @@ def test_a_checkpoint_that_was_trained_without_the_prompt_of_its_base_model_is_r
     model, checkpoint = BiEncoder(base_model=str(tiny_model), max_seq_length=48), {}
     model.on_save_checkpoint(checkpoint)
     prompted = BiEncoder(base_model=str(with_prompt(tiny_model, tmp_path / "prompted")), max_seq_length=48)
-    with pytest.raises(ModelFolderError, match="tokens are not those"):
+    with pytest.raises(CheckpointError, match="tokens are not those"):
         prompted.on_load_checkpoint(checkpoint)
 
 
