@@ -167,7 +167,8 @@ class BiEncoder(LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Embeddings of a batch of products or queries; callbacks make metrics of them."""
-        return self.encoder(batch["tokens"])  # type: ignore[no-any-return]
+        embeddings: Tensor = self(batch["tokens"])
+        return embeddings
 
     test_step = validation_step
     predict_step = validation_step
