@@ -9,6 +9,7 @@ from lit_rec.data.histories import UNKNOWN, PurchaseHistories, Queries
 from lit_rec.data.ragged import starts
 from lit_rec.evaluation.held_out import HeldOut
 from lit_rec.evaluation.per_query import PerQuery
+from lit_rec.evaluation.report import make_report
 
 
 def histories_of(users):
@@ -96,3 +97,18 @@ def make():
         told = Told
 
     return Makers
+
+
+@pytest.fixture
+def results(make):
+    """A model and two baselines on the same queries: the model is clearly the best, then strong, then weak."""
+    made = [make.results(name, 60, seed=seed) for seed, name in enumerate(("model", "weak", "strong"))]
+    for result, shift in zip(made, (0.5, 0, 0.2), strict=True):
+        result.values["ndcg@10"][:] = result.values["ndcg@10"] / 2 + np.float32(shift)
+    return made
+
+
+@pytest.fixture
+def report(results):
+    """What is reported of them."""
+    return make_report(results, baselines=["weak", "strong"], n_resamples=300, about={"failed": {}, "split": "test"})

@@ -12,19 +12,6 @@ from lit_rec.evaluation.tables import markdown, report_tables
 from lit_rec.metrics.intervals import paired_difference, percentile_estimates, resampled_means
 
 
-@pytest.fixture
-def results(make):
-    made = [make.results(name, 60, seed=seed) for seed, name in enumerate(("model", "weak", "strong"))]
-    for result, shift in zip(made, (0.5, 0, 0.2), strict=True):
-        result.values["ndcg@10"][:] = result.values["ndcg@10"] / 2 + np.float32(shift)
-    return made
-
-
-@pytest.fixture
-def report(results):
-    return make_report(results, baselines=["weak", "strong"], n_resamples=300, about={"failed": {}, "split": "test"})
-
-
 def test_the_contract_of_the_json(report, results):
     read = json.loads(json.dumps(report, allow_nan=False))
     assert read["n_queries"] == 60

@@ -4,7 +4,6 @@ import io
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -39,19 +38,6 @@ def drawn(table):
     with console.capture() as capture:
         console.print(table)
     return capture.get()
-
-
-@pytest.fixture
-def results(make):
-    made = [make.results(name, 60, seed=seed) for seed, name in enumerate(("model", "weak", "strong"))]
-    for result, shift in zip(made, (0.5, 0, 0.2), strict=True):
-        result.values["ndcg@10"][:] = result.values["ndcg@10"] / 2 + np.float32(shift)
-    return made
-
-
-@pytest.fixture
-def report(results):
-    return make_report(results, baselines=["weak", "strong"], n_resamples=300, about={"failed": {}, "split": "test"})
 
 
 def test_one_row_a_metric_one_column_a_result():
