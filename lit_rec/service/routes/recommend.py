@@ -109,7 +109,7 @@ def _rank_request(body: RecommendRequest, users: Mapping[str, User]) -> RankRequ
     user = users.get(body.user_id or "")
     if user is not None and not body.says_what_was_bought:
         context, history = user.context, user.history
-    if body.words is not None:  # text alone: what was bought is words among words
+    if body.words is not None:  # encoder only: what was bought is words among words
         context, history = " ".join(filter(None, (body.words, context))), UserHistory()
     if context is None and history is None:
         if body.user_id:
